@@ -1,1 +1,1 @@
-"""..."""
+"""The command line: a thin shell over public functions of the same names."""

@@ -104,6 +104,10 @@ def write_atomically(path: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        # A temporary file is private; a result may be read by whoever the folder allows.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -166,7 +170,9 @@ def read_settings(run: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise MienError(f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder.") from None
+        raise MienError(
+            f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder."
+        ) from None
     return settings
 
 

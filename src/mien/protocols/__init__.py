@@ -1,1 +1,1 @@
-"""..."""
+"""Folds, metrics, comparisons, and checks against leaks. Nothing here sees pixels."""

@@ -1,1 +1,23 @@
-"""..."""
+"""Published methods, whole: each file reads top to bottom beside its paper and lists its departures from it."""
+
+from __future__ import annotations
+
+from mien.errors import unknown_name
+from mien.systems import flow_svm, strcn_g, ststnet
+from mien.systems.base import System
+
+SYSTEMS: dict[str, System] = {s.name: s for s in (strcn_g.STRCN_G, ststnet.STSTNET, flow_svm.FLOW_SVM)}
+
+
+def system(name: str) -> System:
+    """The system of that name.
+
+    Raises:
+        MienError: There is none; the nearest name is suggested.
+    """
+    if name not in SYSTEMS:
+        raise unknown_name("system", name, SYSTEMS, "mien systems")
+    return SYSTEMS[name]
+
+
+__all__ = ["SYSTEMS", "System", "system"]

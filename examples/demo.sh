@@ -1,0 +1,15 @@
+#!/bin/sh
+# The whole path on written data: a corpus with known motion, a check of it, two systems, one page.
+# Usage: demo.sh FOLDER (default: demo). MIEN names the command.
+set -eu
+folder=${1:-demo}
+mien=${MIEN:-mien}
+rm -rf "$folder"
+"$mien" synthesise --out "$folder/corpus" --layout casme2 --subjects 10 --clips 9
+"$mien" check "casme2=$folder/corpus" || true
+"$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system flow-svm --out "$folder/flow-svm"
+"$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system strcn-g --out "$folder/strcn-g"
+"$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system flow-svm --shuffle-labels --out "$folder/shuffled"
+"$mien" report "$folder/flow-svm" "$folder/strcn-g" "$folder/shuffled" --html "$folder/report.html" >"$folder/report.txt"
+echo
+echo "The report: $folder/report.html"

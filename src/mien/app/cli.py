@@ -1,0 +1,281 @@
+"""`mien`: one command per public function. Errors have three parts and exit with 2; `--json` prints data only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import mien
+from mien.errors import MienError
+
+app = typer.Typer(
+    name="mien",
+    help="Find and recognise facial micro-expressions, and score such methods honestly.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out = Console(highlight=False)
+
+Specs = Annotated[list[str], typer.Argument(metavar="NAME=FOLDER...", help="Databases, e.g. casme2=/data/CASMEII")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the system; may be repeated.")
+]
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
+    """`KEY=VALUE` texts as a dictionary."""
+    pairs = {}
+    for text in texts or ():
+        key, mark, value = text.partition("=")
+        if not mark or not key:
+            raise MienError(f"{option} {text!r} has no '='.", "KEY=VALUE.", f"`{option} {key or 'key'}=value`.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+@app.callback(invoke_without_command=True)
+def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        out.print(mien.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def benchmark(
+    data: Specs,
+    system: Annotated[str, typer.Option(help="What to score; `mien systems` lists them.")],
+    run: Annotated[Path, typer.Option("--out", help="Folder of the run; running again resumes it.")],
+    protocol: Annotated[str, typer.Option(help="How clips are divided; `mien protocols` lists them.")] = "loso",
+    labels: Annotated[str | None, typer.Option(help="Label map, e.g. megc2019, strcn4, casme2_5, own.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
+    settings: Settings = None,
+    protocol_settings: Annotated[
+        list[str] | None, typer.Option("--protocol-set", metavar="KEY=VALUE", help="A parameter of the protocol.")
+    ] = None,
+    shuffle_labels: Annotated[
+        bool, typer.Option("--shuffle-labels", help="Permute the classes first: the score must fall to chance.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a system on databases. Prints the report; only the ledger is stored."""
+    from mien.benchmark.report import render_report, report_many
+    from mien.benchmark.run import benchmark as run_benchmark
+    from mien.datasets import open_specs
+
+    run_benchmark(
+        open_specs(data),
+        system,
+        run,
+        protocol=protocol,
+        labels=labels,
+        seeds=tuple(seed or [0]),
+        parameters=_pairs(settings, "--set"),
+        protocol_parameters=_pairs(protocol_settings, "--protocol-set"),
+        shuffle_labels=shuffle_labels,
+        jobs=jobs,
+        bars=not as_json and sys.stderr.isatty(),
+    )
+    reports = report_many([run])
+    if as_json:
+        _print_json(reports[0])
+    else:
+        out.print(render_report(reports[0]))
+        out.print(f"[dim]A page with pictures: [/]mien report {run} --html {run}/report.html")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `mien benchmark` made.")],
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every score, table and picture of finished or unfinished runs, computed from their ledgers."""
+    from mien.benchmark.report import render_report, report_many
+
+    reports = report_many(runs)
+    if html is not None:
+        from mien.benchmark.report_html import write_html
+
+        write_html(runs, html)
+    if as_json:
+        _print_json(reports[0] if len(reports) == 1 else reports)
+        return
+    for each in reports:
+        out.print(render_report(each))
+    if html is not None:
+        out.print(f"The page: {html}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B")],
+    as_json: Json = False,
+) -> None:
+    """Is one run better than another on the same clips? McNemar's test and a bootstrap over subjects."""
+    from mien.benchmark.ledger import read_ledger
+    from mien.benchmark.compare import compare as compare_ledgers
+    from mien.benchmark.compare import render_comparison
+
+    result = compare_ledgers(read_ledger(first), read_ledger(second))
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        out.print(render_comparison(result, str(first), str(second)))
+
+
+@app.command()
+def check(
+    data: Specs,
+    deep: Annotated[bool, typer.Option(help="Decode every pixel of every frame.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Is this copy of a database whole? Layout, counts, frames, label sheet. Exit code 1 when something is wrong."""
+    from mien.datasets import open_specs
+    from mien.datasets.check import as_json as results_as_json
+    from mien.datasets.check import check_many, render_check
+
+    results = check_many(open_specs(data), deep=deep)
+    if as_json:
+        _print_json(results_as_json(results))
+    else:
+        out.print(render_check(results))
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One database in full.")] = None, as_json: Json = False
+) -> None:
+    """Databases mien reads, their licences and how to ask for a copy."""
+    from mien.datasets import DATASETS, label_maps_of
+    from mien.datasets.base import card
+    from mien.errors import unknown_name
+
+    if name is not None and name not in DATASETS:
+        raise unknown_name("dataset", name, DATASETS, "mien datasets")
+    cards = [card(i) for i in ([name] if name else DATASETS)]
+    if as_json:
+        _print_json([{**asdict(c), "label_maps": list(label_maps_of(c.id))} for c in cards])
+        return
+    if name:
+        one = cards[0]
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        rows = {
+            "name": f"[bold]{one.title}[/] ({one.id})",
+            "serves": ", ".join(one.task),
+            "frames": f"{one.fps or 'various'} per second, {'colour' if one.colour else 'grey'}",
+            "expected": ", ".join(f"{count} {what}" for what, count in one.expected.items()),
+            "label maps": ", ".join(label_maps_of(one.id)),
+            "licence": one.licence,
+            "ask for it": one.request,
+            "cite": one.citation,
+        }
+        for left, right in rows.items():
+            table.add_row(f"[dim]{left}", right)
+        out.print(table)
+        return
+    table = Table(title="Databases", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("name", "title", "serves", "fps", "clips", "subjects"):
+        table.add_column(heading, justify="right" if heading in ("fps", "clips", "subjects") else "left")
+    for c in cards:
+        counts = (str(c.expected.get(k, "")) for k in ("clips", "subjects"))
+        table.add_row(f"[bold]{c.id}", c.title, ", ".join(c.task), f"{c.fps:g}" if c.fps else "", *counts)
+    out.print(table)
+    out.print("[dim]Licence and how to ask for one: [/]mien datasets NAME")
+
+
+@app.command()
+def systems(
+    name: Annotated[str | None, typer.Argument(help="One system in full.")] = None, as_json: Json = False
+) -> None:
+    """Methods mien can score, with their papers and every departure from them."""
+    from mien.systems import SYSTEMS, system
+
+    chosen = [system(name)] if name else list(SYSTEMS.values())
+    if as_json:
+        keys = ("name", "title", "paper", "summary", "departures", "parameters")
+        _print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
+        return
+    for s in chosen:
+        out.print(f"[bold]{s.name}[/]  {s.summary}")
+        out.print(f"  [dim]{s.paper}")
+        if name:
+            for departure in s.departures:
+                out.print(f"  departs: {departure}")
+            out.print("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
+    if not name:
+        out.print("[dim]Parameters and departures from the paper: [/]mien systems NAME")
+
+
+@app.command()
+def protocols(as_json: Json = False) -> None:
+    """Ways to divide clips into training and test, leaky ones marked."""
+    from mien.protocols.splits import PROTOCOLS
+
+    if as_json:
+        keys = ("name", "summary", "shares_subjects", "warning", "parameters")
+        _print_json([{k: getattr(p, k) for k in keys} for p in PROTOCOLS.values()])
+        return
+    for p in PROTOCOLS.values():
+        out.print(f"[bold]{p.name}[/]  {p.summary}")
+        if p.warning:
+            out.print(f"  [yellow]{p.warning}")
+
+
+@app.command()
+def synthesise(
+    folder: Annotated[Path, typer.Option("--out", help="Folder to write; must be new or empty.")],
+    layout: Annotated[str, typer.Option(help="Official layout; `mien datasets` lists them.")] = "casme2",
+    subjects: Annotated[int, typer.Option(min=1)] = 8,
+    clips: Annotated[int, typer.Option(min=1, help="Clips per subject.")] = 9,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a small moving-face corpus in a database's own layout, to try everything without a licence."""
+    from mien.datasets.writer import write_corpus
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise MienError(f"{str(folder)!r} is not empty.", "a new or empty folder.", f"`--out {folder}-2`.")
+    written = write_corpus(layout, folder, subjects=subjects, clips_per_subject=clips, seed=seed)
+    if as_json:
+        _print_json({"layout": layout, "out": str(folder), "n_clips": len(written)})
+    else:
+        out.print(f"{len(written)} clips of {subjects} subjects: {layout}={folder}")
+        out.print(f"[dim]Score something on it: [/]mien benchmark {layout}={folder} --system flow-svm --out runs/first")
+
+
+def _fail(error: MienError) -> NoReturn:
+    err = Console(stderr=True, highlight=False, markup=False)
+    err.print(error.found, style="bold red")
+    err.print("Expected: " + error.expected)
+    err.print("Try:      " + error.fix)
+    raise SystemExit(2)
+
+
+def main() -> None:
+    """Entry point: runs a command; a user's mistake prints three lines and exits with 2."""
+    try:
+        app()
+    except MienError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. What was finished is kept; the same command goes on from there.\n")
+        raise SystemExit(130) from None

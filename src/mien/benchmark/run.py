@@ -1,0 +1,383 @@
+"""benchmark(): train and test one system on every fold of a protocol, and write the ledger."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mien
+from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv, write_atomically
+from mien.benchmark.progress import Bars, Meter
+from mien.datasets.base import Dataset
+from mien.datasets.labels import label_map, samples
+from mien.errors import MienError
+from mien.protocols.leakage import check_folds
+from mien.protocols.splits import PROTOCOLS, make_folds
+from mien.systems import system as system_named
+from mien.systems.base import System
+from mien.types import Clip, Fold, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run is, before anything is trained.
+
+    Attributes:
+        system: The system.
+        parameters: All its parameters.
+        classes: Class names of the label map.
+        samples: Clips with their classes, in the order the folds index.
+        folds: The protocol's folds.
+        settings: What run.json holds.
+    """
+
+    system: System
+    parameters: Mapping[str, Any]
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    folds: tuple[Fold, ...]
+    settings: Mapping[str, Any]
+
+
+def plan(
+    data: Sequence[Dataset],
+    system: str,
+    *,
+    protocol: str = "loso",
+    labels: str | None = None,
+    seeds: Sequence[int] = (0,),
+    parameters: Mapping[str, Any] | None = None,
+    protocol_parameters: Mapping[str, Any] | None = None,
+    shuffle_labels: bool = False,
+) -> Plan:
+    """Decide a run without training anything: classes, folds, settings.
+
+    Args:
+        data: One or more databases; several are pooled.
+        system: Name of the system.
+        protocol: Name of the protocol.
+        labels: Label map; None takes that of the database, or MEGC 2019's three classes for several databases.
+        seeds: Training seeds; each gives a row per clip.
+        parameters: Parameters of the system that differ from its defaults.
+        protocol_parameters: Parameters of the protocol.
+        shuffle_labels: Permute the classes over all clips first: an honest benchmark then falls to chance.
+
+    Raises:
+        MienError: Unknown names, too few subjects, one class only, or folds that leak.
+    """
+    chosen = system_named(system)
+    all_parameters = chosen.with_parameters(parameters or {})
+    if len({d.id for d in data}) < len(data):
+        names = ", ".join(d.id for d in data)
+        raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
+    cards = [d.card.labels for d in data]
+    name = labels or (cards[0] if len(set(cards)) == 1 else "megc2019")
+    classes = label_map(name).classes if name != "own" else ()
+    clips = [clip for d in data for clip in d.clips()]
+    _require_unique(clips)
+    table = samples(clips, name)
+    if not classes:
+        classes = tuple(sorted({s.clip.emotion for s in table}))
+    table = _require_classes(table, classes, name, data)
+    classes, table = _drop_empty_classes(classes, table)
+    if shuffle_labels:
+        order = np.random.default_rng(0).permutation(len(table))
+        table = [Sample(s.clip, table[j].label, s.origin) for s, j in zip(table, order, strict=True)]
+    missing = sorted({s.clip.medium for s in table} - set(chosen.recipes))
+    if missing:
+        raise MienError(
+            f"{chosen.name} cannot read {' or '.join(missing)}.", f"{' or '.join(chosen.recipes)}.", "`mien systems`."
+        )
+    folds = make_folds(protocol, table, **(protocol_parameters or {}))
+    record = PROTOCOLS[protocol]
+    leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
+    if leaks:
+        raise MienError(
+            f"The folds leak: {leaks[0].where}: {leaks[0].what}",
+            "no clip, copy or subject on both sides of a fold.",
+            "`mien check` on the data, or another --protocol.",
+        )
+    settings = {
+        "version": mien.__version__,
+        "system": chosen.name,
+        "system_title": chosen.title,
+        "parameters": all_parameters,
+        "recipes": {medium: chosen.recipes[medium].fingerprint for medium in sorted({s.clip.medium for s in table})},
+        "protocol": protocol,
+        "protocol_parameters": dict(protocol_parameters or {}),
+        "protocol_warning": record.warning,
+        "shares_subjects": record.shares_subjects,
+        "labels": name,
+        "classes": list(classes),
+        "data": [{"name": d.id, "root": str(d.root), "n_clips": len(d.clips())} for d in data],
+        "datasets": sorted({s.clip.dataset for s in table}),
+        "n_clips": len(table),
+        "clip_table": hashlib.sha256(_clip_table(table, classes).encode()).hexdigest()[:16],
+        "seeds": sorted(set(seeds)),
+        "n_folds": len(folds),
+        "shuffle_labels": shuffle_labels,
+    }
+    # What run.json gives back after a round trip, so that comparing with it compares like with like.
+    settings = json.loads(json.dumps(settings))
+    return Plan(chosen, all_parameters, classes, tuple(table), tuple(folds), settings)
+
+
+def _require_unique(clips: Sequence[Clip]) -> None:
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.key in seen:
+            raise MienError(
+                f"Two clips are both called {clip.key}.",
+                "one clip per dataset, subject and name.",
+                "`mien check` on the data; a database and its flow pictures cannot be pooled.",
+            )
+        seen.add(clip.key)
+
+
+def _require_classes(table: list[Sample], classes: Sequence[str], name: str, data: Sequence[Dataset]) -> list[Sample]:
+    present = sorted({classes[s.label] for s in table})
+    if len(present) < 2:
+        emotions = sorted({clip.emotion for d in data for clip in d.clips()})
+        raise MienError(
+            f"Under the label map {name!r} there is "
+            f"{f'only one class ({present[0]})' if present else 'no clip at all'}; "
+            f"the data's own labels are {', '.join(e or 'none' for e in emotions) or 'none'}.",
+            "clips of at least two classes.",
+            "another label map, such as `--labels own`.",
+        )
+    return table
+
+
+def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tuple[str, ...], list[Sample]]:
+    """Classes that some clip has, with the labels renumbered: SMIC has no "other" in STRCN's four classes."""
+    used = sorted({s.label for s in table})
+    if len(used) == len(classes):
+        return tuple(classes), table
+    place = {label: n for n, label in enumerate(used)}
+    return tuple(classes[label] for label in used), [Sample(s.clip, place[s.label], s.origin) for s in table]
+
+
+def _clip_table(table: Sequence[Sample], classes: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["dataset", "subject", "clip", "label", "origin", "onset", "apex", "offset"])
+    for s in table:
+        interval = s.clip.interval
+        times = ("", "", "") if interval is None else (interval.onset, interval.apex, interval.offset)
+        writer.writerow([s.clip.dataset, s.clip.subject, s.clip.name, classes[s.label], s.origin, *times])
+    return out.getvalue()
+
+
+def benchmark(
+    data: Sequence[Dataset],
+    system: str,
+    out: Path,
+    *,
+    protocol: str = "loso",
+    labels: str | None = None,
+    seeds: Sequence[int] = (0,),
+    parameters: Mapping[str, Any] | None = None,
+    protocol_parameters: Mapping[str, Any] | None = None,
+    shuffle_labels: bool = False,
+    jobs: int | None = None,
+    bars: bool = False,
+) -> Ledger:
+    """Score a system: every fold of the protocol, every seed; resumes when `out` holds part of the same run.
+
+    Each fold is written whole, by atomic rename, as soon as it is done, so a killed run loses at most the folds in
+    progress. Each fold runs on one thread and from its own seed: the ledger does not depend on `jobs` or on order.
+
+    Args:
+        out: Folder of the run.
+        jobs: Folds trained side by side; None takes the number of cores.
+        bars: Show progress on the terminal.
+        data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `plan`.
+
+    Returns:
+        The complete ledger.
+
+    Raises:
+        MienError: As `plan`; `out` holds another run; no clip could be read.
+    """
+    out = Path(out)
+    decided = plan(
+        data,
+        system,
+        protocol=protocol,
+        labels=labels,
+        seeds=seeds,
+        parameters=parameters,
+        protocol_parameters=protocol_parameters,
+        shuffle_labels=shuffle_labels,
+    )
+    settings = _open_run(out, decided)
+    todo = [
+        (seed, number)
+        for seed in settings["seeds"]
+        for number in range(len(decided.folds))
+        if not fold_file(out, seed, number).is_file()
+    ]
+    if todo:
+        jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
+        with Bars(show=bars) as shown:
+            inputs, intervals = _prepare(decided, jobs, shown)
+            _train(decided, out, todo, inputs, intervals, jobs, shown)
+    return read_ledger(out)
+
+
+def _open_run(out: Path, decided: Plan) -> dict[str, Any]:
+    """Create the run's folder, or check that the one that is there is the same run; more seeds may be added."""
+    wanted = dict(decided.settings)
+    if (out / "run.json").is_file():
+        there = read_settings(out)
+        changed = [
+            key
+            for key in sorted(set(wanted) | set(there))
+            if key not in ("seeds", "data") and there.get(key) != wanted.get(key)
+        ]
+        if changed:
+            key = changed[0]
+            raise MienError(
+                f"{str(out)!r} holds a run with other settings: {key} is {_short(there.get(key))} there and "
+                f"{_short(wanted.get(key))} now" + (f" (also {', '.join(changed[1:])})." if changed[1:] else "."),
+                "the same settings, to go on with that run.",
+                f"`--out {out}-2`; nothing was changed.",
+            )
+        wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
+        if wanted["seeds"] == there["seeds"]:
+            return there
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MienError(
+            f"{str(out)!r} exists and is not a run.",
+            "a new folder, or one made by `mien benchmark`.",
+            f"`--out {out}-run`.",
+        )
+    write_atomically(out / "clips.csv", _clip_table(decided.samples, decided.classes))
+    write_atomically(out / "run.json", json.dumps(wanted, indent=2) + "\n")
+    return wanted
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 90 else text[:87] + "..."
+
+
+def _prepare(decided: Plan, jobs: int, bars: Bars) -> tuple[NDArray[np.float32], list[str]]:
+    """Every clip's input, (N, ...) float32, and where its onset and apex came from."""
+    from joblib import Parallel, delayed
+
+    recipes, table = decided.system.recipes, decided.samples
+    meter = bars.start("clips prepared", len(table))
+    # Ready pictures are read faster than processes start.
+    if all(s.clip.medium == "flow" for s in table):
+        jobs = 1
+    work = (delayed(recipes[s.clip.medium].run)(s.clip) for s in table)
+    results = Parallel(n_jobs=jobs, return_as="generator")(work)
+    arrays, intervals = [], []
+    for array, interval in results:
+        arrays.append(array)
+        intervals.append(interval)
+        meter(1)
+    return np.stack(arrays), intervals
+
+
+def _train(
+    decided: Plan,
+    out: Path,
+    todo: Sequence[tuple[int, int]],
+    inputs: NDArray[np.float32],
+    intervals: Sequence[str],
+    jobs: int,
+    bars: Bars,
+) -> None:
+    from joblib import Parallel, delayed
+
+    with Meter(len(todo)) as meter:
+        finished = bars.follow("folds", meter)
+        work = (
+            delayed(run_fold)(decided, out, seed, number, inputs, intervals, meter.slot(place))
+            for place, (seed, number) in enumerate(todo)
+        )
+        for _ in Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs + 1, batch_size=1)(work):
+            finished(1)
+
+
+def run_fold(
+    decided: Plan,
+    out: Path,
+    seed: int,
+    number: int,
+    inputs: NDArray[np.float32],
+    intervals: Sequence[str],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Train on one fold's training clips, predict its test clips, write its ledger rows and its log.
+
+    Only the training rows of `inputs` are handed to `fit`.
+    """
+    from threadpoolctl import threadpool_limits
+
+    _one_thread()
+    fold = decided.folds[number]
+    train, test = np.array(fold.train), np.array(fold.test)
+    y = np.array([s.label for s in decided.samples], dtype=np.int64)
+    groups = [decided.samples[i].clip.person for i in fold.train]
+    fold_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    started = time.perf_counter()
+    with threadpool_limits(1):
+        classifier = decided.system.build(len(decided.classes), decided.parameters)
+        classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
+        probabilities = classifier.predict_proba(inputs[test])
+    rows = [
+        Row(
+            dataset=decided.samples[i].clip.dataset,
+            subject=decided.samples[i].clip.subject,
+            clip=decided.samples[i].clip.name,
+            fold=fold.name,
+            seed=seed,
+            interval=intervals[i],
+            y_true=decided.classes[y[i]],
+            y_pred=decided.classes[int(p.argmax())],
+            probabilities=tuple(float(v) for v in p),
+        )
+        for i, p in zip(fold.test, probabilities, strict=True)
+    ]
+    log = {"fold": fold.name, "seconds": time.perf_counter() - started, **_curves(classifier)}
+    write_atomically(out / "log" / f"s{seed}-f{number:04d}.json", json.dumps(log))
+    write_atomically(fold_file(out, seed, number), rows_as_csv(rows, decided.classes))
+    if progress is not None:
+        progress(1.0)
+
+
+def _curves(classifier: Any) -> dict[str, Any]:
+    """What the classifier recorded while fitting: the mean loss of each epoch over its members, settings chosen."""
+    record: dict[str, Any] = {}
+    curves = getattr(classifier, "curves", None)
+    if curves:
+        shortest = min(len(curve) for curve in curves)
+        record["loss"] = np.mean([curve[:shortest] for curve in curves], axis=0).round(6).tolist()
+    chosen = getattr(classifier, "chosen", None)
+    if chosen is not None:
+        record["chosen"] = chosen
+    return record
+
+
+def _one_thread() -> None:
+    """One thread per fold: sums then have one order, so the ledger is the same for any number of jobs."""
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,388 @@
+"""Is a copy of a database whole? Counts, intervals, pictures and people, for `mien check`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise, product
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from PIL import Image
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mien.datasets.base import Dataset
+from mien.datasets.flow_images import read_flow_picture
+from mien.errors import MienError
+from mien.synthesis.moving_face import MARKER
+from mien.types import Clip, Problem
+
+SHOWN: Final = 20
+"""How many problems `render_check` prints."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures looked at so far and the number of all."""
+
+_Person = tuple[str, str]
+_Owned = tuple[_Person, str]
+_Printed = tuple[str, set[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What the check of one copy found.
+
+    Attributes:
+        dataset: Dataset id.
+        title: The database's own name.
+        root: Folder that was checked.
+        n_clips: Micro-expression clips found.
+        n_subjects: Different (dataset, subject) among them.
+        n_videos: Whole videos found.
+        emotions: Clips of each emotion as the database prints it, most frequent first.
+        problems: Errors first, then notes.
+    """
+
+    dataset: str
+    title: str
+    root: Path
+    n_clips: int
+    n_subjects: int
+    n_videos: int
+    emotions: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when no problem is an error."""
+        return all(problem.severity != "error" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one picture file turned out to be; `fault` is "" for a good one."""
+
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    digest: str = ""
+    fault: str = ""
+
+
+def check_dataset(dataset: Dataset, *, deep: bool = False, progress: Progress | None = None) -> CheckResult:
+    """Looks for everything that would make results on this copy wrong or impossible.
+
+    Counts against the published ones, intervals, missing frames, the header of each picture, the pixels of the first,
+    apex and last one of each clip, names used twice, the same picture under two people, and the dataset's own problems.
+
+    Args:
+        dataset: The copy.
+        deep: Decode every pixel of every picture.
+        progress: Told how many pictures are done, as (done, all).
+
+    Raises:
+        MienError: The clips cannot be listed at all.
+    """
+    return _check(dataset, deep, progress)[0]
+
+
+def check_many(
+    datasets: Sequence[Dataset], *, deep: bool = False, progress: Progress | None = None
+) -> list[CheckResult]:
+    """Each dataset by itself, then what goes wrong only when they are pooled: shared keys, shared pictures.
+
+    A problem between two datasets stands with the later one.
+
+    Args:
+        datasets: The copies, in the order of the results.
+        deep: Decode every pixel of every picture.
+        progress: Told how many pictures of the present dataset are done, as (done, all).
+
+    Raises:
+        MienError: The clips of a dataset cannot be listed at all.
+    """
+    results: list[CheckResult] = []
+    earlier: list[Clip] = []
+    owners: dict[str, dict[_Person, str]] = {}
+    for dataset in datasets:
+        result, clips, digests = _check(dataset, deep, progress)
+        common = owners.keys() & digests.keys()
+        found = [
+            *_shared_keys(earlier, clips),
+            *_shared_pictures(pair for d in common for pair in product(owners[d].items(), digests[d].items())),
+            *_same_print(product(_printed(earlier), _printed(clips))),
+        ]
+        for digest, people in digests.items():
+            owners.setdefault(digest, {}).update(people)
+        earlier += clips
+        results.append(replace(result, problems=_ordered([*result.problems, *found])))
+    return results
+
+
+def _check(
+    dataset: Dataset, deep: bool, progress: Progress | None
+) -> tuple[CheckResult, list[Clip], dict[str, dict[_Person, str]]]:
+    clips, videos = dataset.clips(), dataset.videos()
+    seen = _look_at(clips, videos, deep, progress)
+    digests: dict[str, dict[_Person, str]] = defaultdict(dict)
+    for clip in clips:
+        if clip.frames and (digest := seen[clip.frames[0]].digest):
+            digests[digest].setdefault(clip.person, clip.key)
+    found = [
+        *_count_problems(dataset, clips, videos),
+        *_name_problems(clips),
+        *(problem for clip in clips for problem in _interval_problems(clip)),
+        *(problem for clip in videos if not clip.frames for problem in _no_frames(clip)),
+        *_picture_problems(clips, videos, seen),
+        *_shared_pictures(pair for people in digests.values() for pair in combinations(people.items(), 2)),
+        *_same_print(combinations(_printed(clips), 2)),
+        *dataset.problems(),
+    ]
+    result = CheckResult(
+        dataset=dataset.id,
+        title=dataset.card.title,
+        root=dataset.root,
+        n_clips=len(clips),
+        n_subjects=len({clip.person for clip in clips}),
+        n_videos=len(videos),
+        emotions=dict(Counter(clip.emotion for clip in clips).most_common()),
+        problems=_ordered(found),
+    )
+    return result, clips, digests
+
+
+def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "error"))
+
+
+def _count_problems(dataset: Dataset, clips: Sequence[Clip], videos: Sequence[Clip]) -> Iterator[Problem]:
+    """Counts that differ from the published ones. A drawn corpus is small by choice, so there they are notes."""
+    severity: Literal["error", "note"] = "note" if (dataset.root / MARKER).is_file() else "error"
+    counts: Counter[str] = Counter(
+        clips=len(clips), videos=len(videos), subjects=len({clip.person for clip in (*clips, *videos)})
+    )
+    for clip in clips:
+        # A word counts once for a clip, though it may be its emotion and its kind.
+        counts.update({word for word in (clip.emotion, clip.dataset, clip.extra.get("kind", "")) if word})
+    expected = dataset.card.expected
+    wrong = [f"{what} {counts[what]} (published {n})" for what, n in expected.items() if counts[what] != n]
+    if wrong:
+        yield Problem(str(dataset.root), f"Counts are not the published ones: {', '.join(wrong)}.", severity)
+
+
+def _name_problems(clips: Sequence[Clip]) -> Iterator[Problem]:
+    for key, times in Counter(clip.key for clip in clips).items():
+        if times > 1:
+            yield Problem(key, f"{times} clips of one subject have this name.")
+
+
+def _no_frames(clip: Clip) -> Iterator[Problem]:
+    yield Problem(clip.key, "The clip has no pictures." if clip.interval or clip.medium == "flow" else "No pictures.")
+
+
+def _interval_problems(clip: Clip) -> Iterator[Problem]:
+    """Onset, apex and offset out of order, and frames that the interval needs but the folder lacks."""
+    if not clip.frames:
+        yield from _no_frames(clip)
+    numbers = clip.frame_nos
+    if clip.medium == "frames" and clip.frames and len(numbers) != len(clip.frames):
+        yield Problem(clip.key, f"{len(clip.frames)} pictures have {len(numbers)} frame numbers.")
+    if any(b <= a for a, b in pairwise(numbers)):
+        yield Problem(clip.key, "The frame numbers do not ascend.")
+    if clip.interval is None:
+        return
+    onset, apex, offset = clip.interval.onset, clip.interval.apex, clip.interval.offset
+    if onset > offset:
+        yield Problem(clip.key, f"The onset {onset} is after the offset {offset}.")
+        return
+    if apex is not None and not onset <= apex <= offset:
+        yield Problem(clip.key, f"The apex {apex} is outside onset to offset, {onset} to {offset}.")
+    if numbers:
+        absent = sorted(set(range(onset, offset + 1)) - set(numbers))
+        if absent:
+            of = offset - onset + 1
+            yield Problem(clip.key, f"{len(absent)} of {of} frames are missing: {_runs(absent)}.")
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Ascending numbers in short: "3-7, 9", at most five runs."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    text = ", ".join("-".join(map(str, run)) for run in runs[:5])
+    return f"{text}, ..." if len(runs) > 5 else text
+
+
+def _look_at(clips: Sequence[Clip], videos: Sequence[Clip], deep: bool, progress: Progress | None) -> dict[Path, _Seen]:
+    """Opens each picture once. Of whole videos, which may be long, only the ends unless `deep`."""
+    decode: dict[Path, bool] = {}
+    first: set[Path] = set()
+    flow: set[Path] = set()
+    for clip in clips:
+        decode.update((path, True) for path in _key_frames(clip))
+        for path in clip.frames:
+            decode.setdefault(path, deep)
+        first.update(clip.frames[:1])
+        flow.update(clip.frames if clip.medium == "flow" else ())
+    for video in videos:
+        decode.update((path, True) for path in (*video.frames[:1], *video.frames[-1:]))
+        if deep:
+            decode.update((path, True) for path in video.frames)
+    paths = list(decode)
+    seen: dict[Path, _Seen] = {}
+    # Decoding leaves Python's lock alone, so threads help; more than a few only wait for the disk.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for path, picture in zip(
+            paths, pool.map(lambda p: _look(p, decode[p], p in first, p in flow), paths), strict=True
+        ):
+            seen[path] = picture
+            if progress is not None:
+                progress(len(seen), len(paths))
+    return seen
+
+
+def _key_frames(clip: Clip) -> list[Path]:
+    """First, apex and last picture of the interval, or of the clip where it has none."""
+    interval = clip.interval
+    if not clip.frames or interval is None or len(clip.frame_nos) != len(clip.frames):
+        return [*clip.frames[:1], *clip.frames[-1:]]
+    path_of = dict(zip(clip.frame_nos, clip.frames, strict=True))
+    wanted = (interval.onset, interval.apex, interval.offset)
+    found = [path_of[number] for number in wanted if number is not None and number in path_of]
+    return [clip.frames[0], *found, clip.frames[-1]]
+
+
+def _look(path: Path, decode: bool, digest: bool, flow: bool) -> _Seen:
+    try:
+        if path.stat().st_size == 0:
+            return _Seen(fault="The picture is empty (0 bytes).")
+        with Image.open(path) as picture:
+            size, mode = picture.size, picture.mode
+            if decode and not flow:
+                picture.load()
+        if flow:
+            read_flow_picture(path)
+        print_of = hashlib.sha256(path.read_bytes()).hexdigest() if digest else ""
+        return _Seen(size, mode, print_of)
+    except FileNotFoundError:
+        return _Seen(fault="The picture is not there.")
+    except MienError as error:
+        return _Seen(fault=error.found)
+    # Decoders raise whatever broke inside them; each of these is a broken file and not a fault of the check.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        return _Seen(fault=f"The picture cannot be read ({str(error).replace(repr(str(path)), 'it')}).")
+
+
+def _picture_problems(clips: Sequence[Clip], videos: Sequence[Clip], seen: Mapping[Path, _Seen]) -> Iterator[Problem]:
+    for path, picture in seen.items():
+        if picture.fault:
+            yield Problem(str(path), picture.fault)
+    for clip in (*clips, *videos):
+        good = [seen[path] for path in clip.frames if path in seen and not seen[path].fault]
+        for what, kinds in (("sizes", {f"{p.size[0]}x{p.size[1]}" for p in good}), ("modes", {p.mode for p in good})):
+            if len(kinds) > 1:
+                yield Problem(clip.key, f"Its pictures have different {what}: {', '.join(sorted(kinds))}.")
+    flow = Counter(seen[p].size for c in clips if c.medium == "flow" for p in c.frames if not seen[p].fault)
+    if len(flow) > 1:
+        sizes = ", ".join(f"{width}x{height} ({n})" for (width, height), n in flow.most_common(5))
+        yield Problem("flow pictures", f"They have {len(flow)} different sizes: {sizes}.", "note")
+
+
+def _shared_pictures(pairs: Iterable[tuple[_Owned, _Owned]]) -> Iterator[Problem]:
+    """The same bytes under two people, one problem for each two; a pair is two (person, clip key)."""
+    examples: dict[tuple[_Person, _Person], list[str]] = defaultdict(list)
+    for (a, key_a), (b, key_b) in pairs:
+        if a != b:
+            examples[a, b].append(f"{key_a} and {key_b}")
+    for (a, b), keys in sorted(examples.items()):
+        count = f"{len(keys)} pictures are" if len(keys) > 1 else "one picture is"
+        text = f"May be one person under two names: {count} the same to the byte, such as in {min(keys)}."
+        yield Problem(f"{'/'.join(a)} and {'/'.join(b)}", text)
+
+
+def _shared_keys(earlier: Sequence[Clip], clips: Sequence[Clip]) -> Iterator[Problem]:
+    shared = sorted({clip.key for clip in earlier} & {clip.key for clip in clips})
+    if shared:
+        text = f"{len(shared)} clip(s) are in two of the folders under one key, so they cannot be pooled."
+        yield Problem(shared[0], text)
+
+
+def _printed(clips: Sequence[Clip]) -> list[_Printed]:
+    """Subjects of each database as printed, by database."""
+    printed: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        printed[clip.dataset].add(clip.subject)
+    return sorted(printed.items())
+
+
+def _same_print(pairs: Iterable[tuple[_Printed, _Printed]]) -> Iterator[Problem]:
+    """Subjects of two databases that are printed the same. Only a note: keys carry the database."""
+    for (a, subjects_a), (b, subjects_b) in pairs:
+        both = sorted(subjects_a & subjects_b)
+        if a != b and both:
+            some = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
+            text = f"{len(both)} subject(s) are printed the same in both ({some}); they count as different people."
+            yield Problem(f"{a} and {b}", text, "note")
+
+
+def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """All that was found, as JSON values; every problem is listed."""
+    return {
+        "ok": all(result.ok for result in results),
+        "datasets": [
+            {
+                "dataset": result.dataset,
+                "title": result.title,
+                "root": str(result.root),
+                "ok": result.ok,
+                "n_clips": result.n_clips,
+                "n_subjects": result.n_subjects,
+                "n_videos": result.n_videos,
+                "emotions": dict(result.emotions),
+                "problems": [{"where": p.where, "what": p.what, "severity": p.severity} for p in result.problems],
+            }
+            for result in results
+        ],
+    }
+
+
+def render_check(results: Sequence[CheckResult]) -> RenderableType:
+    """One line per database and the first problems below, to be printed by rich on one screen."""
+    lines = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("database", "left"), ("folder", "left"), ("clips", "right"), ("subjects", "right")):
+        lines.add_column(title, justify="right" if justify == "right" else "left", overflow="fold")
+    lines.add_column("emotions", overflow="fold")
+    lines.add_column("verdict", no_wrap=True)
+    for result in results:
+        errors = sum(problem.severity == "error" for problem in result.problems)
+        notes = len(result.problems) - errors
+        told = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (notes, "note")) if n]
+        verdict = Text(", ".join(told) or "whole", style="red" if errors else "green")
+        emotions = ", ".join(f"{name or 'none'} {n}" for name, n in result.emotions.items())
+        cells = (result.title, str(result.root), str(result.n_clips), str(result.n_subjects), emotions)
+        # Text and not str: names on disk may look like markup.
+        lines.add_row(*(Text(cell) for cell in cells), verdict)
+    problems = [(result, problem) for result in results for problem in result.problems]
+    problems.sort(key=lambda pair: pair[1].severity != "error")
+    parts: list[RenderableType] = [lines]
+    if problems:
+        below = Table(box=None, pad_edge=False, show_header=False)
+        below.add_column(no_wrap=True)
+        below.add_column(overflow="fold", ratio=2)
+        below.add_column(overflow="fold", ratio=3)
+        for result, problem in problems[:SHOWN]:
+            style = "red" if problem.severity == "error" else "yellow"
+            where = problem.where.removeprefix(f"{result.root}{os.sep}")
+            below.add_row(Text(problem.severity, style=style), Text(where), Text(problem.what))
+        parts += [Text(), below]
+    if len(problems) > SHOWN:
+        parts.append(Text(f"and {len(problems) - SHOWN} more; --json lists all"))
+    return Group(*parts)

@@ -1,0 +1,250 @@
+"""Checks for the ways a score can leak, over folds, ledgers, steps and classifiers.
+
+`pitfalls.toml` lists the sixteen known ones with what stops or shows each of them here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.protocols.metrics import uf1
+from mien.types import Fold, Problem, Sample
+
+if TYPE_CHECKING:
+    from mien.benchmark.ledger import Ledger
+
+FAMILIES: tuple[frozenset[str], ...] = (
+    frozenset({"casme", "casme2", "casme_sq", "casme3_a"}),
+    frozenset({"smic_hs", "smic_vis", "smic_nir"}),
+    frozenset({"samm", "samm_lv"}),
+)
+"""Databases recorded by one group, in which one person may appear under two ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pitfall:
+    """One known way to get a wrong number.
+
+    Attributes:
+        number: As in docs/leaks.md.
+        title: What goes wrong.
+        answer: What prevents or shows it here.
+        by: "design", "check" or "report".
+    """
+
+    number: int
+    title: str
+    answer: str
+    by: str
+
+
+@cache
+def pitfalls() -> tuple[Pitfall, ...]:
+    """The sixteen pitfalls, from `pitfalls.toml`."""
+    text = (files("mien.protocols") / "pitfalls.toml").read_text(encoding="utf-8")
+    return tuple(Pitfall(**entry) for entry in tomllib.loads(text)["pitfall"])
+
+
+def check_folds(samples: Sequence[Sample], folds: Sequence[Fold], *, shares_subjects: bool = False) -> list[Problem]:
+    """What leaks in a set of folds.
+
+    Args:
+        samples: The table the folds index.
+        folds: Folds of any origin, ours or not.
+        shares_subjects: The protocol says so itself: a shared subject is then a note.
+
+    Returns:
+        Errors: an index or a copy of a clip on both sides, a subject on both sides, a clip tested twice or, in a
+        protocol of several folds, never. Notes: one printed subject in two databases; databases that may share people.
+    """
+    problems: list[Problem] = []
+    keys = Counter(s.clip.key for s in samples if s.origin in ("", s.clip.key))
+    problems += [Problem(key, f"stands {n} times in the clip table") for key, n in keys.items() if n > 1]
+    tested: Counter[int] = Counter()
+    for fold in folds:
+        tested.update(fold.test)
+        both = set(fold.train) & set(fold.test)
+        if both:
+            clip = samples[min(both)].clip.key
+            problems.append(Problem(fold.name, f"{len(both)} clip(s) are in training and test, such as {clip}"))
+        origins = [{samples[i].origin or samples[i].clip.key for i in side} for side in (fold.train, fold.test)]
+        shared = (origins[0] & origins[1]) - {samples[i].clip.key for i in both}
+        if shared:
+            problems.append(Problem(fold.name, f"copies of {min(shared)} are in training and test"))
+        people = [{samples[i].clip.person for i in side} for side in (fold.train, fold.test)]
+        same = people[0] & people[1]
+        if same:
+            text = f"{len(same)} subject(s) are in training and test, such as {'/'.join(min(same))}"
+            problems.append(Problem(fold.name, text, "note" if shares_subjects else "error"))
+        printed = {name for _, name in people[0]} & {name for _, name in people[1]} - {name for _, name in same}
+        if printed:
+            text = f"subject {min(printed)!r} is printed in two databases; they are kept apart as different people"
+            problems.append(Problem(fold.name, text, "note"))
+        problems += _family_notes(fold, *({d for d, _ in side} for side in people))
+    problems += [Problem(samples[i].clip.key, f"is tested {n} times") for i, n in tested.items() if n > 1]
+    if len(folds) > 1 and tested:
+        databases = {samples[i].clip.dataset for i in tested}
+        never = [s.clip.key for i, s in enumerate(samples) if i not in tested and s.clip.dataset in databases]
+        if never:
+            problems.append(Problem(never[0], f"is never tested, with {len(never) - 1} other clips"))
+    return problems
+
+
+def _family_notes(fold: Fold, trained: set[str], tested: set[str]) -> list[Problem]:
+    notes = []
+    for family in FAMILIES:
+        left, right = trained & family, tested & family
+        if left and right and left != right:
+            text = f"{', '.join(sorted(left | right))} come from one group and may share people"
+            notes.append(Problem(fold.name, text, "note"))
+    return notes
+
+
+def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold]) -> list[Problem]:
+    """Whether a ledger is what its clip table and folds say: each clip once per seed, true classes, own argmax.
+
+    Args:
+        ledger: A run, finished or not.
+        samples: Its clip table.
+        folds: Its folds, derived anew.
+    """
+    problems: list[Problem] = []
+    label = {s.clip.key: ledger.classes[s.label] for s in samples}
+    fold_of = {samples[i].clip.key: fold.name for fold in folds for i in fold.test}
+    for seed in ledger.seeds:
+        rows = ledger.of_seed(seed)
+        counts = Counter(row.key for row in rows)
+        problems += [Problem(key, f"has {n} rows for seed {seed}") for key, n in counts.items() if n > 1]
+        if ledger.complete:
+            missing = sorted(fold_of.keys() - counts.keys())
+            if missing:
+                problems.append(Problem(missing[0], f"has no row for seed {seed}, with {len(missing) - 1} others"))
+        for row in rows:
+            if row.key not in label:
+                problems.append(Problem(row.key, "is not in the clip table"))
+                continue
+            if label[row.key] != row.y_true:
+                problems.append(Problem(row.key, f"has the true class {row.y_true}; the table says {label[row.key]}"))
+            if fold_of.get(row.key) != row.fold:
+                problems.append(Problem(row.key, f"was tested in fold {row.fold}, not {fold_of.get(row.key)}"))
+            if abs(sum(row.probabilities) - 1) > 1e-3:
+                problems.append(Problem(row.key, f"has probabilities that sum to {sum(row.probabilities):.3f}"))
+            if ledger.classes[int(np.argmax(row.probabilities))] != row.y_pred:
+                problems.append(Problem(row.key, f"predicts {row.y_pred}, which is not its most probable class"))
+        for name in set(ledger.classes) - {row.y_pred for row in rows}:
+            problems.append(Problem(f"seed {seed}", f"class {name} is never predicted", "note"))
+    kinds = Counter(row.interval for row in ledger.rows)
+    if len(kinds) > 1:
+        text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        problems.append(Problem("interval", f"onset and apex are of mixed origin: {text}", "note"))
+    return problems
+
+
+def check_step(step: Callable[[NDArray[Any]], NDArray[Any]], clips: Sequence[NDArray[Any]]) -> list[Problem]:
+    """Whether a step really sees one clip: its answer may not depend on which clips went before.
+
+    Args:
+        step: Array to array.
+        clips: Two or more different clips.
+    """
+    first = [np.array(step(clip.copy())) for clip in clips]
+    back = [np.array(step(clip.copy())) for clip in reversed(clips)][::-1]
+    return [
+        Problem(f"clip {n}", "the step's answer depends on the clips it saw before")
+        for n, (one, two) in enumerate(zip(first, back, strict=True))
+        if not np.array_equal(one, two, equal_nan=True)
+    ]
+
+
+class _Learner(Protocol):
+    def fit(self, x: Any, y: Any, groups: Any, *, seed: int = 0) -> Any: ...
+    def predict_proba(self, x: Any) -> Any: ...
+
+
+def check_classifier(
+    make: Callable[[], _Learner],
+    x: NDArray[Any],
+    y: NDArray[np.integer[Any]],
+    groups: Sequence[tuple[str, str]],
+    fold: Fold,
+) -> list[Problem]:
+    """Whether predictions change when the test clips are destroyed while the classifier is fitted.
+
+    Catches a classifier that reaches its test data behind `fit`'s back: through a closure, a global or a file; and one
+    whose answer for a clip depends on the clips it is asked about together with it.
+
+    Args:
+        make: Builds an untrained classifier.
+        x: (N, ...) input of all clips. Changed in place while fitting, restored before returning.
+        y: (N,) class indices.
+        groups: (dataset, subject) of each clip.
+        fold: Train and test indices into `x`.
+    """
+    train, test = np.array(fold.train), np.array(fold.test)
+    people = [groups[i] for i in fold.train]
+    kept = x[test].copy()
+    answers = []
+    try:
+        for destroyed in (False, True):
+            if destroyed:
+                x[test] = np.nan if np.issubdtype(x.dtype, np.floating) else 0
+            fitted = make().fit(x[train], y[train], people, seed=0)
+            x[test] = kept
+            answers.append(np.asarray(fitted.predict_proba(kept)))
+    finally:
+        x[test] = kept
+    problems = []
+    if not np.array_equal(answers[0], answers[1], equal_nan=False):
+        problems.append(Problem(fold.name, "predictions change when test clips are destroyed while fitting"))
+    alone = np.concatenate([np.asarray(fitted.predict_proba(kept[n : n + 1])) for n in range(len(kept))])
+    if not np.allclose(alone, answers[1], atol=1e-4):
+        problems.append(Problem(fold.name, "a clip's prediction depends on the test clips beside it"))
+    return problems
+
+
+def best_epoch_bound(
+    y_true: NDArray[np.integer[Any]],
+    persons: Sequence[tuple[str, str]],
+    draws: Sequence[int] = (1, 5, 20, 100, 800),
+    repeats: int = 20,
+    seed: int = 0,
+) -> dict[int, float]:
+    """UF1 of a random guesser who keeps, for each subject, the best of several guesses at that subject's clips.
+
+    This is what choosing the epoch on the test subject can be worth with no learning at all.
+
+    Args:
+        y_true: (N,) true class indices.
+        persons: (dataset, subject) of each clip.
+        draws: Numbers of guesses ("epochs") to try.
+        repeats: Repetitions that are averaged.
+        seed: Of the guesses.
+
+    Returns:
+        UF1 for each number of draws.
+    """
+    truth = np.asarray(y_true)
+    n_classes = int(truth.max()) + 1
+    share = np.bincount(truth, minlength=n_classes) / len(truth)
+    parts = [np.flatnonzero([p == person for p in persons]) for person in dict.fromkeys(persons)]
+    random = np.random.default_rng(seed)
+    out = {}
+    for n in draws:
+        values = []
+        for _ in range(repeats):
+            answer = np.empty_like(truth)
+            for part in parts:
+                guesses = random.choice(n_classes, size=(n, len(part)), p=share)
+                answer[part] = guesses[(guesses == truth[part]).sum(1).argmax()]
+            values.append(uf1(truth, answer, n_classes))
+        out[n] = float(np.mean(values))
+    return out

@@ -1,0 +1,234 @@
+"""Scores of predictions, as the field defines them, on class indices. Pure functions; nothing is averaged silently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.integer[Any]]
+
+
+def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
+    """Counts (n_classes, n_classes): rows are true classes, columns predicted ones.
+
+    Args:
+        y_true: (N,) true class indices.
+        y_pred: (N,) predicted class indices.
+        n_classes: Number of classes of the label map.
+    """
+    pairs = np.asarray(y_true, dtype=np.int64) * n_classes + np.asarray(y_pred, dtype=np.int64)
+    return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+
+
+def _parts(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(true positives, truths, predictions) per class of confusion counts (..., C, C)."""
+    table = np.asarray(counts, dtype=np.float64)
+    return np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1), table.sum(-2)
+
+
+def _mean_where(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    n = counted.sum(-1)
+    return np.asarray(np.where(counted, values, 0.0).sum(-1) / np.where(n > 0, n, 1))
+
+
+def f1_per_class(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """F1 of each class, 2 TP / (2 TP + FP + FN), from counts (..., C, C); 0 where never true nor predicted."""
+    hit, truths, predictions = _parts(counts)
+    total = truths + predictions
+    return 2 * hit / np.where(total > 0, total, 1)
+
+
+def uf1_of(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Unweighted F1 of confusion counts (..., C, C): mean F1 over the classes that are true or predicted somewhere.
+
+    Source: MEGC 2019; TP, FP and FN are pooled over all folds before F1 is taken. A class that neither truth nor
+    prediction holds is left out, as scikit-learn does; it matters only for parts of the data.
+    """
+    _, truths, predictions = _parts(counts)
+    return _mean_where(f1_per_class(counts), truths + predictions > 0)
+
+
+def uar_of(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Unweighted average recall of confusion counts (..., C, C): mean of TP / N over the classes present in truth."""
+    hit, truths, _ = _parts(counts)
+    return _mean_where(hit / np.where(truths > 0, truths, 1), truths > 0)
+
+
+def accuracy_of(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of right predictions of confusion counts (..., C, C)."""
+    hit, truths, _ = _parts(counts)
+    n = truths.sum(-1)
+    return np.asarray(hit.sum(-1) / np.where(n > 0, n, 1))
+
+
+def macro_precision_of(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean precision over the classes predicted; what STSTNet's paper prints as "UAR"."""
+    hit, _, predictions = _parts(counts)
+    return _mean_where(hit / np.where(predictions > 0, predictions, 1), predictions > 0)
+
+
+METRICS = {"uf1": uf1_of, "uar": uar_of, "accuracy": accuracy_of}
+
+
+def uf1(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
+    """Macro F1 from counts pooled over all predictions; see `uf1_of`."""
+    return float(uf1_of(confusion(y_true, y_pred, n_classes)))
+
+
+def uar(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
+    """Mean recall over the classes present in truth."""
+    return float(uar_of(confusion(y_true, y_pred, n_classes)))
+
+
+def accuracy(y_true: Labels, y_pred: Labels) -> float:
+    """Share of right predictions."""
+    return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
+
+
+def f1_weighted(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
+    """F1 per class, weighted by how often the class is true."""
+    counts = confusion(y_true, y_pred, n_classes)
+    return float((f1_per_class(counts) * counts.sum(1)).sum() / counts.sum())
+
+
+def f1_fold_mean(y_true: Labels, y_pred: Labels, folds: Sequence[str], n_classes: int) -> float:
+    """Mean over folds of each fold's macro F1 over the classes the fold holds; what some papers call F1.
+
+    Not comparable with pooled UF1: most subjects have a handful of clips, often of one class.
+    """
+    per_fold = []
+    names = np.asarray(folds)
+    for fold in dict.fromkeys(folds):
+        inside = names == fold
+        per_fold.append(uf1(np.asarray(y_true)[inside], np.asarray(y_pred)[inside], n_classes))
+    return float(np.mean(per_fold))
+
+
+def majority(y_true: Labels, n_classes: int) -> tuple[float, float]:
+    """(accuracy, UF1) of always answering the most frequent class; UF1 over all true classes."""
+    counts = np.bincount(np.asarray(y_true), minlength=n_classes)
+    answer = np.full(len(y_true), int(counts.argmax()))
+    return accuracy(y_true, answer), uf1(y_true, answer, n_classes)
+
+
+def per_class(counts: NDArray[Any], classes: Sequence[str]) -> dict[str, dict[str, float | int]]:
+    """Precision, recall, F1 and support of each class, from confusion counts (C, C)."""
+    hit, truths, predictions = _parts(counts)
+    f1 = f1_per_class(counts)
+    return {
+        name: {
+            "precision": float(hit[c] / predictions[c]) if predictions[c] else 0.0,
+            "recall": float(hit[c] / truths[c]) if truths[c] else 0.0,
+            "f1": float(f1[c]),
+            "support": int(truths[c]),
+        }
+        for c, name in enumerate(classes)
+    }
+
+
+def scores(
+    y_true: Labels,
+    y_pred: Labels,
+    folds: Sequence[str],
+    classes: Sequence[str],
+    datasets: Sequence[str],
+    persons: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    """Every score of one set of predictions, ready for JSON. All pooled over folds except `f1_fold_mean`.
+
+    Args:
+        y_true: (N,) true class indices.
+        y_pred: (N,) predicted class indices.
+        folds: Fold name of each prediction.
+        classes: Class names, by index.
+        datasets: Dataset id of each prediction.
+        persons: (dataset, subject) of each prediction.
+
+    Returns:
+        n_clips, n_subjects, accuracy, uf1, uar, f1_weighted, f1_fold_mean, macro_precision, majority_accuracy,
+        majority_uf1, confusion (rows are true classes), per_class, and per_dataset: the same pooled predictions
+        restricted to one database, which is not the score of training on it alone.
+    """
+    y_true, y_pred, n = np.asarray(y_true), np.asarray(y_pred), len(classes)
+    counts = confusion(y_true, y_pred, n)
+    majority_accuracy, majority_uf1 = majority(y_true, n)
+    of = np.asarray(datasets)
+    by_dataset = {}
+    for name in sorted(set(datasets)):
+        inside = of == name
+        part = confusion(y_true[inside], y_pred[inside], n)
+        by_dataset[name] = {
+            "n_clips": int(inside.sum()),
+            "n_subjects": len({p for p in persons if p[0] == name}),
+            "accuracy": float(accuracy_of(part)),
+            "uf1": float(uf1_of(part)),
+            "uar": float(uar_of(part)),
+            "majority_accuracy": majority(y_true[inside], n)[0],
+            "confusion": part.tolist(),
+        }
+    return {
+        "n_clips": len(y_true),
+        "n_subjects": len(set(persons)),
+        "accuracy": float(accuracy_of(counts)),
+        "uf1": float(uf1_of(counts)),
+        "uar": float(uar_of(counts)),
+        "f1_weighted": f1_weighted(y_true, y_pred, n),
+        "f1_fold_mean": f1_fold_mean(y_true, y_pred, folds, n),
+        "macro_precision": float(macro_precision_of(counts)),
+        "majority_accuracy": majority_accuracy,
+        "majority_uf1": majority_uf1,
+        "confusion": counts.tolist(),
+        "per_class": per_class(counts, classes),
+        "per_dataset": by_dataset,
+    }
+
+
+def counts_by_person(
+    y_true: Labels, y_pred: Labels, persons: Sequence[tuple[str, str]], n_classes: int
+) -> NDArray[np.int64]:
+    """Confusion counts (P, C, C) of each person, in order of first appearance."""
+    place = {person: k for k, person in enumerate(dict.fromkeys(persons))}
+    out = np.zeros((len(place), n_classes, n_classes), dtype=np.int64)
+    np.add.at(out, (np.array([place[p] for p in persons]), np.asarray(y_true), np.asarray(y_pred)), 1)
+    return out
+
+
+def resamples(n_persons: int, n: int, seed: int) -> NDArray[np.int64]:
+    """How often each person is drawn in each of `n` bootstrap samples, (n, n_persons); each row sums to n_persons."""
+    random = np.random.default_rng(seed)
+    return random.multinomial(n_persons, np.full(n_persons, 1 / n_persons), size=n)
+
+
+def bootstrap_interval(
+    y_true: Labels,
+    y_pred: Labels,
+    persons: Sequence[tuple[str, str]],
+    metric: str = "uf1",
+    n: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a score when persons, not clips, are drawn anew: clips of one person belong together.
+
+    Args:
+        y_true: (N,) true class indices.
+        y_pred: (N,) predicted class indices.
+        persons: (dataset, subject) of each prediction.
+        metric: "uf1", "uar" or "accuracy".
+        n: Bootstrap samples.
+        seed: Of the draws.
+        level: Coverage, 0..1.
+
+    Returns:
+        (low, high).
+    """
+    n_classes = int(max(np.max(y_true), np.max(y_pred))) + 1
+    table = counts_by_person(y_true, y_pred, persons, n_classes)
+    # A bootstrap sample's confusion counts are sums of its persons' counts: one matrix product gives all of them.
+    drawn = resamples(len(table), n, seed) @ table.reshape(len(table), -1)
+    values = METRICS[metric](drawn.reshape(n, n_classes, n_classes))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,262 @@
+"""Protocols: pure generators of folds from the table of samples. They never see pixels or predictions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from mien.errors import MienError, unknown_name
+from mien.types import Fold, Problem, Sample
+
+Held = list[tuple[str, list[int]]]
+"""Names of folds with the indices of the samples each holds out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One way to divide clips.
+
+    Attributes:
+        name: Name on the command line.
+        summary: What is held out, in one sentence.
+        split: (samples, **parameters) to folds.
+        shares_subjects: True where one person is on both sides of a fold.
+        warning: Printed with every score made under it; None for sound protocols.
+        parameters: Parameters with their defaults.
+    """
+
+    name: str
+    summary: str
+    split: Callable[..., list[Fold]]
+    shares_subjects: bool = False
+    warning: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_folds(name: str, samples: Sequence[Sample], **parameters: Any) -> list[Fold]:
+    """The folds of a protocol.
+
+    Args:
+        name: Name in `PROTOCOLS`.
+        samples: Clips with their classes. Copies of a clip (same `origin`) are always held out together.
+        parameters: Those of the protocol; text is read as the default's type.
+
+    Returns:
+        Folds with unique names; `train` and `test` are disjoint and ascending.
+
+    Raises:
+        MienError: Unknown name or parameter; one class only; fewer subjects, clips or databases than folds.
+    """
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS, "mien protocols")
+    protocol = PROTOCOLS[name]
+    given = dict(protocol.parameters)
+    for key, value in parameters.items():
+        if key not in given:
+            raise MienError(
+                f"{name} has no parameter {key!r}.",
+                f"{', '.join(given) or 'no parameter'}.",
+                f"`--protocol {name}`" + (f" --protocol-set {next(iter(given))}=..." if given else ""),
+            )
+        try:
+            given[key] = type(given[key])(value)
+        except ValueError:
+            raise MienError(
+                f"{key}={value!r} cannot be read.",
+                f"a {type(given[key]).__name__}.",
+                f"`--protocol-set {key}={given[key]}`.",
+            ) from None
+    if len({s.label for s in samples}) < 2:
+        raise MienError(
+            f"{len(samples)} clip(s) of {len({s.label for s in samples})} class(es).",
+            "clips of at least two classes.",
+            "another label map, such as `--labels own`.",
+        )
+    folds = protocol.split(samples, **given)
+    for fold in folds:
+        if not fold.train or not fold.test:
+            side = "train on" if not fold.train else "test on"
+            raise MienError(
+                f"Fold {fold.name} has nothing to {side}.", "clips on both sides of every fold.", "`mien protocols`."
+            )
+    return folds
+
+
+def fold_notes(samples: Sequence[Sample], folds: Sequence[Fold]) -> list[Problem]:
+    """Folds whose training clips lack a class that the table has; allowed, but worth knowing."""
+    classes = {s.label for s in samples}
+    notes = []
+    for fold in folds:
+        lacking = sorted(classes - {samples[i].label for i in fold.train})
+        if lacking:
+            notes.append(Problem(fold.name, f"no training clip of class {lacking}", "note"))
+    return notes
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip("_") or "x"
+
+
+def _folds(samples: Sequence[Sample], held: Held, train: Mapping[str, list[int]] | None = None) -> list[Fold]:
+    """Folds from what each holds out; training is everything else unless `train` says which."""
+    names: set[str] = set()
+    folds = []
+    for wanted, test in held:
+        name, n = _safe(wanted), 2
+        while name in names:
+            name, n = f"{_safe(wanted)}-{n}", n + 1
+        names.add(name)
+        out = set(test)
+        rest = [i for i in (range(len(samples)) if train is None else train[wanted]) if i not in out]
+        folds.append(Fold(name, tuple(rest), tuple(sorted(out))))
+    return folds
+
+
+def _by(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
+    """Indices of samples with equal keys, in order of first appearance."""
+    groups: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(key(sample), []).append(index)
+    return groups
+
+
+def _person(sample: Sample) -> str:
+    return "-".join(sample.clip.person)
+
+
+def _origin(sample: Sample) -> str:
+    return sample.origin or sample.clip.key
+
+
+def loso(samples: Sequence[Sample]) -> list[Fold]:
+    """Leave one (dataset, subject) out."""
+    persons = _by(samples, _person)
+    if len(persons) < 2:
+        raise MienError(
+            f"There is {len(persons)} subject.", "at least two subjects.", "more data, or `--protocol lovo` (leaky)."
+        )
+    return _folds(samples, list(persons.items()))
+
+
+def composite(samples: Sequence[Sample]) -> list[Fold]:
+    """LOSO over several pooled databases, as in MEGC 2019: trained on all of them."""
+    databases = {s.clip.dataset for s in samples}
+    if len(databases) < 2:
+        raise MienError(
+            f"The clips come from one database ({', '.join(databases)}).",
+            "clips of at least two.",
+            "a second NAME=FOLDER, or `--protocol loso`.",
+        )
+    return loso(samples)
+
+
+def lovo(samples: Sequence[Sample]) -> list[Fold]:
+    """Leave one video out: one clip, with its copies."""
+    return _folds(samples, list(_by(samples, _origin).items()))
+
+
+def lovo5(samples: Sequence[Sample], seed: int = 0, share: float = 0.05) -> list[Fold]:
+    """Leave a share of the videos out, 5 % in STRCN, over and over until each was out once."""
+    if not 0 < share < 1:
+        raise MienError(f"share is {share}.", "a number between 0 and 1.", "`--protocol-set share=0.05`.")
+    clips = list(_by(samples, _origin).values())
+    n_folds = min(len(clips), round(1 / share))
+    order = np.random.default_rng(seed).permutation(len(clips))
+    parts = np.array_split(order, n_folds)
+    return _folds(samples, [(f"part{k + 1:02d}", [i for c in part for i in clips[c]]) for k, part in enumerate(parts)])
+
+
+def kfold_subject(samples: Sequence[Sample], k: int = 5, seed: int = 0) -> list[Fold]:
+    """k folds that never divide a subject, classes spread as evenly as subjects allow."""
+    persons = _by(samples, _person)
+    if not 2 <= k <= len(persons):
+        raise MienError(
+            f"k is {k} and there are {len(persons)} subjects.",
+            f"k from 2 to {len(persons)}.",
+            f"`--protocol-set k={max(2, min(5, len(persons)))}`.",
+        )
+    group = np.empty(len(samples), dtype=np.int64)
+    # Subjects in a random order: the splitter breaks ties by it.
+    for place, indices in zip(np.random.default_rng(seed).permutation(len(persons)), persons.values(), strict=True):
+        group[indices] = place
+    labels = np.array([s.label for s in samples])
+    if np.bincount(labels)[np.unique(labels)].max() >= k:
+        parts = [test.tolist() for _, test in StratifiedGroupKFold(k).split(labels, labels, group)]
+    else:
+        parts = [np.flatnonzero(group % k == n).tolist() for n in range(k)]
+    return _folds(samples, [(f"fold{n + 1}", part) for n, part in enumerate(parts)])
+
+
+def cross_dataset(samples: Sequence[Sample], train: str = "", test: str = "") -> list[Fold]:
+    """Train on some databases, test on others; without names, each database in turn is the test set."""
+    databases = _by(samples, lambda s: s.clip.dataset)
+    if len(databases) < 2:
+        raise MienError(
+            f"The clips come from one database ({', '.join(databases)}).",
+            "clips of at least two.",
+            "a second NAME=FOLDER, or `--protocol loso`.",
+        )
+    sides = {"train": [n for n in train.split(",") if n], "test": [n for n in test.split(",") if n]}
+    for name in sides["train"] + sides["test"]:
+        if name not in databases:
+            raise unknown_name("database among the clips", name, databases, "mien datasets")
+    both = set(sides["train"]) & set(sides["test"])
+    if both:
+        name = min(both)
+        raise MienError(f"{name} is on both sides.", "different databases.", "`--protocol-set test=OTHER`.")
+    held: Held = []
+    rest: dict[str, list[int]] = {}
+    for tested in [sides["test"]] if sides["test"] else [[n] for n in databases if n not in sides["train"]]:
+        trained = sides["train"] or [n for n in databases if n not in tested]
+        name = f"{'+'.join(trained)}-to-{'+'.join(tested)}"
+        held.append((name, [i for n in tested for i in databases[n]]))
+        rest[name] = sorted(i for n in trained for i in databases[n])
+    return _folds(samples, held, rest)
+
+
+def holdout_reddy(samples: Sequence[Sample], seed: int = 4, share: float = 0.2) -> list[Fold]:
+    """The random 80/20 of clips of the MicroExpSTCNN paper: one permutation from numpy's old generator."""
+    clips = list(_by(samples, _origin).values())
+    n_test = int(np.ceil(share * len(clips)))
+    order = np.random.RandomState(seed).permutation(len(clips))  # The published split comes from it.
+    return _folds(samples, [("random20", [i for c in order[:n_test] for i in clips[c]])])
+
+
+SHARED = "Subjects are shared between training and test: scores are not comparable with leave-one-subject-out."
+
+PROTOCOLS: dict[str, Protocol] = {
+    p.name: p
+    for p in (
+        Protocol("loso", "leave one subject out", loso),
+        Protocol("composite", "several databases pooled, leave one subject out (MEGC 2019)", composite),
+        Protocol("kfold_subject", "k folds of whole subjects", kfold_subject, parameters={"k": 5, "seed": 0}),
+        Protocol(
+            "cross_dataset",
+            "train on some databases, test on others; by default each database in turn is the test set",
+            cross_dataset,
+            parameters={"train": "", "test": ""},
+        ),
+        Protocol("lovo", "leave one video out", lovo, True, SHARED),
+        Protocol(
+            "lovo5",
+            "leave 5 % of the videos out, in turn (STRCN's LOVO)",
+            lovo5,
+            True,
+            SHARED,
+            {"seed": 0, "share": 0.05},
+        ),
+        Protocol(
+            "holdout_reddy",
+            "the random 80/20 of clips of the MicroExpSTCNN paper",
+            holdout_reddy,
+            True,
+            SHARED + " The paper also picked its best epoch on these very test clips; here the last epoch counts.",
+            {"seed": 4, "share": 0.2},
+        ),
+    )
+}

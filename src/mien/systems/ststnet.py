@@ -1,0 +1,49 @@
+"""STSTNet: shallow triple stream three-dimensional CNN (Liong, Gan, See, Khor, Huang; IEEE FG 2019).
+
+Input   optical flow from onset to apex as a picture of three channels, 28x28: u, v, optical strain, each 0..255.
+Network three streams (3, 5 and 8 filters of 3x3), ReLU, batch normalisation, max pool 3, dropout 0.5; concatenated,
+        average pool 2, one dense layer to the classes. 1,683 parameters (the authors' PyTorch file).
+Training Adam 5e-5, 800 epochs, batches of 256 in the order of the clip table, cross-entropy; the last epoch is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mien.recipe import FLOW_PICTURE, flow_from_frames
+from mien.systems.base import Classifier, System
+
+
+def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
+    """An untrained STSTNet under the authors' settings."""
+    from mien.models.ststnet import STSTNet
+    from mien.training import NetClassifier, Schedule
+
+    return NetClassifier(
+        make=lambda: STSTNet(n_classes, dropout=parameters["dropout"]),
+        schedule=Schedule(
+            epochs=parameters["epochs"],
+            batch_size=parameters["batch_size"],
+            optimiser="adam",
+            lr=parameters["lr"],
+            shuffle=parameters["shuffle"],
+        ),
+    )
+
+
+STSTNET = System(
+    name="ststnet",
+    title="STSTNet",
+    paper="Liong et al., Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition, "
+    "IEEE FG 2019, sections III-IV; settings of the authors' PyTorch file",
+    summary="three shallow convolution streams on 28x28 flow and strain; the cheapest strong network",
+    departures=(
+        "Batches follow the clip table unshuffled, as in the authors' PyTorch file; `--set shuffle=true` shuffles.",
+        "Flow from frames uses OpenCV's TV-L1 on the frames as given; the authors crop faces first and spot SMIC's "
+        "apex with D&C-RoIs, where we take the frame that differs most from the onset.",
+    ),
+    recipes={"flow": FLOW_PICTURE, "frames": flow_from_frames("tvl1")},
+    parameters={"epochs": 800, "batch_size": 256, "lr": 5e-5, "dropout": 0.5, "shuffle": False},
+    build=build,
+)

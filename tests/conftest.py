@@ -1,0 +1,21 @@
+"""One thread per test process: the suite runs on all cores already, and results must not depend on their number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def composite() -> Path:
+    """The MEGC 2019 composite as flow pictures, where it lies beside the project."""
+    folder = SHARED / "megc2019_flow"
+    if not folder.is_dir():
+        pytest.skip("the real flow pictures are not beside the project")
+    return folder

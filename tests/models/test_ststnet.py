@@ -1,0 +1,119 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mien.models.ststnet import STSTNet, _drop, _pictures
+from mien.training import NetClassifier, Schedule, fit
+
+
+class Plain(nn.Module):
+    """The three streams as the paper draws them."""
+
+    def __init__(self, n_classes: int = 3) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(3, k, 3, padding=2) for k in (3, 5, 8))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(k) for k in (3, 5, 8))
+        self.classify = nn.Linear(400, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        streams = [
+            nn.functional.max_pool2d(n(torch.relu(c(x))), 3, 3, 1)
+            for c, n in zip(self.convolutions, self.norms, strict=True)
+        ]
+        out: Tensor = self.classify(nn.functional.avg_pool2d(torch.cat(streams, 1), 2).flatten(1))
+        return out
+
+
+def pictures(n: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (n, 3, 28, 28), generator=random).float()
+    x[: n // 4, :, 5:20] = 127.0  # Flat regions, as real pictures have: equal patches tie for the maximum.
+    return x, torch.randint(0, 3, (n,), generator=random)
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_published_number_of_parameters() -> None:
+    assert count(STSTNet()) == count(Plain()) == 1683
+
+
+def test_one_convolution_is_the_three_streams() -> None:
+    torch.manual_seed(0)
+    plain, ours = Plain(), STSTNet(dropout=0)
+    ours.streams.weight.data = torch.cat([c.weight for c in plain.convolutions])  # type: ignore[misc]
+    assert ours.streams.bias is not None
+    ours.streams.bias.data = torch.cat([c.bias for c in plain.convolutions])  # type: ignore[misc]
+    ours.classify.load_state_dict(plain.classify.state_dict())
+    x, _ = pictures()
+    assert torch.allclose(plain(x), ours(x), atol=1e-4)
+
+
+def test_prepared_input_holds_the_pictures() -> None:
+    x, _ = pictures()
+    assert torch.equal(_pictures(STSTNet().prepare(x), 28), x)
+
+
+@pytest.mark.parametrize("size", [28, 20, 13])
+@pytest.mark.parametrize("negative", [False, True])
+def test_fused_pass_equals_the_plain_one(size: int, negative: bool) -> None:
+    torch.manual_seed(1)
+    plain = STSTNet(dropout=0, size=size)
+    with torch.no_grad():
+        plain.norm.weight.uniform_(0.2, 2)
+        plain.norm.bias.uniform_(-1, 1)
+        if negative:
+            plain.norm.weight[3] = -0.7
+            plain.norm.weight[5] = 0.0
+    fused = copy.deepcopy(plain)
+    x, y = pictures()
+    x = x[:, :, :size, :size].contiguous()
+    first, second = plain(x), fused.forward_prepared(fused.prepare(x))
+    assert torch.allclose(first, second, rtol=1e-4, atol=1e-4)
+    for out in (first, second):
+        nn.functional.cross_entropy(out, y).backward()  # type: ignore[no-untyped-call]
+    for (name, a), b in zip(plain.named_parameters(), fused.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        assert (a.grad - b.grad).abs().max() <= 1e-4 * a.grad.abs().max() + 1e-7, name
+    for (name, kept), other in zip(plain.named_buffers(), fused.buffers(), strict=True):
+        assert torch.allclose(kept.double(), other.double(), rtol=1e-5), name
+
+
+def test_twenty_steps_end_at_the_same_weights() -> None:
+    torch.manual_seed(2)
+    plain = STSTNet(dropout=0)
+    fused = copy.deepcopy(plain)
+    x, y = pictures(60)
+    schedule = Schedule(epochs=10, batch_size=32, optimiser="adam", lr=5e-5, shuffle=False)
+    prepared = fit(fused, x, y, schedule)
+    direct = fit(plain, x, y, schedule, augment=lambda batch: batch)  # An augmentation turns the fused path off.
+    assert prepared == pytest.approx(direct, rel=1e-4)
+    for a, b in zip(plain.parameters(), fused.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.3])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+    torch.manual_seed(0)
+    dropped = _drop(torch.ones(1000, 1001), p)
+    assert float((dropped == 0).float().mean()) == pytest.approx(p, abs=2e-3)
+    assert float(dropped.mean()) == pytest.approx(1, abs=5e-3)
+    # Neighbours are independent.
+    zero = (dropped == 0).float()
+    assert float((zero[:, 1:] * zero[:, :-1]).mean()) == pytest.approx(p * p, abs=3e-3)
+
+
+def test_trains_shuffled_and_predicts() -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = random.uniform(90, 160, size=(60, 3, 28, 28)).astype(np.float32)
+    x[:, 0] += 30 * y[:, None, None]
+    classifier = NetClassifier(
+        STSTNet, Schedule(epochs=200, batch_size=32, optimiser="adam", lr=1e-3, shuffle=True)
+    ).fit(x, y, [("d", "s")] * 60, seed=0)
+    assert (classifier.predict_proba(x).argmax(1) == y).mean() > 0.9

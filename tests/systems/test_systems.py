@@ -1,0 +1,96 @@
+"""The contract every registered system keeps."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mien.errors import MienError
+from mien.systems import SYSTEMS, system
+from mien.systems.base import read_value
+
+NAMES = sorted(SYSTEMS)
+
+
+def clips(n: int = 24) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+    random = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    x = random.uniform(0, 255, size=(n, 3, 28, 28)).astype(np.float32)
+    return x, y, [("d", str(i % 6)) for i in range(n)]
+
+
+def fast(name: str) -> dict[str, object]:
+    known = SYSTEMS[name].parameters
+    wanted: dict[str, object] = {"epochs": 1, "maps": 4, "members": 1}
+    return {**known, **{key: value for key, value in wanted.items() if key in known}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fit_and_predict(name: str) -> None:
+    x, y, groups = clips()
+    classifier = SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=0)
+    p = classifier.predict_proba(x[:5])
+    assert p.shape == (5, 3)
+    assert p.dtype == np.float32
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_answer(name: str) -> None:
+    x, y, groups = clips()
+    first, second = (SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=4).predict_proba(x) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prediction_does_not_depend_on_the_clips_beside_it(name: str) -> None:
+    x, y, groups = clips()
+    classifier = SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=0)
+    assert np.allclose(classifier.predict_proba(x)[3], classifier.predict_proba(x[3:4])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_classes_work(name: str) -> None:
+    x, y, groups = clips()
+    p = SYSTEMS[name].build(2, fast(name)).fit(x, y % 2, groups, seed=0).predict_proba(x)
+    assert p.shape == (24, 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_documented(name: str) -> None:
+    s = SYSTEMS[name]
+    assert s.name == name
+    assert s.title
+    assert s.paper
+    assert s.summary
+    assert sys.modules[s.build.__module__].__doc__
+    assert {"flow", "frames"} <= set(s.recipes)
+    assert len({recipe.fingerprint for recipe in s.recipes.values()}) == len(s.recipes)
+
+
+def test_unknown_system_suggests_the_nearest() -> None:
+    with pytest.raises(MienError, match="`strcn-g`"):
+        system("strcng")
+
+
+@pytest.mark.parametrize(
+    ("text", "like", "value"),
+    [
+        ("3", 1, 3),
+        ("0.5", 1.0, 0.5),
+        ("2", 1.0, 2.0),
+        ("true", False, True),
+        ("[1, 2]", [3.0], [1, 2]),
+        ("x", "y", "x"),
+    ],
+)
+def test_values_are_read_as_their_defaults_are(text: str, like: object, value: object) -> None:
+    read = read_value("key", text, like)
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_listing_systems_does_not_import_torch() -> None:
+    code = "import sys, mien, mien.systems, mien.app.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
