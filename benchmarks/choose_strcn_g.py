@@ -60,7 +60,7 @@ def held_out(
     torch.set_num_threads(1)
     classifier = STRCN_G.build(3, {**STRCN_G.parameters, "maps": 24, "lr": 1e-2, **BASE, **setting})
     classifier.fit(x[train], y[train], [groups[i] for i in train], seed=seed)
-    return classifier.predict_proba(x[test]).argmax(1)
+    return np.asarray(classifier.predict_proba(x[test]).argmax(1))
 
 
 def main() -> None:
@@ -93,8 +93,8 @@ def main() -> None:
     lines = [
         "# Choosing strcn-g's settings on inner splits by subject",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}. UF1 of {FOLDS}-fold cross-validation over the "
-        f"subjects that remain when one of {BLOCKS} blocks is left out. Bold: the best of its column.",
+        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}. UF1 of {FOLDS}-fold cross-validation over "
+        f"the subjects that remain when one of {BLOCKS} blocks is left out. Bold: the best of its column.",
         "Base: layers 4, maps 24, lr 1e-2, 20 epochs, balanced loss, no dropout, batches of 20, weight decay 5e-4.",
         "",
         "| change | " + " | ".join(f"without block {b + 1}" for b in range(BLOCKS)) + " | mean |",

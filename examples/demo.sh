@@ -6,7 +6,7 @@ folder=${1:-demo}
 mien=${MIEN:-mien}
 rm -rf "$folder"
 "$mien" synthesise --out "$folder/corpus" --layout casme2 --subjects 10 --clips 9
-"$mien" check "casme2=$folder/corpus" || true
+"$mien" check "casme2=$folder/corpus"
 "$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system flow-svm --out "$folder/flow-svm"
 "$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system strcn-g --out "$folder/strcn-g"
 "$mien" benchmark "casme2=$folder/corpus" --labels megc2019 --system flow-svm --shuffle-labels --out "$folder/shuffled"

@@ -111,7 +111,7 @@ def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
             **{f: getattr(decided, f) for f in ("parameters", "classes", "samples", "folds", "settings")},
             "system": type(decided.system)(
                 **{
-                    **{f: getattr(decided.system, f) for f in decided.system.__slots__},  # type: ignore[attr-defined]
+                    **{f: getattr(decided.system, f) for f in decided.system.__slots__},
                     "build": lambda *_: Spy(),
                 }
             ),

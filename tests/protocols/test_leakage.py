@@ -121,7 +121,7 @@ def test_a_step_with_a_memory_is_found() -> None:
 
     def running_mean(clip: np.ndarray) -> np.ndarray:
         seen.append(float(clip.mean()))
-        return clip - np.mean(seen)
+        return np.asarray(clip - np.mean(seen))
 
     assert check_step(running_mean, clips)
     assert check_step(lambda clip: clip - clip.mean(), clips) == []
@@ -134,7 +134,7 @@ class Nearest:
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         distance = ((x[:, None] - self.centres) ** 2).sum(-1)
-        return np.exp(-distance) / np.exp(-distance).sum(1, keepdims=True)
+        return np.asarray(np.exp(-distance) / np.exp(-distance).sum(1, keepdims=True))
 
 
 def test_statistics_of_all_clips_are_found() -> None:
@@ -164,7 +164,7 @@ def test_statistics_of_all_clips_are_found() -> None:
 
 
 def test_choosing_the_epoch_on_the_test_subject_lifts_a_guesser() -> None:
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(7)
     y = random.choice(3, size=442, p=[0.57, 0.25, 0.18])
     persons = [("d", str(n // 6)) for n in range(442)]
     bound = best_epoch_bound(y, persons, draws=(1, 20, 400), repeats=3)

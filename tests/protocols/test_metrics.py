@@ -76,7 +76,7 @@ def slow_interval(y: np.ndarray, p: np.ndarray, persons: list[tuple[str, str]], 
             if persons[i] == name
         ]
         values.append(f1_score(y[drawn], p[drawn], average="macro"))
-    return np.quantile(values, [0.025, 0.975])
+    return np.asarray(np.quantile(values, [0.025, 0.975]))
 
 
 def test_bootstrap_equals_the_plain_one() -> None:

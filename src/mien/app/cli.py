@@ -129,15 +129,33 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Is one run better than another on the same clips? McNemar's test and a bootstrap over subjects."""
-    from mien.benchmark.ledger import read_ledger
     from mien.benchmark.compare import compare as compare_ledgers
     from mien.benchmark.compare import render_comparison
+    from mien.benchmark.ledger import read_ledger
 
     result = compare_ledgers(read_ledger(first), read_ledger(second))
     if as_json:
         _print_json(asdict(result))
     else:
         out.print(render_comparison(result, str(first), str(second)))
+
+
+@app.command()
+def combine(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs over the same clips and folds.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder of the new run.")],
+    as_json: Json = False,
+) -> None:
+    """Finished runs as one committee: the mean of their probabilities, with equal weights. Trains nothing."""
+    from mien.benchmark.combine import combine as combine_runs
+    from mien.benchmark.report import render_report, report_many
+
+    combine_runs(runs, target)
+    reports = report_many([target])
+    if as_json:
+        _print_json(reports[0])
+    else:
+        out.print(render_report(reports[0]))
 
 
 @app.command()

@@ -209,6 +209,8 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
     """The command line that makes a run again; parameters at their defaults are left out."""
     from mien.systems import SYSTEMS
 
+    if "members" in settings:
+        return shlex.join(["mien", "combine", *settings["runs"], "--out", out])
     known = SYSTEMS.get(settings["system"])
     defaults = json.loads(json.dumps(dict(known.parameters))) if known else {}
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]

@@ -20,7 +20,7 @@ import mien
 from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv, write_atomically
 from mien.benchmark.progress import Bars, Meter
 from mien.datasets.base import Dataset
-from mien.datasets.labels import label_map, samples
+from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
 from mien.protocols.leakage import check_folds
 from mien.protocols.splits import PROTOCOLS, make_folds
@@ -83,13 +83,11 @@ def plan(
         raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
     cards = [d.card.labels for d in data]
     name = labels or (cards[0] if len(set(cards)) == 1 else "megc2019")
-    classes = label_map(name).classes if name != "own" else ()
     clips = [clip for d in data for clip in d.clips()]
     _require_unique(clips)
+    classes = (own_labels(clips) if name == "own" else label_map(name)).classes
     table = samples(clips, name)
-    if not classes:
-        classes = tuple(sorted({s.clip.emotion for s in table}))
-    table = _require_classes(table, classes, name, data)
+    _require_classes(table, classes, name, clips)
     classes, table = _drop_empty_classes(classes, table)
     if shuffle_labels:
         order = np.random.default_rng(0).permutation(len(table))
@@ -120,7 +118,7 @@ def plan(
         "shares_subjects": record.shares_subjects,
         "labels": name,
         "classes": list(classes),
-        "data": [{"name": d.id, "root": str(d.root), "n_clips": len(d.clips())} for d in data],
+        "data": [{"name": d.id, "root": str(d.root)} for d in data],
         "datasets": sorted({s.clip.dataset for s in table}),
         "n_clips": len(table),
         "clip_table": hashlib.sha256(_clip_table(table, classes).encode()).hexdigest()[:16],
@@ -145,18 +143,17 @@ def _require_unique(clips: Sequence[Clip]) -> None:
         seen.add(clip.key)
 
 
-def _require_classes(table: list[Sample], classes: Sequence[str], name: str, data: Sequence[Dataset]) -> list[Sample]:
+def _require_classes(table: Sequence[Sample], classes: Sequence[str], name: str, clips: Sequence[Clip]) -> None:
     present = sorted({classes[s.label] for s in table})
     if len(present) < 2:
-        emotions = sorted({clip.emotion for d in data for clip in d.clips()})
+        emotions = sorted({clip.emotion or "none" for clip in clips})
         raise MienError(
             f"Under the label map {name!r} there is "
             f"{f'only one class ({present[0]})' if present else 'no clip at all'}; "
-            f"the data's own labels are {', '.join(e or 'none' for e in emotions) or 'none'}.",
+            f"the data's own labels are {', '.join(emotions) or 'none'}.",
             "clips of at least two classes.",
             "another label map, such as `--labels own`.",
         )
-    return table
 
 
 def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tuple[str, ...], list[Sample]]:
@@ -221,7 +218,7 @@ def benchmark(
         protocol_parameters=protocol_parameters,
         shuffle_labels=shuffle_labels,
     )
-    settings = _open_run(out, decided)
+    settings = open_run(out, decided)
     todo = [
         (seed, number)
         for seed in settings["seeds"]
@@ -236,21 +233,16 @@ def benchmark(
     return read_ledger(out)
 
 
-def _open_run(out: Path, decided: Plan) -> dict[str, Any]:
+def open_run(out: Path, decided: Plan) -> dict[str, Any]:
     """Create the run's folder, or check that the one that is there is the same run; more seeds may be added."""
     wanted = dict(decided.settings)
     if (out / "run.json").is_file():
         there = read_settings(out)
-        changed = [
-            key
-            for key in sorted(set(wanted) | set(there))
-            if key not in ("seeds", "data") and there.get(key) != wanted.get(key)
-        ]
+        changed = _differences(there, wanted)
         if changed:
-            key = changed[0]
             raise MienError(
-                f"{str(out)!r} holds a run with other settings: {key} is {_short(there.get(key))} there and "
-                f"{_short(wanted.get(key))} now" + (f" (also {', '.join(changed[1:])})." if changed[1:] else "."),
+                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
+                + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
                 "the same settings, to go on with that run.",
                 f"`--out {out}-2`; nothing was changed.",
             )
@@ -268,9 +260,21 @@ def _open_run(out: Path, decided: Plan) -> dict[str, Any]:
     return wanted
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 90 else text[:87] + "..."
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Each setting that differs, told for people; the system first. Seeds may be added, folders may move."""
+    keys = dict.fromkeys(["system", *there, *wanted])
+    told = []
+    for key in keys.keys() - {"seeds", "data", "system_title"} if there["system"] == wanted["system"] else ["system"]:
+        old, new = there.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            told += [
+                f"{k} is {old.get(k)!r} there and {new.get(k)!r} now"
+                for k in {**old, **new}
+                if old.get(k) != new.get(k)
+            ]
+        elif old != new:
+            told.append(f"{key} is {old!r} there and {new!r} now")
+    return sorted(told)
 
 
 def _prepare(decided: Plan, jobs: int, bars: Bars) -> tuple[NDArray[np.float32], list[str]]:

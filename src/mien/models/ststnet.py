@@ -120,9 +120,9 @@ def _windows(size: int) -> int:
 def _order(size: int) -> tuple[Tensor, Tensor]:
     """Where each place of the prepared layout lies on the (size + 2)^2 map, and 1 for real places, 0 for padding.
 
-    The first 9 * windows^2 places are the windows' cells: all first cells, all second cells, ... Cells in the padding of
-    the pooling point at place 0 and are blanked: after ReLU a zero never wins over a real maximum. The places no window
-    covers come last; they count in the statistics.
+    The first 9 * windows^2 places are the windows' cells: all first cells, all second cells, ... Cells in the padding
+    of the pooling point at place 0 and are blanked: after ReLU a zero never wins over a real maximum. The places no
+    window covers come last; they count in the statistics.
     """
     out, side = size + 2, _windows(size)
     places, real, covered = [], [], set()

@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
 Floats = NDArray[np.float64]
+Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Mirror = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -45,6 +46,7 @@ class RbfSvm:
         costs: Values of C to try.
         gammas: Values of gamma to try, times 1 / number of features.
         inner_folds: Inner folds by subject.
+        inner_repeats: Times the subjects are dealt into inner folds anew; the mean UF1 decides, with less chance in it.
         balanced: Weight classes by the inverse of their frequency.
         mirror: Makes the mirror image of an input; each training clip is then used twice, and each decision is the
             mean of the clip's and of its mirror image's.
@@ -57,11 +59,12 @@ class RbfSvm:
     costs: Sequence[float] = (1.0, 3.0, 10.0, 30.0)
     gammas: Sequence[float] = (0.3, 1.0, 3.0)
     inner_folds: int = 5
+    inner_repeats: int = 3
     balanced: bool = False
     mirror: Mirror | None = None
     chosen: tuple[float, float] = field(default=(1.0, 1.0), init=False)
 
-    def _solve(self, distances: Floats, y: NDArray[np.int64], cost: float, gamma: float) -> SVC:
+    def _solve(self, kernel: Floats, y: NDArray[np.int64], cost: float) -> SVC:
         machine = SVC(
             C=cost,
             kernel="precomputed",
@@ -69,7 +72,15 @@ class RbfSvm:
             decision_function_shape="ovr",
             break_ties=True,
         )
-        return machine.fit(np.exp(-gamma * distances), y)
+        return machine.fit(kernel, y)
+
+    def _held_out(self, kernel: Floats, y: NDArray[np.int64], folds: Folds, cost: float) -> Floats:
+        """Decision values (N, C) of every clip from the machine that did not train on it."""
+        values = np.full((len(y), self.n_classes), -np.inf)
+        for train, test in folds:
+            machine = self._solve(kernel[np.ix_(train, train)], y[train], cost)
+            values[test] = self._scores(machine, kernel[np.ix_(test, train)])
+        return values
 
     def _scores(self, machine: SVC, kernel: Floats) -> Floats:
         """Decision values (N, C); -inf stands for a class the training clips do not have."""
@@ -108,31 +119,29 @@ class RbfSvm:
         names = {group: n for n, group in enumerate(dict.fromkeys(groups))}
         group_of = np.tile([names[group] for group in groups], copies)
         pairs = list(product(self.costs, self.gammas))
-        folds = self._inner_folds(y, group_of, seed)
+        dealt = [self._inner_folds(y, group_of, seed + 1000 * n) for n in range(self.inner_repeats)]
         best, held_out = pairs[len(pairs) // 2], None
-        if len(pairs) > 1 and folds:
-            results = []
+        if len(pairs) > 1 and all(dealt):
+            truth, results = y[: len(x)], []
             for n, (cost, gamma) in enumerate(pairs):
-                values = np.full((len(y), self.n_classes), -np.inf)
-                for train, test in folds:
-                    machine = self._solve(distances[np.ix_(train, train)], y[train], cost, gamma)
-                    values[test] = self._scores(machine, np.exp(-gamma * distances[np.ix_(test, train)]))
-                values = values.reshape(copies, len(x), -1).mean(0)
-                results.append((f1_score(y[: len(x)], values.argmax(1), average="macro"), values))
+                kernel = np.exp(-gamma * distances)
+                answers = [
+                    self._held_out(kernel, y, folds, cost).reshape(copies, len(x), -1).mean(0) for folds in dealt
+                ]
+                uf1 = np.mean([f1_score(truth, values.argmax(1), average="macro") for values in answers])
+                results.append((uf1, answers[0]))
                 if progress is not None:
                     progress((n + 1) / (len(pairs) + 1))
             winner = int(np.argmax([uf1 for uf1, _ in results]))
             best, held_out = pairs[winner], results[winner][1]
         self.chosen = best
-        self._machine = self._solve(distances, y, *best)
+        self._machine = self._solve(np.exp(-best[1] * distances), y, best[0])
         self._sharpness = 1.0 if held_out is None else _sharpness(held_out, y[: len(x)])
         if progress is not None:
             progress(1.0)
         return self
 
-    def _inner_folds(
-        self, y: NDArray[np.int64], groups: NDArray[np.int64], seed: int
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def _inner_folds(self, y: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> Folds:
         """Inner folds by subject with at least two classes to train on; empty when there are too few subjects."""
         n = min(self.inner_folds, len(np.unique(groups)))
         if n < 2:

@@ -23,6 +23,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         costs=tuple(parameters["C"]),
         gammas=tuple(parameters["gamma"]),
         inner_folds=parameters["inner_folds"],
+        inner_repeats=parameters["inner_repeats"],
         balanced=parameters["balanced"],
         mirror=mirror_flow_picture if parameters["mirror"] else None,
     )
@@ -39,6 +40,7 @@ FLOW_SVM = System(
         "C": [1.0, 3.0, 10.0, 30.0],
         "gamma": [0.3, 1.0, 3.0],
         "inner_folds": 5,
+        "inner_repeats": 3,
         "balanced": True,
         "mirror": True,
     },
