@@ -2,10 +2,10 @@
 
 python benchmarks/ststnet_loso.py FLOW_FOLDER [--plain-epochs 8] [--out benchmarks/results/ststnet_loso.md]
 
-Ours: every fold, all 800 passes, two processes of one thread. Plain: three parallel convolutions as the paper
-draws them, a loop over folds, two threads. The two take turns, a few folds each, so that both meet the same machine.
-With `--plain-epochs N` the plain loop runs N of the 800 passes of every fold and is scaled by 800 / N (passes cost the same);
-`--plain-epochs 800` runs all of it, about 90 minutes on two cores.
+Ours: every fold, all 800 passes, two processes of one thread. Plain: three parallel convolutions as the paper draws
+them, a loop over folds, two threads. The two take turns, a few folds each, so that both meet the same machine.
+With `--plain-epochs N` the plain loop runs N of the 800 passes of every fold and is scaled by 800 / N (passes cost the
+same); `--plain-epochs 800` runs all of it, about 90 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mien.datasets.base import Card, Dataset
+from mien.datasets.base import MARKER, Card, Dataset
 from mien.datasets.check import SHOWN, CheckResult, as_json, check_dataset, check_many, render_check
 from mien.datasets.flow_images import FlowImages, write_flow_images
 from mien.errors import MienError
-from mien.synthesis.moving_face import MARKER
 from mien.types import Clip, Interval, Problem
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "megc2019_flow"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.datasets.base import MARKER
 from mien.datasets.flow_images import FlowImages, Layout, read_flow_picture, write_flow_images
 from mien.errors import MienError
-from mien.synthesis.moving_face import MARKER
 from mien.types import Clip, Problem
 
 LAYOUTS: tuple[Layout, ...] = ("folders", "csv")

@@ -77,6 +77,7 @@ def report(
         "complete": ledger.complete,
         "folds": {"done": done, "total": total, "missing": total - done},
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
+        "drawn": bool(settings.get("drawn", False)),
         "shares_subjects": bool(settings.get("shares_subjects", False)),
         "warning": settings.get("protocol_warning"),
         "data": [dict(entry) for entry in settings["data"]],
@@ -97,7 +98,7 @@ def report(
     if curves:
         result["training"] = _training(curves)
     result["warnings"] = warnings_of(result)
-    result["published"] = [] if result["shuffled_labels"] else _published(settings, result)
+    result["published"] = [] if result["shuffled_labels"] or result["drawn"] else _published(settings, result)
     return result
 
 
@@ -174,6 +175,8 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
         found.append(
             "The labels were shuffled before training: these scores show what chance gives, not what the system can do."
         )
+    if result["drawn"]:
+        found.append("The faces are drawn: these scores say that the chain works, nothing about real people.")
     if result["warning"]:
         found.append(str(result["warning"]))
     elif result["shares_subjects"]:

@@ -125,6 +125,7 @@ def plan(
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
+        "drawn": any(d.drawn for d in data),
     }
     # What run.json gives back after a round trip, so that comparing with it compares like with like.
     settings = json.loads(json.dumps(settings))

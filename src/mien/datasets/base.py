@@ -59,6 +59,10 @@ def card(dataset_id: str) -> Card:
     return Card(id=dataset_id, **entry)
 
 
+MARKER = "SYNTHETIC.txt"
+"""File in the root of a written corpus: its faces are drawn, its counts and scores are nobody's."""
+
+
 class Dataset(ABC):
     """One database on disk.
 
@@ -84,6 +88,11 @@ class Dataset(ABC):
     def card(self) -> Card:
         """The facts about this database: licence, citation, expected counts."""
         return card(self.id)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether this is a written corpus of drawn faces, not the real database."""
+        return (self.root / MARKER).is_file()
 
     @abstractmethod
     def clips(self) -> list[Clip]:

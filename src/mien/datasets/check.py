@@ -20,7 +20,6 @@ from rich.text import Text
 from mien.datasets.base import Dataset
 from mien.datasets.flow_images import read_flow_picture
 from mien.errors import MienError
-from mien.synthesis.moving_face import MARKER
 from mien.types import Clip, Problem
 
 SHOWN: Final = 20
@@ -162,7 +161,7 @@ def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _count_problems(dataset: Dataset, clips: Sequence[Clip], videos: Sequence[Clip]) -> Iterator[Problem]:
     """Counts that differ from the published ones. A drawn corpus is small by choice, so there they are notes."""
-    severity: Literal["error", "note"] = "note" if (dataset.root / MARKER).is_file() else "error"
+    severity: Literal["error", "note"] = "note" if dataset.drawn else "error"
     counts: Counter[str] = Counter(
         clips=len(clips), videos=len(videos), subjects=len({clip.person for clip in (*clips, *videos)})
     )

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets.base import MARKER
 from mien.errors import MienError, unknown_name
 from mien.synthesis.drawn_face import Features, bump, draw_face, features_of
 
 EMOTIONS: Final = ("negative", "positive", "surprise", "none")
 """What `render_clip` can show; "none" is head micro-motion alone."""
 
-MARKER: Final = "SYNTHETIC.txt"
 """Name of the file that says, in the root of a corpus, that its pictures are drawn and show nobody."""
 
 _REFERENCE = 96  # amplitudes, drift and noise below are in pixels of a face this wide
