@@ -70,6 +70,32 @@ def plain_fold(x: Tensor, y: Tensor, epochs: int) -> float:
     return time.perf_counter() - started
 
 
+def taken_by_others(seconds: float = 0.5) -> float:
+    """Share of all processor time that is used while this program waits; 0 where the system does not tell.
+
+    The plain loop's two threads wait for each other at every operation: one busy core beside them slows it many times
+    over and ours hardly, so a ratio measured in company says little.
+    """
+
+    def ticks() -> tuple[int, int]:
+        values = [int(v) for v in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(values), values[3] + values[4]
+
+    if not Path("/proc/stat").is_file():
+        return 0.0
+    time.sleep(0.3)  # Idle worker threads spin a little before they sleep.
+    total, idle = ticks()
+    time.sleep(seconds)
+    total_after, idle_after = ticks()
+    return 1 - (idle_after - idle) / max(total_after - total, 1)
+
+
+def peak_memory() -> float:
+    """Largest resident size of this process so far, in MiB."""
+    time.sleep(0.2)  # Long enough that both workers get to answer.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flow", type=Path)
@@ -89,23 +115,29 @@ def main() -> None:
     ours: list[float] = []
     plain: list[float] = []
     ratios: list[float] = []
+    others: list[float] = []
+    per_fold: list[float] = []
+    plain_per_fold: list[float] = []
     with Parallel(2) as pool:
         pool(delayed(time.sleep)(0.1) for _ in range(2))
         for first in range(0, len(folds), given.turn):
             turn = folds[first : first + given.turn]
+            others.append(taken_by_others())
             started = time.perf_counter()
             pool(delayed(run_fold)(decided, given.run, 0, number, inputs, ready) for number in turn)
             ours.append(time.perf_counter() - started)
+            others.append(taken_by_others())
             seconds = 0.0
             for number in turn:
                 train = list(decided.folds[number].train)
                 seconds += plain_fold(x[train], y[train], given.plain_epochs) * epochs / given.plain_epochs
             plain.append(seconds)
             ratios.append(plain[-1] / ours[-1])
+            per_fold.append(ours[-1] / len(turn))
+            plain_per_fold.append(seconds / len(turn))
             print(f"folds {turn[0]}-{turn[-1]}: ours {ours[-1]:.0f} s, plain {plain[-1]:.0f} s", flush=True)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    per_fold = [t / given.turn for t in ours]
+        child = max(pool(delayed(peak_memory)() for _ in range(4)))
+    own = peak_memory()
     low, middle, high = (f"{q:.2f}" for q in np.quantile(ratios, [0, 0.5, 1]))
     scaled = "" if given.plain_epochs == epochs else f" (scaled from {given.plain_epochs} passes of every fold)"
     lines = [
@@ -117,12 +149,17 @@ def main() -> None:
         "| | seconds | median per fold |",
         "|---|---|---|",
         f"| mien, 2 processes of 1 thread | {sum(ours):.0f} | {statistics.median(per_fold):.1f} |",
-        f"| plain sequential loop, 2 threads{scaled} | {sum(plain):.0f} | "
-        f"{statistics.median(plain) / given.turn:.1f} |",
+        f"| plain sequential loop, 2 threads{scaled} | {sum(plain):.0f} | {statistics.median(plain_per_fold):.1f} |",
         "",
         f"Ratio of the totals: **{sum(plain) / sum(ours):.2f}**; by turn: least {low}, median {middle}, most {high}.",
-        f"Peak memory: {own:.0f} MiB in the main process (both networks), {child:.0f} MiB in the largest worker.",
+        f"Peak memory: {own:.0f} MiB in the main process (the plain loop), {child:.0f} MiB in the largest worker.",
     ]
+    lines.append(
+        f"Processor time taken by other programs, sampled before each part: median {statistics.median(others):.0%}, "
+        f"most {max(others):.0%}."
+    )
+    if statistics.median(others) > 0.1:
+        lines.append("**The machine was busy: this ratio flatters mien and is not a result. Run it again alone.**")
     ledger = read_ledger(given.run)
     if ledger.complete:
         result = report(ledger)

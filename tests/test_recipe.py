@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import MienError
-from mien.recipe import FLOW_PICTURE, Context, flow_from_frames, scale_each_channel, shrink
+from mien.recipe import FLOW_PICTURE, Context, centre_and_scale, flow_from_frames, scale_each_channel, shrink
 from mien.types import Clip, Interval
 
 
@@ -80,6 +80,19 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 28, 3), np.uint8)).save(path)
     with pytest.raises(MienError, match="30, 28"):
         FLOW_PICTURE.run(Clip("samm", "006", "a", None, "negative", medium="flow", frames=(path,)))
+
+
+def test_centring_undoes_a_stretch_of_the_grey_levels() -> None:
+    context = Context(Clip("d", "s", "c", None, ""))
+    random = np.random.default_rng(0)
+    motion = np.zeros((3, 28, 28))
+    motion[:, 8:14, 4:12] = random.normal(size=(3, 6, 8))
+    centred = centre_and_scale(scale_each_channel(motion, context), context)
+    # The part that does not move is at zero, motion keeps its direction, the size is 1.
+    assert np.abs(centred[:2, 20:]).max() < 1e-6
+    assert (np.sign(centred[:2, 8:14, 4:12]) == np.sign(motion[:2, 8:14, 4:12])).all()
+    assert np.sqrt((centred**2).mean((1, 2))) == pytest.approx(1, abs=1e-5)
+    assert (centre_and_scale(np.full((3, 4, 4), 127.5), context) == 0).all()
 
 
 def test_scaling_and_shrinking() -> None:

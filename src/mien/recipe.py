@@ -190,17 +190,38 @@ def flow_picture(_: Array, context: Context) -> Array:
     return read_flow_picture(context.clip.frames[0]).transpose(2, 0, 1)
 
 
+def centre_and_scale(channels: Array, context: Context) -> Array:
+    """Step: (3, H, W) of u, v and strain, 0..255, about zero and of unit root mean square.
+
+    A picture stretched to 0..255 has lost where zero motion lies. Most of a face hardly moves, so the median of u and
+    of v is that zero: without it the same movement looks different from clip to clip. Strain has no sign and is taken
+    about the middle of its range. Each channel is then divided by its root mean square; a constant one becomes 0.
+    """
+    motion = channels.astype(np.float32)
+    zero = np.append(np.median(motion[:2], axis=(1, 2)), 127.5).astype(np.float32)
+    motion -= zero[:, None, None]
+    size = np.sqrt(np.mean(motion**2, axis=(1, 2), keepdims=True))
+    still = np.ptp(motion, axis=(1, 2), keepdims=True) == 0
+    return np.where(still, 0, motion / np.where(size > 0, size, 1)).astype(np.float32)
+
+
+CENTRE = Step("centre_and_scale", centre_and_scale)
+
 FLOW_PICTURE = Recipe((Step("flow_picture", flow_picture),), "CHW", (3, 28, 28), (0.0, 255.0))
 """Ready 28x28 flow pictures as they are."""
 
+CENTRED_FLOW_PICTURE = Recipe((*FLOW_PICTURE.steps, CENTRE), "CHW", (3, 28, 28), (-28.0, 28.0))
+"""Ready flow pictures about zero motion."""
 
-def flow_from_frames(method: str, longest: int = 320, size: int = 28) -> Recipe:
+
+def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: bool = False) -> Recipe:
     """The recipe behind the ready pictures: onset and apex, flow, strain, 28x28, each channel stretched to 0..255.
 
     Args:
         method: Flow method (`mien.motion.flow.METHODS`).
         longest: Frames are first shrunk until their longer side has this many pixels.
         size: Side of the result in pixels.
+        centred: Then taken about zero motion, as `CENTRED_FLOW_PICTURE`.
     """
     return Recipe(
         (
@@ -209,8 +230,10 @@ def flow_from_frames(method: str, longest: int = 320, size: int = 28) -> Recipe:
             Step("flow_of_pair", flow_of_pair, {"method": method}),
             Step("flow_and_strain", flow_and_strain, {"size": size}),
             Step("scale_each_channel", scale_each_channel),
+            *([CENTRE] if centred else []),
         ),
         "CHW",
         (3, size, size),
-        (0.0, 255.0),
+        # A channel of n values and unit root mean square holds no value beyond the square root of n.
+        (-float(size), float(size)) if centred else (0.0, 255.0),
     )

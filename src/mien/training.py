@@ -25,7 +25,7 @@ def mirror_flow(x: Tensor) -> Tensor:
     """A flow picture of the mirrored face: columns reversed, horizontal motion negated, strain kept.
 
     Args:
-        x: (..., C, H, W) in [-1, 1], channels u, v[, strain].
+        x: (..., C, H, W), channels u, v[, strain], no motion being 0.
 
     Returns:
         The same shape and range; applying it twice gives the input back.

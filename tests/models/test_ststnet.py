@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mien.models.ststnet import STSTNet, _drop, _pictures
+from mien.models.ststnet import CHUNK, STSTNet, _kept, _pictures, _Stem
 from mien.training import NetClassifier, Schedule, fit
 
 
@@ -98,14 +98,54 @@ def test_twenty_steps_end_at_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize("p", [0.5, 0.3])
-def test_dropout_drops_its_share_and_keeps_the_mean(p: float) -> None:
+def test_dropout_keeps_its_share(p: float) -> None:
     torch.manual_seed(0)
-    dropped = _drop(torch.ones(1000, 1001), p)
-    assert float((dropped == 0).float().mean()) == pytest.approx(p, abs=2e-3)
-    assert float(dropped.mean()) == pytest.approx(1, abs=5e-3)
+    dropped = 1 - _kept(torch.ones(1000, 1001), p)
+    assert float(dropped.mean()) == pytest.approx(p, abs=2e-3)
     # Neighbours are independent.
-    zero = (dropped == 0).float()
-    assert float((zero[:, 1:] * zero[:, :-1]).mean()) == pytest.approx(p * p, abs=3e-3)
+    assert float((dropped[:, 1:] * dropped[:, :-1]).mean()) == pytest.approx(p * p, abs=3e-3)
+
+
+def test_dropout_keeps_the_expected_logits() -> None:
+    torch.manual_seed(0)
+    model = STSTNet(dropout=0.5)
+    x, _ = pictures(8)
+    rows = model.prepare(x)
+    with torch.no_grad():
+        mean = torch.stack([model.forward_prepared(rows) for _ in range(400)]).mean(0)
+        model.drop.p = 0.0
+        assert torch.allclose(mean, model.forward_prepared(rows), atol=0.1)
+
+
+@pytest.mark.parametrize("size", [28, 13])
+def test_one_generator_drops_the_same_in_both_paths(size: int) -> None:
+    torch.manual_seed(3)
+    model = STSTNet(dropout=0.4, size=size)
+    x = pictures()[0][:, :, :size, :size].contiguous()
+    rows = model.prepare(x)
+    torch.manual_seed(4)
+    plain = model(x)
+    torch.manual_seed(4)
+    fused = model.forward_prepared(rows)
+    other = model.forward_prepared(rows)
+    assert torch.allclose(plain, fused, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(fused, other, rtol=1e-2, atol=1e-2)
+
+
+def test_gradients_against_finite_differences() -> None:
+    random = torch.Generator().manual_seed(0)
+    size, filters = 7, 4
+    x = torch.randn(CHUNK + 2, 2, size, size, generator=random)
+    rows = STSTNet(in_channels=2, size=size).prepare(x).double()
+    norm = nn.BatchNorm2d(filters).double()
+    weight = torch.randn(filters, rows.shape[2], generator=random, dtype=torch.float64, requires_grad=True)
+    scale = (torch.rand(filters, generator=random, dtype=torch.float64) + 0.5).requires_grad_()
+    shift = torch.randn(filters, generator=random, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda w, g, b: _Stem.apply(rows, w, g, b, norm, size),  # type: ignore[no-untyped-call]
+        (weight, scale, shift),
+        atol=1e-6,
+    )
 
 
 def test_trains_shuffled_and_predicts() -> None:

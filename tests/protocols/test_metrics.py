@@ -1,12 +1,19 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, precision_score
 
+from mien.errors import MienError
 from mien.protocols import metrics
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+ONES = np.ones(3, dtype=np.int64)
+PEOPLE = [("d", "a"), ("d", "a"), ("d", "b")]
 
 
 @settings(max_examples=150, deadline=None)
@@ -20,6 +27,9 @@ def test_against_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     assert metrics.uf1(y, p, 4) == pytest.approx(f1_score(y, p, average="macro", labels=seen))
     assert metrics.uar(y, p, 4) == pytest.approx(balanced_accuracy_score(y, p))
     assert metrics.f1_weighted(y, p, 4) == pytest.approx(f1_score(y, p, average="weighted"))
+    assert metrics.f1_per_class(metrics.confusion(y, p, 4)) == pytest.approx(
+        f1_score(y, p, average=None, labels=range(4), zero_division=0)
+    )
     precision = precision_score(y, p, average="macro", labels=np.unique(p), zero_division=0)
     assert metrics.macro_precision_of(metrics.confusion(y, p, 4)) == pytest.approx(precision)
 
@@ -91,3 +101,39 @@ def test_perfect_predictions_have_no_spread() -> None:
     y = np.tile([0, 1, 2], 10)
     persons = [("d", str(n % 5)) for n in range(30)]
     assert metrics.bootstrap_interval(y, y, persons) == (1.0, 1.0)
+
+
+def test_macro_precision_is_not_uar() -> None:
+    """The two differ as soon as the classes are answered unevenly; STSTNet's paper prints one as the other."""
+    counts = np.array([[8, 2, 0], [3, 6, 1], [1, 1, 3]])
+    assert float(metrics.uar_of(counts)) == pytest.approx((8 / 10 + 6 / 10 + 3 / 5) / 3)
+    assert float(metrics.macro_precision_of(counts)) == pytest.approx((8 / 12 + 6 / 9 + 3 / 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        # Without the check, class 3 of 3 would be counted as class 0 of the next row.
+        (lambda: metrics.confusion(ONES, np.array([0, 1, 3]), 3), "from 0 to 3"),
+        (lambda: metrics.confusion(ONES, np.array([0, 1, -1]), 3), "from -1 to 1"),
+        (lambda: metrics.uf1(ONES, np.array([0, 1]), 3), "shape"),
+        (lambda: metrics.scores(ONES, ONES, ["f"], ["a", "b"], ["d"] * 3, PEOPLE), "1 and 3"),
+        (lambda: metrics.scores(ONES[:0], ONES[:0], [], ["a", "b"], [], []), "at least 1"),
+        (lambda: metrics.bootstrap_interval(ONES, ONES, PEOPLE, metric="f1"), "uf1, uar, accuracy"),
+        (lambda: metrics.bootstrap_interval(ONES, ONES, PEOPLE, level=95), "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(MienError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", sorted(metrics.METRICS))
+def test_a_wider_level_holds_a_narrower_one(metric: str) -> None:
+    random = np.random.default_rng(2)
+    y, p = random.integers(0, 3, 90), random.integers(0, 3, 90)
+    persons = [("d", str(n % 10)) for n in range(90)]
+    narrow = metrics.bootstrap_interval(y, p, persons, metric=metric, level=0.5)
+    wide = metrics.bootstrap_interval(y, p, persons, metric=metric, level=0.95)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]

@@ -20,17 +20,17 @@ Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Mirror = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def mirror_flow_picture(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The flow picture of the mirrored face: columns reversed, horizontal motion negated, strain kept.
+def mirror_flow(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The flow of the mirrored face: columns reversed, horizontal motion negated, strain kept.
 
     Args:
-        x: (..., C, H, W) with values 0..255, channels u, v[, strain]; 127.5 stands for the middle of the range.
+        x: (..., C, H, W), channels u, v[, strain], no motion being 0.
 
     Returns:
         The same shape and range; applying it twice gives the input back.
     """
     mirrored = x[..., ::-1].copy()
-    mirrored[..., 0, :, :] = 255.0 - mirrored[..., 0, :, :]
+    mirrored[..., 0, :, :] *= -1
     return mirrored
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import MienError
 from mien.protocols.metrics import uf1
 from mien.types import Fold, Problem, Sample
 
 if TYPE_CHECKING:
-    from mien.benchmark.ledger import Ledger
+    from mien.benchmark.ledger import Ledger, Row
 
 FAMILIES: tuple[frozenset[str], ...] = (
     frozenset({"casme", "casme2", "casme_sq", "casme3_a"}),
@@ -63,12 +65,17 @@ def check_folds(samples: Sequence[Sample], folds: Sequence[Fold], *, shares_subj
         shares_subjects: The protocol says so itself: a shared subject is then a note.
 
     Returns:
-        Errors: an index or a copy of a clip on both sides, a subject on both sides, a clip tested twice or, in a
-        protocol of several folds, never. Notes: one printed subject in two databases; databases that may share people.
+        Errors: an index outside the table, an index or a copy of a clip on both sides, a subject on both sides, a clip
+        tested twice or, in a protocol of several folds, never. Notes: one printed subject in two databases; databases
+        that may share people.
     """
     problems: list[Problem] = []
     keys = Counter(s.clip.key for s in samples if s.origin in ("", s.clip.key))
     problems += [Problem(key, f"stands {n} times in the clip table") for key, n in keys.items() if n > 1]
+    outside = [f for f in folds if any(not 0 <= i < len(samples) for i in (*f.train, *f.test))]
+    if outside:
+        # Nothing else can be asked of folds that were made from another table.
+        return [*problems, *(Problem(f.name, f"has indices outside the {len(samples)} clips") for f in outside)]
     tested: Counter[int] = Counter()
     for fold in folds:
         tested.update(fold.test)
@@ -136,12 +143,13 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
                 problems.append(Problem(row.key, f"has the true class {row.y_true}; the table says {label[row.key]}"))
             if fold_of.get(row.key) != row.fold:
                 problems.append(Problem(row.key, f"was tested in fold {row.fold}, not {fold_of.get(row.key)}"))
-            if abs(sum(row.probabilities) - 1) > 1e-3:
-                problems.append(Problem(row.key, f"has probabilities that sum to {sum(row.probabilities):.3f}"))
-            if ledger.classes[int(np.argmax(row.probabilities))] != row.y_pred:
-                problems.append(Problem(row.key, f"predicts {row.y_pred}, which is not its most probable class"))
-        for name in set(ledger.classes) - {row.y_pred for row in rows}:
-            problems.append(Problem(f"seed {seed}", f"class {name} is never predicted", "note"))
+            problems += _answer_problems(row, ledger.classes)
+        predicted = {row.y_pred for row in rows}
+        problems += [
+            Problem(f"seed {seed}", f"class {name} is never predicted", "note")
+            for name in ledger.classes
+            if name not in predicted
+        ]
     kinds = Counter(row.interval for row in ledger.rows)
     if len(kinds) > 1:
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
@@ -149,19 +157,48 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
     return problems
 
 
+def _answer_problems(row: Row, classes: Sequence[str]) -> list[Problem]:
+    """What is wrong with one row's probabilities and predicted class."""
+    p = np.asarray(row.probabilities)
+    if len(p) != len(classes) or row.y_pred not in classes:
+        return [
+            Problem(row.key, f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}")
+        ]
+    if not (np.isfinite(p).all() and p.min() >= 0):
+        return [Problem(row.key, "has a probability that is negative or no number")]
+    problems = []
+    if abs(p.sum() - 1) > 1e-3:
+        problems.append(Problem(row.key, f"has probabilities that sum to {p.sum():.3f}"))
+    # The ledger keeps nine digits: classes that differ by less are both the most probable one.
+    if p[classes.index(row.y_pred)] < p.max() - 1e-8:
+        problems.append(Problem(row.key, f"predicts {row.y_pred}, which is not its most probable class"))
+    return problems
+
+
 def check_step(step: Callable[[NDArray[Any]], NDArray[Any]], clips: Sequence[NDArray[Any]]) -> list[Problem]:
-    """Whether a step really sees one clip: its answer may not depend on which clips went before.
+    """Whether a step really sees one clip: alone, in order, and in the opposite order it must answer the same.
+
+    A step that is an object is copied, unused, for each clip it sees alone, so that what it keeps from its very first
+    clip shows too. A function that keeps this in a closure cannot be copied: hand over a fresh one.
 
     Args:
         step: Array to array.
         clips: Two or more different clips.
+
+    Raises:
+        MienError: Fewer than two clips, or all alike: nothing could be seen.
     """
-    first = [np.array(step(clip.copy())) for clip in clips]
+    if len(clips) < 2 or all(np.array_equal(clips[0], clip) for clip in clips[1:]):
+        raise MienError(
+            f"{len(clips)} clip(s), none different from the first.", "two different clips.", "clips of two subjects."
+        )
+    alone = [np.array(copy.deepcopy(step)(clip.copy())) for clip in clips]
+    ahead = [np.array(step(clip.copy())) for clip in clips]
     back = [np.array(step(clip.copy())) for clip in reversed(clips)][::-1]
     return [
         Problem(f"clip {n}", "the step's answer depends on the clips it saw before")
-        for n, (one, two) in enumerate(zip(first, back, strict=True))
-        if not np.array_equal(one, two, equal_nan=True)
+        for n, answers in enumerate(zip(alone, ahead, back, strict=True))
+        if not all(np.array_equal(answers[0], other, equal_nan=True) for other in answers[1:])
     ]
 
 
@@ -177,37 +214,49 @@ def check_classifier(
     groups: Sequence[tuple[str, str]],
     fold: Fold,
 ) -> list[Problem]:
-    """Whether predictions change when the test clips are destroyed while the classifier is fitted.
+    """Whether predictions change when the test clips and their classes are destroyed outside what it is handed.
 
-    Catches a classifier that reaches its test data behind `fit`'s back: through a closure, a global or a file; and one
-    whose answer for a clip depends on the clips it is asked about together with it.
+    Catches a classifier that reaches `x` or `y` behind `fit`'s back, through a closure or a global, to scale, to weigh
+    or to choose its epoch; and one whose answer for a clip depends on the clips it is asked about together with it.
+    Fits four times. A choice among equals changes nothing: take a fold whose test clips are many and of several classes.
 
     Args:
         make: Builds an untrained classifier.
-        x: (N, ...) input of all clips. Changed in place while fitting, restored before returning.
-        y: (N,) class indices.
+        x: (N, ...) input of all clips. Changed in place, restored before returning.
+        y: (N,) class indices, at least two of them; changed and restored likewise.
         groups: (dataset, subject) of each clip.
         fold: Train and test indices into `x`.
     """
     train, test = np.array(fold.train), np.array(fold.test)
     people = [groups[i] for i in fold.train]
-    kept = x[test].copy()
-    answers = []
-    try:
-        for destroyed in (False, True):
-            if destroyed:
-                x[test] = np.nan if np.issubdtype(x.dtype, np.floating) else 0
-            fitted = make().fit(x[train], y[train], people, seed=0)
-            x[test] = kept
-            answers.append(np.asarray(fitted.predict_proba(kept)))
-    finally:
-        x[test] = kept
+    kept, truth = x[test].copy(), y[test].copy()
+    classes = np.unique(y)
+    inputs, labels = x[train], y[train]
+    learner = make().fit(inputs.copy(), labels.copy(), people, seed=0)
+    answer = np.asarray(learner.predict_proba(kept.copy()))
+    alone = np.concatenate([np.asarray(learner.predict_proba(kept[n : n + 1].copy())) for n in range(len(kept))])
     problems = []
-    if not np.array_equal(answers[0], answers[1], equal_nan=False):
-        problems.append(Problem(fold.name, "predictions change when test clips are destroyed while fitting"))
-    alone = np.concatenate([np.asarray(fitted.predict_proba(kept[n : n + 1])) for n in range(len(kept))])
-    if not np.allclose(alone, answers[1], atol=1e-4):
+    if not np.allclose(alone, answer, atol=1e-4):
         problems.append(Problem(fold.name, "a clip's prediction depends on the test clips beside it"))
+    again = np.asarray(make().fit(inputs.copy(), labels.copy(), people, seed=0).predict_proba(kept.copy()))
+    if not np.array_equal(answer, again):
+        return [*problems, Problem(fold.name, "two fits with one seed differ, so a leak cannot be told from chance")]
+    ruined = {
+        "test clips": (np.full_like(kept, np.nan if np.issubdtype(x.dtype, np.floating) else 0), truth),
+        "the classes of test clips": (kept, classes[(np.searchsorted(classes, truth) + 1) % len(classes)]),
+    }
+    for what, (clips, labels_there) in ruined.items():
+        try:
+            x[test], y[test] = clips, labels_there
+            # Still destroyed while predicting: only what is handed over may count.
+            blind = np.asarray(make().fit(inputs.copy(), labels.copy(), people, seed=0).predict_proba(kept.copy()))
+        except Exception as error:
+            problems.append(Problem(fold.name, f"fit or predict_proba fails when {what} are destroyed: {error}"))
+            continue
+        finally:
+            x[test], y[test] = kept, truth
+        if not np.array_equal(answer, blind):
+            problems.append(Problem(fold.name, f"predictions change when {what} are destroyed elsewhere"))
     return problems
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import MienError
+
 Labels = NDArray[np.integer[Any]]
 
 
@@ -18,8 +20,26 @@ def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int6
         y_true: (N,) true class indices.
         y_pred: (N,) predicted class indices.
         n_classes: Number of classes of the label map.
+
+    Raises:
+        MienError: Different lengths, or a class index outside 0..n_classes-1.
     """
-    pairs = np.asarray(y_true, dtype=np.int64) * n_classes + np.asarray(y_pred, dtype=np.int64)
+    truth, answer = np.asarray(y_true, dtype=np.int64), np.asarray(y_pred, dtype=np.int64)
+    if truth.shape != answer.shape or truth.ndim != 1:
+        raise MienError(
+            f"y_true has the shape {truth.shape}, y_pred {answer.shape}.",
+            "two lists of equal length.",
+            "one prediction per clip.",
+        )
+    # An index too large would be counted in another cell, not refused.
+    seen = np.concatenate([truth, answer])
+    if seen.size and (seen.min() < 0 or seen.max() >= n_classes):
+        raise MienError(
+            f"Class indices run from {seen.min()} to {seen.max()}.",
+            f"0 to {n_classes - 1}.",
+            "the number of classes of the label map as n_classes.",
+        )
+    pairs = truth * n_classes + answer
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
@@ -151,7 +171,17 @@ def scores(
         n_clips, n_subjects, accuracy, uf1, uar, f1_weighted, f1_fold_mean, macro_precision, majority_accuracy,
         majority_uf1, confusion (rows are true classes), per_class, and per_dataset: the same pooled predictions
         restricted to one database, which is not the score of training on it alone.
+
+    Raises:
+        MienError: No prediction at all, or lists of different lengths.
     """
+    lengths = {len(y_true), len(y_pred), len(folds), len(datasets), len(persons)}
+    if lengths == {0} or len(lengths) > 1:
+        raise MienError(
+            f"The lists hold {' and '.join(map(str, sorted(lengths)))} predictions.",
+            "lists of one length, at least 1.",
+            "the rows of one seed of a ledger.",
+        )
     y_true, y_pred, n = np.asarray(y_true), np.asarray(y_pred), len(classes)
     counts = confusion(y_true, y_pred, n)
     majority_accuracy, majority_uf1 = majority(y_true, n)
@@ -224,7 +254,16 @@ def bootstrap_interval(
 
     Returns:
         (low, high).
+
+    Raises:
+        MienError: Unknown metric, or a level or number of samples that makes no interval.
     """
+    if metric not in METRICS or not 0 < level < 1 or n < 1 or not len(y_true):
+        raise MienError(
+            f"metric={metric!r}, level={level}, n={n}, {len(y_true)} predictions.",
+            f"a metric of {', '.join(METRICS)}, a level between 0 and 1, n and predictions at least 1.",
+            'metric="uf1", level=0.95, n=2000.',
+        )
     n_classes = int(max(np.max(y_true), np.max(y_pred))) + 1
     table = counts_by_person(y_true, y_pred, persons, n_classes)
     # A bootstrap sample's confusion counts are sums of its persons' counts: one matrix product gives all of them.

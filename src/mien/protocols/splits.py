@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.errors import MienError, unknown_name
 from mien.types import Fold, Problem, Sample
+
+Key = TypeVar("Key", bound=Hashable)
 
 Held = list[tuple[str, list[int]]]
 """Names of folds with the indices of the samples each holds out."""
@@ -63,14 +66,7 @@ def make_folds(name: str, samples: Sequence[Sample], **parameters: Any) -> list[
                 f"{', '.join(given) or 'no parameter'}.",
                 f"`--protocol {name}`" + (f" --protocol-set {next(iter(given))}=..." if given else ""),
             )
-        try:
-            given[key] = type(given[key])(value)
-        except ValueError:
-            raise MienError(
-                f"{key}={value!r} cannot be read.",
-                f"a {type(given[key]).__name__}.",
-                f"`--protocol-set {key}={given[key]}`.",
-            ) from None
+        given[key] = _parameter(key, value, given[key])
     if len({s.label for s in samples}) < 2:
         raise MienError(
             f"{len(samples)} clip(s) of {len({s.label for s in samples})} class(es).",
@@ -78,13 +74,37 @@ def make_folds(name: str, samples: Sequence[Sample], **parameters: Any) -> list[
             "another label map, such as `--labels own`.",
         )
     folds = protocol.split(samples, **given)
+    if not folds:
+        raise MienError(
+            f"{name} with {given} makes no fold.", "at least one fold.", f"`--protocol {name}` without --protocol-set."
+        )
     for fold in folds:
         if not fold.train or not fold.test:
             side = "train on" if not fold.train else "test on"
             raise MienError(
-                f"Fold {fold.name} has nothing to {side}.", "clips on both sides of every fold.", "`mien protocols`."
+                f"Fold {fold.name} has nothing to {side}.",
+                "clips on both sides of every fold.",
+                "fewer folds or more data, or another --protocol; `mien protocols` lists them.",
             )
     return folds
+
+
+def _parameter(key: str, value: Any, default: Any) -> Any:
+    """`value` as the type of `default`; seeds from 0, shares above 0 and at most a half."""
+    kind = type(default)
+    try:
+        read = kind(value)
+    except (TypeError, ValueError):
+        read = None
+    expected = {"int": "a whole number", "float": "a number", "str": "text"}[kind.__name__]
+    right = read is not None and (kind is str or read == value or isinstance(value, str))
+    if key == "seed":
+        expected, right = "a whole number from 0 to 4294967295", right and 0 <= read < 2**32
+    elif key == "share":
+        expected, right = "a number above 0 and at most 0.5", right and 0 < read <= 0.5
+    if not right:
+        raise MienError(f"{key}={value!r} cannot be used.", f"{expected}.", f"`--protocol-set {key}={default}`.")
+    return read
 
 
 def fold_notes(samples: Sequence[Sample], folds: Sequence[Fold]) -> list[Problem]:
@@ -108,25 +128,28 @@ def _folds(samples: Sequence[Sample], held: Held, train: Mapping[str, list[int]]
     folds = []
     for wanted, test in held:
         name, n = _safe(wanted), 2
-        while name in names:
+        # Some file systems do not tell S1 from s1.
+        while name.lower() in names:
             name, n = f"{_safe(wanted)}-{n}", n + 1
-        names.add(name)
+        names.add(name.lower())
         out = set(test)
         rest = [i for i in (range(len(samples)) if train is None else train[wanted]) if i not in out]
         folds.append(Fold(name, tuple(rest), tuple(sorted(out))))
     return folds
 
 
-def _by(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[int]]:
-    """Indices of samples with equal keys, in order of first appearance."""
-    groups: dict[str, list[int]] = {}
+def _by(samples: Sequence[Sample], key: Callable[[Sample], Key]) -> dict[Key, list[int]]:
+    """Indices of samples with equal keys, in order of first appearance; a copy goes where its origin goes."""
+    leads = {s.clip.key: s for s in samples if _origin(s) == s.clip.key}
+    groups: dict[Key, list[int]] = {}
     for index, sample in enumerate(samples):
-        groups.setdefault(key(sample), []).append(index)
+        # Copies whose origin is not in the table follow the first of them.
+        groups.setdefault(key(leads.setdefault(_origin(sample), sample)), []).append(index)
     return groups
 
 
-def _person(sample: Sample) -> str:
-    return "-".join(sample.clip.person)
+def _person(sample: Sample) -> tuple[str, str]:
+    return sample.clip.person
 
 
 def _origin(sample: Sample) -> str:
@@ -140,7 +163,7 @@ def loso(samples: Sequence[Sample]) -> list[Fold]:
         raise MienError(
             f"There is {len(persons)} subject.", "at least two subjects.", "more data, or `--protocol lovo` (leaky)."
         )
-    return _folds(samples, list(persons.items()))
+    return _folds(samples, [("-".join(person), test) for person, test in persons.items()])
 
 
 def composite(samples: Sequence[Sample]) -> list[Fold]:
@@ -162,8 +185,6 @@ def lovo(samples: Sequence[Sample]) -> list[Fold]:
 
 def lovo5(samples: Sequence[Sample], seed: int = 0, share: float = 0.05) -> list[Fold]:
     """Leave a share of the videos out, 5 % in STRCN, over and over until each was out once."""
-    if not 0 < share < 1:
-        raise MienError(f"share is {share}.", "a number between 0 and 1.", "`--protocol-set share=0.05`.")
     clips = list(_by(samples, _origin).values())
     n_folds = min(len(clips), round(1 / share))
     order = np.random.default_rng(seed).permutation(len(clips))
@@ -186,7 +207,10 @@ def kfold_subject(samples: Sequence[Sample], k: int = 5, seed: int = 0) -> list[
         group[indices] = place
     labels = np.array([s.label for s in samples])
     if np.bincount(labels)[np.unique(labels)].max() >= k:
-        parts = [test.tolist() for _, test in StratifiedGroupKFold(k).split(labels, labels, group)]
+        with warnings.catch_warnings():
+            # Classes with fewer clips than folds are told by `fold_notes`.
+            warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+            parts = [test.tolist() for _, test in StratifiedGroupKFold(k).split(labels, labels, group)]
     else:
         parts = [np.flatnonzero(group % k == n).tolist() for n in range(k)]
     return _folds(samples, [(f"fold{n + 1}", part) for n, part in enumerate(parts)])
@@ -201,7 +225,10 @@ def cross_dataset(samples: Sequence[Sample], train: str = "", test: str = "") ->
             "clips of at least two.",
             "a second NAME=FOLDER, or `--protocol loso`.",
         )
-    sides = {"train": [n for n in train.split(",") if n], "test": [n for n in test.split(",") if n]}
+    sides = {
+        side: list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+        for side, names in (("train", train), ("test", test))
+    }
     for name in sides["train"] + sides["test"]:
         if name not in databases:
             raise unknown_name("database among the clips", name, databases, "mien datasets")

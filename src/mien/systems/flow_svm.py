@@ -1,8 +1,8 @@
 """flow-svm: standardised flow pictures and a support vector machine; the baseline any network has to beat.
 
 Not from one paper: this is what the field's simplest reading of a flow picture gives. Every pixel of u, v and strain is
-a feature, standardised on the training clips; each training clip comes with its mirror image; an RBF kernel machine
-with balanced classes decides. C and gamma come from inner folds by subject, inside `fit`.
+a feature, taken about zero motion and standardised on the training clips; each training clip comes with its mirror
+image; an RBF kernel machine with balanced classes decides. C and gamma come from inner folds by subject, inside `fit`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mien.recipe import FLOW_PICTURE, flow_from_frames
+from mien.recipe import CENTRED_FLOW_PICTURE, flow_from_frames
 from mien.systems.base import Classifier, System
 
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained machine."""
-    from mien.models.svm import RbfSvm, mirror_flow_picture
+    from mien.models.svm import RbfSvm, mirror_flow
 
     return RbfSvm(
         n_classes,
@@ -25,7 +25,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         inner_folds=parameters["inner_folds"],
         inner_repeats=parameters["inner_repeats"],
         balanced=parameters["balanced"],
-        mirror=mirror_flow_picture if parameters["mirror"] else None,
+        mirror=mirror_flow if parameters["mirror"] else None,
     )
 
 
@@ -35,7 +35,7 @@ FLOW_SVM = System(
     paper="none: a baseline of this library, after the SVM rows of Varanka et al., arXiv 2211.11425",
     summary="standardised u, v and strain pixels, balanced RBF machine, C and gamma by inner subject folds",
     departures=(),
-    recipes={"flow": FLOW_PICTURE, "frames": flow_from_frames("tvl1")},
+    recipes={"flow": CENTRED_FLOW_PICTURE, "frames": flow_from_frames("tvl1", centred=True)},
     parameters={
         "C": [1.0, 3.0, 10.0, 30.0],
         "gamma": [0.3, 1.0, 3.0],
