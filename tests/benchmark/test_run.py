@@ -124,6 +124,20 @@ def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
     assert len(seen[0]) == len(fold.train)
 
 
+def test_a_row_changed_by_hand_is_found(pictures: Path, tmp_path: Path) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    benchmark(data, "flow-svm", tmp_path / "run", jobs=1)
+    path = sorted((tmp_path / "run" / "ledger").iterdir())[0]
+    text = path.read_text(encoding="utf-8")
+    clip = next(csv.DictReader(text.splitlines()))
+    other = next(name for name in ("negative", "positive") if name != clip["y_true"])
+    path.write_text(
+        text.replace(f"{clip['y_true']},{clip['y_pred']}", f"{other},{clip['y_pred']}", 1), encoding="utf-8"
+    )
+    with pytest.raises(MienError, match="the table says"):
+        benchmark(data, "flow-svm", tmp_path / "run", jobs=1)
+
+
 def test_clip_table_is_written(pictures: Path, tmp_path: Path) -> None:
     benchmark([open_dataset("flow_images", pictures)], "flow-svm", tmp_path / "run", jobs=1)
     with (tmp_path / "run" / "clips.csv").open() as stream:

@@ -242,7 +242,7 @@ def test_a_classifier_that_looks_elsewhere_is_found() -> None:
             return self
 
     class AllLabels(Nearest):
-        """Class weights from everyone's classes."""
+        """Weighs by everyone's classes."""
 
         def predict_proba(self, x: np.ndarray) -> np.ndarray:
             return super().predict_proba(x) * self.weight

@@ -93,7 +93,8 @@ def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison
     drawn = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
     difference = drawn[0] - drawn[1]
     low, high = np.quantile(difference, [0.025, 0.975])
-    tail = min(float((difference <= 0).mean()), float((difference >= 0).mean()))
+    # One is added to each count: a finite number of draws cannot show a probability of nothing.
+    tail = (1 + min(int((difference <= 0).sum()), int((difference >= 0).sum()))) / (n + 1)
     right = [each.mean(0).argmax(-1) == y for each in probabilities]
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

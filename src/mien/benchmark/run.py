@@ -22,7 +22,7 @@ from mien.benchmark.progress import Bars, Meter
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
-from mien.protocols.leakage import check_folds
+from mien.protocols.leakage import check_folds, check_ledger
 from mien.protocols.splits import PROTOCOLS, make_folds
 from mien.systems import system as system_named
 from mien.systems.base import System
@@ -206,7 +206,7 @@ def benchmark(
         The complete ledger.
 
     Raises:
-        MienError: As `plan`; `out` holds another run; no clip could be read.
+        MienError: As `plan`; `out` holds another run; a clip cannot be read; a row in `out` was changed by hand.
     """
     out = Path(out)
     decided = plan(
@@ -231,7 +231,16 @@ def benchmark(
         with Bars(show=bars) as shown:
             inputs, intervals = _prepare(decided, jobs, shown)
             _train(decided, out, todo, inputs, intervals, jobs, shown)
-    return read_ledger(out)
+    ledger = read_ledger(out)
+    wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
+    if wrong:
+        raise MienError(
+            f"The ledger in {str(out)!r} is not that of this run: {wrong[0].where} {wrong[0].what}"
+            + (f" (and {len(wrong) - 1} more)." if len(wrong) > 1 else "."),
+            "rows as they were written.",
+            f"a new --out folder; or remove the file with that clip from {out}/ledger, and the fold is redone.",
+        )
+    return ledger
 
 
 def open_run(out: Path, decided: Plan) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def check_classifier(
 
     Catches a classifier that reaches `x` or `y` behind `fit`'s back, through a closure or a global, to scale, to weigh
     or to choose its epoch; and one whose answer for a clip depends on the clips it is asked about together with it.
-    Fits four times. A choice among equals changes nothing: take a fold whose test clips are many and of several classes.
+    Fits four times. A choice among equals changes nothing: take a fold with many test clips, of several classes.
 
     Args:
         make: Builds an untrained classifier.

@@ -80,8 +80,8 @@ def test_a_run_does_not_differ_from_itself() -> None:
     run = ledger([guesses(1, 0.4)])
     result = compare(run, run, n=100)
     assert result.uf1_difference == 0
-    assert result.uf1_interval == (0, 0)
-    assert (result.uf1_p, result.mcnemar_p) == (1, 1)
+    assert result.uf1_interval == (0.0, 0.0)
+    assert (result.uf1_p, result.mcnemar_p) == (1.0, 1.0)
 
 
 def test_swapping_the_runs_swaps_the_answer() -> None:
