@@ -107,7 +107,7 @@ def main() -> None:
     given = parser.parse_args()
     decided = plan(open_specs([f"flow_images={given.flow}"]), "ststnet")
     open_run(given.run, decided)
-    inputs = np.stack([decided.system.recipes["flow"].run(s.clip)[0] for s in decided.samples])
+    inputs = np.stack([decided.system.recipe("flow").run(s.clip)[0] for s in decided.samples])
     x, y = torch.from_numpy(inputs), torch.tensor([s.label for s in decided.samples])
     ready = ["ready"] * len(inputs)
     folds = range(given.folds or len(decided.folds))

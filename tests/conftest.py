@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+# Prepared inputs of the tests never mix with the user's; worker processes inherit this.
+_cache = tempfile.TemporaryDirectory(prefix="mien-test-cache-")
+os.environ["MIEN_CACHE"] = _cache.name
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,10 +1,27 @@
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mien.errors import MienError
-from mien.training import NetClassifier, Schedule, balanced_loss, fit, mirror_flow
+from mien.models.masked import learn_mask, untrained
+from mien.models.rcn import RCN, Variant
+from mien.recipe.inputs import ArrayInputs, Inputs
+from mien.training import (
+    CopyBatches,
+    NetClassifier,
+    Schedule,
+    balanced_loss,
+    device_of,
+    fit,
+    focal_loss,
+    mirror_flow,
+    read_state,
+    write_state,
+)
 
 
 def clips(n: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
@@ -15,7 +32,7 @@ def clips(n: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[tupl
     return x, y, [("d", str(i % 5)) for i in range(n)]
 
 
-def small() -> nn.Module:
+def small(_: object = None) -> nn.Module:
     return nn.Sequential(nn.AvgPool2d(7), nn.Flatten(), nn.Linear(48, 3))
 
 
@@ -120,3 +137,118 @@ def test_diverging_training_says_what_to_type() -> None:
     x, y, groups = clips()
     with pytest.raises(MienError, match="learning rate"):
         NetClassifier(small, Schedule(epochs=50, batch_size=30, lr=1e38)).fit(x, y, groups)
+
+
+def test_focal_loss_written_out() -> None:
+    logits, y = torch.randn(6, 3), torch.tensor([0, 0, 0, 1, 1, 2])
+    p = torch.softmax(logits, 1)
+    expected = sum(
+        -(1 - (y == c).sum() / 60) * (1 - p[i, c]) ** 2 * torch.log(p[i, c]) for i, c in enumerate(y.tolist())
+    )
+    assert torch.allclose(focal_loss(logits, y), expected / 6)
+
+
+def test_rows_are_clips_times_copies_then_their_mirrors() -> None:
+    x = np.arange(2 * 3 * 3 * 4 * 4, dtype=np.float32).reshape(2, 3, 3, 4, 4)
+    rows = CopyBatches(ArrayInputs(x, copies=3), torch.from_numpy, mirror_flow)
+    assert len(rows) == 12
+    assert rows.labels(torch.tensor([7, 9])).tolist() == [7, 7, 7, 9, 9, 9] * 2
+    batch = rows[torch.tensor([0, 4, 10])]
+    assert torch.equal(batch[0], torch.from_numpy(x[0, 0]))
+    assert torch.equal(batch[1], torch.from_numpy(x[1, 1]))
+    assert torch.equal(batch[2], mirror_flow(torch.from_numpy(x[1, 1])))
+    assert torch.equal(rows[2:5], rows[torch.arange(2, 5)])
+
+
+def test_reading_batch_by_batch_trains_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, groups = clips()
+    classifier = NetClassifier(small, Schedule(epochs=3, batch_size=8, lr=0.1), mirror=mirror_flow)
+    held = classifier.fit(x, y, groups, seed=1).predict_proba(x)
+    monkeypatch.setattr("mien.training.HELD", 0)
+    read = classifier.fit(x, y, groups, seed=1).predict_proba(x)
+    assert np.array_equal(held, read)
+
+
+def test_copies_are_trained_on_and_the_first_is_tested() -> None:
+    x, y, groups = clips()
+    # The classes differ in the second copy only: trained on both, the first cannot tell them apart.
+    blank = np.zeros_like(x)
+    both = ArrayInputs(np.stack([blank, x], 1), copies=2)
+    classifier = NetClassifier(small, Schedule(epochs=200, batch_size=8, lr=0.3)).fit(both, y, groups)
+    assert np.ptp(classifier.predict_proba(both), axis=0).max() < 1e-6
+    assert (classifier.predict_proba(x).argmax(1) == y).mean() > 0.9
+
+
+def net(_: object = None) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Dropout(0.2), nn.Linear(4, 3))  # fmt: skip
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, optimiser: Literal["sgd", "adam"]) -> None:
+    x, y, _ = clips()
+    inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
+    schedule = Schedule(epochs=6, batch_size=8, lr=0.01, optimiser=optimiser, decay="cosine")
+
+    class StopHereError(Exception):
+        pass
+
+    def train(stop_at: float | None) -> tuple[nn.Module, list[float]]:
+        def progress(share: float) -> None:
+            if stop_at is not None and share > stop_at:
+                raise StopHereError
+
+        torch.manual_seed(3)
+        model = net()
+        keep = tmp_path / "state.safetensors"
+        return model, fit(model, inputs, labels, schedule, progress=progress, keep=keep, keep_seconds=0)
+
+    whole, losses = train(None)
+    assert not (tmp_path / "state.safetensors").exists()
+    with pytest.raises(StopHereError):
+        train(0.6)
+    assert (tmp_path / "state.safetensors").is_file()
+    resumed, again = train(None)
+    assert again == losses
+    for first, second in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_a_state_of_another_network_or_half_a_state_counts_as_none(tmp_path: Path) -> None:
+    x, y, _ = clips()
+    path = tmp_path / "state.safetensors"
+    model = net()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    write_state(path, model, optimiser, [1.0])
+    assert read_state(path, small(), torch.optim.SGD(small().parameters(), 0.1)) == []
+    assert read_state(path, model, optimiser) == [1.0]
+    path.write_bytes(path.read_bytes()[:-9])
+    assert read_state(path, model, optimiser) == []
+    assert len(fit(model, torch.from_numpy(x), torch.from_numpy(y), Schedule(epochs=2, batch_size=8), keep=path)) == 2
+
+
+def test_one_clip_cannot_be_trained_on_and_cuda_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MienError, match="1 clip"):
+        fit(small(), torch.zeros(1, 3, 28, 28), torch.zeros(1, dtype=torch.long), Schedule(epochs=1, batch_size=8))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == "cpu"
+    with pytest.raises(MienError, match="CUDA was asked for"):
+        device_of("cuda")
+
+
+@pytest.mark.parametrize("variant", ["paper", "authors-code"])
+def test_recurrent_networks_learn_twenty_clips_by_heart(variant: Variant) -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(20) % 4
+    flow = random.normal(size=(20, 2, 40, 33)).astype(np.float32)
+    schedule = Schedule(epochs=40, batch_size=20, lr=0.05, decay="cosine", loss="balanced")
+    geometry = NetClassifier(lambda i: RCN(4, 2, i.shape[1:], 16, variant=variant), schedule)  # type: ignore[arg-type]
+    assert (geometry.fit(flow, y, []).predict_proba(flow).argmax(1) == y).all()
+    frames = random.integers(0, 255, size=(20, 10, 12, 9, 3)).astype(np.float32)
+
+    def appearance(inputs: Inputs) -> nn.Module:
+        return untrained(inputs, 4, learn_mask(inputs, 0.5), maps=16, variant=variant)
+
+    classifier = NetClassifier(appearance, schedule).fit(frames, y, [])
+    assert (classifier.predict_proba(frames).argmax(1) == y).all()
+    assert np.isfinite(classifier.curves[0]).all()

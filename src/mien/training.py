@@ -6,8 +6,12 @@ while fitting (number of epochs, scale, class weights) is chosen on an inner spl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -16,6 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.errors import MienError
+from mien.files import write_atomically
+from mien.recipe.inputs import Inputs, as_inputs
+
+HELD = 1 << 29
+"""Bytes of training input that are held in memory; more is read batch by batch."""
 
 Progress = Callable[[float], None]
 Mirror = Callable[[Tensor], Tensor]
@@ -51,6 +60,50 @@ def random_shift(most: int) -> Callable[[Tensor], Tensor]:
     return shifted
 
 
+def random_strength(spread: float) -> Callable[[Tensor], Tensor]:
+    """An augmentation that makes all motion of each clip of a batch stronger or weaker by one factor.
+
+    Args:
+        spread: Standard deviation of the factor's natural logarithm.
+    """
+
+    def stronger(x: Tensor) -> Tensor:
+        factor = torch.exp(spread * torch.randn(len(x), *[1] * (x.dim() - 1)))
+        return x * factor.to(x.device)
+
+    return stronger
+
+
+def random_patch(side: int) -> Callable[[Tensor], Tensor]:
+    """An augmentation that sets a square of each clip of a batch to no motion, anywhere, possibly in part outside.
+
+    Args:
+        side: Pixels of the square.
+    """
+
+    def patched(x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        corners = torch.stack([torch.randint(-side + 1, n, (len(x), 1)) for n in (height, width)])
+        rows, columns = ((torch.arange(n) - c) for n, c in zip((height, width), corners, strict=True))
+        hidden = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
+        return x.masked_fill(hidden[:, None].to(x.device), 0)
+
+    return patched
+
+
+def in_turn(*steps: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | None:
+    """Augmentations one after another; None when there is none."""
+    if not steps:
+        return None
+
+    def all_of_them(x: Tensor) -> Tensor:
+        for step in steps:
+            x = step(x)
+        return x
+
+    return all_of_them
+
+
 def balanced_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy weighted by the inverse of each class's share in the batch, so that every class counts the same.
 
@@ -69,9 +122,27 @@ def balanced_loss(logits: Tensor, y: Tensor) -> Tensor:
     return (weight * nn.functional.cross_entropy(logits, y, reduction="none")).mean()
 
 
+def focal_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """The balanced loss of the STRCN authors' later code: focal, with weights that hardly differ between classes.
+
+    Args:
+        logits: (B, C).
+        y: (B,) class indices.
+
+    Returns:
+        Scalar: mean over the batch of -(1 - n_y / (10 B)) (1 - p_y)^2 log p_y, n_y the clips of class y in the batch.
+
+    Source: `BalancedLoss` in the authors' repository of parameter-free recurrent networks (IEEE TIP 2020).
+    """
+    log_p = torch.log_softmax(logits, 1).gather(1, y[:, None])[:, 0]
+    share = torch.bincount(y, minlength=logits.shape[1]).to(logits.dtype)[y] / len(y)
+    return ((share / 10 - 1) * (1 - log_p.exp()) ** 2 * log_p).mean()
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": nn.functional.cross_entropy,
     "balanced": balanced_loss,
+    "focal": focal_loss,
 }
 
 
@@ -123,14 +194,58 @@ class Prepared(Protocol):
         ...
 
 
+class Batches(Protocol):
+    """Training input that is read batch by batch."""
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        """The input of some rows, on the model's device."""
+        ...
+
+
+@dataclass(frozen=True)
+class CopyBatches:
+    """Rows are copies of clips: row r is clip r // copies, copy r % copies; with a mirror, as many rows again mirrored.
+
+    Attributes:
+        inputs: The clips.
+        finish: Makes the network's input of what is read: scale and device.
+        mirror: As in `NetClassifier`.
+    """
+
+    inputs: Inputs
+    finish: Callable[[NDArray[np.float32]], Tensor]
+    mirror: Mirror | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs) * self.inputs.copies * (1 if self.mirror is None else 2)
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        index = np.arange(len(self))[rows] if isinstance(rows, slice) else rows.numpy()
+        plain = len(self.inputs) * self.inputs.copies
+        clips, copies = np.divmod(index % plain, self.inputs.copies)
+        batch = self.finish(self.inputs.take(clips, copies))
+        if self.mirror is not None:
+            turned = torch.from_numpy(index >= plain)
+            if turned.any():
+                batch[turned] = self.mirror(batch[turned])
+        return batch
+
+    def labels(self, y: Tensor) -> Tensor:
+        """The class of every row, from that of every clip."""
+        full = y.repeat_interleave(self.inputs.copies)
+        return full if self.mirror is None else torch.cat([full, full])
+
+
 def fit(
     model: nn.Module,
-    x: Tensor,
+    x: Tensor | Batches,
     y: Tensor,
     schedule: Schedule,
     *,
     augment: Callable[[Tensor], Tensor] | None = None,
     progress: Progress | None = None,
+    keep: Path | None = None,
+    keep_seconds: float = 60.0,
 ) -> list[float]:
     """Train a network in place; the only training loop there is.
 
@@ -139,11 +254,14 @@ def fit(
     Args:
         model: Network from (B, ...) to logits (B, C). One that is `Prepared` has its input rearranged
             once, before the first epoch.
-        x: (N, ...) float32 training input, on the model's device.
-        y: (N,) class indices.
+        x: (N, ...) float32 training input, on the model's device; or what gives it batch by batch.
+        y: (N,) class indices, on the model's device.
         schedule: Epochs, batch size, optimiser.
         augment: Called on each batch of input; must keep the shape. Turns `Prepared` off.
         progress: Called after every epoch with the share that is done.
+        keep: File for the state after an epoch. Where it is there, training goes on from it and ends with the same
+            weights as without a stop; it is deleted at the end.
+        keep_seconds: Least time between two such states.
 
     Returns:
         Mean loss of each epoch that was run.
@@ -162,11 +280,14 @@ def fit(
         )
     model.train()
     forward: Callable[[Tensor], Tensor] = model
-    if augment is None and isinstance(model, Prepared):
+    if augment is None and isinstance(x, Tensor) and isinstance(model, Prepared):
         x, forward = model.prepare(x), model.forward_prepared
     n = len(y)
-    losses: list[float] = []
-    for epoch in range(schedule.epochs):
+    if n < 2:
+        raise MienError(f"There is {n} clip to train on.", "at least two.", "more clips, or another protocol.")
+    losses: list[float] = [] if keep is None else read_state(keep, model, optimiser)
+    kept_at = time.monotonic()
+    for epoch in range(len(losses), schedule.epochs):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(epoch)
         order = torch.randperm(n) if schedule.shuffle else None
@@ -197,15 +318,74 @@ def fit(
             progress((epoch + 1) / schedule.epochs)
         if schedule.min_change and epoch and abs(losses[-2] - losses[-1]) < schedule.min_change:
             break
+        if keep is not None and time.monotonic() - kept_at >= keep_seconds:
+            write_state(keep, model, optimiser, losses)
+            kept_at = time.monotonic()
+    if keep is not None:
+        keep.unlink(missing_ok=True)
     return losses
 
 
-def predict(model: nn.Module, x: Tensor, batch_size: int = 512) -> Tensor:
-    """Class probabilities (N, C) of a trained network, in evaluation mode."""
+def write_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float]) -> None:
+    """Writes everything that the rest of a training depends on: weights, momenta, chance, losses so far."""
+    from safetensors.torch import save
+
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+    for place, state in optimiser.state_dict()["state"].items():
+        tensors.update({f"optimiser.{place}.{k}": v.contiguous() for k, v in state.items() if isinstance(v, Tensor)})
+    tensors["chance"] = torch.get_rng_state()
+    write_atomically(path, save(tensors, metadata={"losses": json.dumps(list(losses))}))
+
+
+def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
+    """Puts back what `write_state` wrote and gives the losses so far; () and nothing changed where there is no state.
+
+    A state that is damaged, or of another network, counts as none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            losses = [float(loss) for loss in json.loads(file.metadata()["losses"])]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        current = model.state_dict()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in current.items()}:
+            return []
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return []
+    model.load_state_dict(weights)
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, place, key = name.split(".", 2)
+            states.setdefault(int(place), {})[key] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": states})
+    torch.set_rng_state(tensors["chance"])
+    return losses
+
+
+def predict(model: nn.Module, x: Tensor | Batches, n: int, batch_size: int = 512) -> Tensor:
+    """Class probabilities (n, C) of a trained network, in evaluation mode."""
     model.eval()
     with torch.inference_mode():
-        parts = [torch.softmax(model(x[i : i + batch_size]), 1) for i in range(0, len(x), batch_size)]
+        parts = [torch.softmax(model(x[slice(i, min(i + batch_size, n))]), 1) for i in range(0, n, batch_size)]
     return torch.cat(parts)
+
+
+def device_of(name: str) -> str:
+    """A device by name: "cpu", "cuda", or "auto" for CUDA where there is one.
+
+    Raises:
+        MienError: Another name, or CUDA is asked for and absent.
+    """
+    if name not in ("cpu", "cuda", "auto"):
+        raise MienError(f"There is no device {name!r}.", "cpu, cuda or auto.", "`--set device=auto`.")
+    if name != "cpu" and torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise MienError("CUDA was asked for and this machine has none.", "cpu or auto.", "`--set device=auto`.")
+    return "cpu"
 
 
 @dataclass
@@ -213,35 +393,52 @@ class NetClassifier:
     """A network with the scikit-learn manners every system has: `fit`, then `predict_proba`.
 
     Args:
-        make: Builds the untrained network.
+        make: Builds the untrained network for some inputs; may learn from them, as they are training clips only.
         schedule: How it is trained.
         scale: (offset, factor): the network sees (x - offset) * factor.
         mirror: Add a mirrored copy of every training clip, and average each prediction with that of its mirror image.
         members: Networks trained from different seeds whose probabilities are averaged.
-        shift: Each time a clip is trained on it is moved by up to this many pixels.
-        device: "cpu" or "cuda".
+        augment: Changes each batch of training input; keeps its shape.
+        device: "cpu", "cuda", or "auto".
+        batch_size: Clips at once when predicting.
+        keep: Where states of an unfinished training go, less the member's number; None keeps none.
+        remake: Builds the network that some weights belong to, where `make` learns from its inputs.
 
     Attributes:
         curves: Mean loss per epoch of the last fit, one list per member.
     """
 
-    make: Callable[[], nn.Module]
+    make: Callable[[Inputs], nn.Module]
     schedule: Schedule
     scale: tuple[float, float] = (0.0, 1.0)
     mirror: Mirror | None = None
     members: int = 1
-    shift: int = 0
+    augment: Callable[[Tensor], Tensor] | None = None
     device: str = "cpu"
+    batch_size: int = 512
+    keep: Path | None = None
+    remake: Callable[[Inputs, Mapping[str, Tensor]], nn.Module] | None = None
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
 
-    def _tensor(self, x: NDArray[np.float32]) -> Tensor:
+    def restore(self, inputs: Inputs, weights: Mapping[str, Tensor]) -> nn.Module:
+        """A network with weights from a file, for inputs of some shape.
+
+        Raises:
+            RuntimeError: The weights are of another network.
+        """
+        self.device = device_of(self.device)
+        model = self.make(inputs) if self.remake is None else self.remake(inputs, weights)
+        model.load_state_dict(dict(weights))
+        return model.to(self.device)
+
+    def _finish(self, x: NDArray[np.float32]) -> Tensor:
         offset, factor = self.scale
         return ((torch.from_numpy(np.ascontiguousarray(x)).float() - offset) * factor).to(self.device)
 
     def fit(
         self,
-        x: NDArray[np.float32],
+        x: Inputs | NDArray[np.float32],
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
@@ -251,34 +448,56 @@ class NetClassifier:
         """Train on some clips.
 
         Args:
-            x: (N, C, H, W) input of the system's recipe.
+            x: Input of the system's recipe, an array (N, ...) or `Inputs`, all copies of which are trained on.
             y: (N,) class indices.
             groups: (dataset, subject) of each clip; here unused, other classifiers split by it.
             seed: Same seed, same machine, same result.
             progress: Called with the share that is done.
         """
-        inputs, targets = self._tensor(x), torch.from_numpy(np.asarray(y, dtype=np.int64)).to(self.device)
-        if self.mirror is not None:
-            inputs, targets = torch.cat([inputs, self.mirror(inputs)]), torch.cat([targets, targets])
+        self.device = device_of(self.device)
+        inputs = as_inputs(x)
+        rows = CopyBatches(inputs, self._finish, self.mirror)
+        targets = rows.labels(torch.from_numpy(np.asarray(y, dtype=np.int64))).to(self.device)
+        # What fits is kept in memory; a slice is the whole of it, in the order of the rows.
+        small = len(rows) * 4 * math.prod(inputs.shape) <= HELD
+        source: Tensor | Batches = rows[slice(None)] if small else rows
         self.models, self.curves = [], []
         with torch.random.fork_rng(devices=[] if self.device == "cpu" else None):
             for member in range(self.members):
                 torch.manual_seed(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
-                model = self.make().to(self.device)
+                model = self.make(inputs).to(self.device)
 
                 def share(done: float, member: int = member) -> None:
                     if progress is not None:
                         progress((member + done) / self.members)
 
-                augment = random_shift(self.shift) if self.shift else None
-                self.curves.append(fit(model, inputs, targets, self.schedule, augment=augment, progress=share))
+                state = self.keep and self.keep.with_name(f"{self.keep.name}-{member}.safetensors")
+                self.curves.append(
+                    fit(model, source, targets, self.schedule, augment=self.augment, progress=share, keep=state)
+                )
                 self.models.append(model)
         return self
 
-    def predict_proba(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities (N, C), float32, rows summing to 1."""
-        inputs = self._tensor(x)
-        views = [inputs] if self.mirror is None else [inputs, self.mirror(inputs)]
-        total = sum(predict(model, view) for model in self.models for view in views)
+    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class probabilities (N, C), float32, rows summing to 1; of copy 0 where there are several."""
+        inputs = as_inputs(x)
+        n = len(inputs)
+        mirrors = [None] if self.mirror is None else [None, self.mirror]
+        views: list[Batches] = [_FirstCopies(inputs, self._finish, mirror) for mirror in mirrors]
+        total = sum(predict(model, view, n, self.batch_size) for model in self.models for view in views)
         assert isinstance(total, Tensor)
         return (total / (len(self.models) * len(views))).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _FirstCopies:
+    """Rows are clips, copy 0 of each, all mirrored or none."""
+
+    inputs: Inputs
+    finish: Callable[[NDArray[np.float32]], Tensor]
+    mirror: Mirror | None
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        index = np.arange(len(self.inputs))[rows] if isinstance(rows, slice) else rows.numpy()
+        batch = self.finish(self.inputs.take(index))
+        return batch if self.mirror is None else self.mirror(batch)

@@ -40,6 +40,7 @@ class Clip:
         frames: Picture files in time order, possibly without some numbers; one file when medium is "flow".
         frame_nos: The database's number of each file in `frames` (empty when medium is "flow").
         fps: Frames per second; None when not known.
+        video: The video file that holds the frames, where they are not pictures; frame numbers then count from 0.
         extra: Further columns of the label sheet, as text: `objective`, `kind` (micro, macro, non_micro), ...
     """
 
@@ -53,6 +54,7 @@ class Clip:
     frames: tuple[Path, ...] = ()
     frame_nos: tuple[int, ...] = ()
     fps: float | None = None
+    video: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmark.ledger import Row, fold_file, read_ledger, rows_as_csv, write_atomically
-from mien.benchmark.progress import Meter
+from mien.benchmark.ledger import Row, fold_file, read_ledger, rows_as_csv
 from mien.errors import MienError, unknown_name
+from mien.files import write_atomically
+from mien.progress import Meter
 
 CLASSES = ("negative", "positive")
 

@@ -16,10 +16,11 @@ from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from mien.benchmark.figures import curve_figure, score_bar
-from mien.benchmark.ledger import Row, fold_file, read_ledger, rows_as_csv, write_atomically
+from mien.benchmark.ledger import Row, fold_file, read_ledger, rows_as_csv
 from mien.benchmark.report import per_subject, read_logs, render_report, report, report_many, reproduce
 from mien.benchmark.report_html import write_html
 from mien.errors import MienError
+from mien.files import write_atomically
 
 CLASSES = ("negative", "positive", "surprise")
 SUBJECTS = {"smic_hs": 16, "casme2": 24, "samm": 28}

@@ -95,7 +95,7 @@ def test_shuffled_labels_keep_the_counts_and_change_the_rows(pictures: Path) -> 
 def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
     """Test rows replaced by NaN while fitting change nothing: what fit gets are the training rows."""
     decided = plan([open_dataset("flow_images", pictures)], "flow-svm")
-    inputs = np.stack([decided.system.recipes["flow"].run(s.clip)[0] for s in decided.samples])
+    inputs = np.stack([decided.system.recipe("flow").run(s.clip)[0] for s in decided.samples])
     seen: list[np.ndarray] = []
 
     class Spy:

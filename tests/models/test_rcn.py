@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mien.errors import MienError
 from mien.models.rcn import RCN, AuthorsBlock, RecurrentConv, Variant, fit_pools
 
 
@@ -42,13 +43,24 @@ def test_sizes_of_table_one() -> None:
 def test_sizes_of_the_released_network() -> None:
     net = RCN(3, 2, (300, 245), maps=2, variant="authors-code")
     assert shapes(net, torch.zeros(2, 2, 300, 245)) == [(300, 245), (75, 61), (18, 15), (9, 7)]
-    assert net.pools == (4, 4, 2, 2)
+    assert net.pools == ((4, 4), (4, 4), (2, 2), (2, 2))
+
+
+def test_sizes_of_table_one_for_appearance() -> None:
+    net = RCN(4, 3, (922, 30), maps=2, kind="appearance")
+    assert shapes(net, torch.zeros(2, 3, 922, 30)) == [(918, 26), (229, 26), (57, 26), (14, 6), (7, 3)]
+    assert net.pools == ((4, 1), (4, 1), (4, 4), (2, 2))
+
+
+def test_an_input_smaller_than_the_first_convolution() -> None:
+    with pytest.raises(MienError, match="4x9"):
+        RCN(3, 2, (4, 9))
 
 
 def test_pools_shrink_in_proportion() -> None:
-    assert fit_pools((300, 245), (4, 4, 4, 2), 5, 0) == (4, 4, 4, 2)
-    assert fit_pools((28, 28), (4, 4, 4, 2), 5, 0) == (2, 2, 2, 1)
-    assert fit_pools((6, 6), (4, 4, 4, 2), 5, 0) == (1, 1, 1, 1)
+    assert fit_pools(300, (4, 4, 4, 2), 5, 0) == fit_pools(245, (4, 4, 4, 2), 5, 0) == (4, 4, 4, 2)
+    assert fit_pools(28, (4, 4, 4, 2), 5, 0) == (2, 2, 2, 1)
+    assert fit_pools(6, (4, 4, 4, 2), 5, 0) == (1, 1, 1, 1)
 
 
 def test_layer_equals_equations_six_and_seven_written_out() -> None:

@@ -154,6 +154,6 @@ def test_trains_shuffled_and_predicts() -> None:
     x = random.uniform(90, 160, size=(60, 3, 28, 28)).astype(np.float32)
     x[:, 0] += 30 * y[:, None, None]
     classifier = NetClassifier(
-        STSTNet, Schedule(epochs=200, batch_size=32, optimiser="adam", lr=1e-3, shuffle=True)
+        lambda _: STSTNet(), Schedule(epochs=200, batch_size=32, optimiser="adam", lr=1e-3, shuffle=True)
     ).fit(x, y, [("d", "s")] * 60, seed=0)
     assert (classifier.predict_proba(x).argmax(1) == y).mean() > 0.9

@@ -7,16 +7,26 @@ import numpy as np
 import pytest
 
 from mien.errors import MienError
+from mien.parameters import read_value
+from mien.recipe.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS, system
-from mien.systems.base import read_value
 
 NAMES = sorted(SYSTEMS)
 
 
-def clips(n: int = 24) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+Clips = tuple[Inputs, np.ndarray, list[tuple[str, str]]]
+
+
+def clips(name: str, n: int = 24) -> Clips:
+    """Noise in the form a system reads: flow pictures, or several copies of small clips."""
     random = np.random.default_rng(0)
     y = np.arange(n) % 3
-    x = random.uniform(0, 255, size=(n, 3, 28, 28)).astype(np.float32)
+    x: Inputs
+    if "flow" in SYSTEMS[name].recipes:
+        x = ArrayInputs(random.uniform(0, 255, size=(n, 3, 28, 28)).astype(np.float32))
+    else:
+        channels = 1 if name == "strcn-2018" else 3
+        x = ArrayInputs(random.integers(0, 255, size=(n, 2, 8, 16, 12, channels), dtype=np.uint8), copies=2)
     return x, y, [("d", str(i % 6)) for i in range(n)]
 
 
@@ -28,9 +38,9 @@ def fast(name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fit_and_predict(name: str) -> None:
-    x, y, groups = clips()
+    x, y, groups = clips(name)
     classifier = SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=0)
-    p = classifier.predict_proba(x[:5])
+    p = classifier.predict_proba(x[range(5)])
     assert p.shape == (5, 3)
     assert p.dtype == np.float32
     assert np.allclose(p.sum(1), 1, atol=1e-5)
@@ -38,21 +48,21 @@ def test_fit_and_predict(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_answer(name: str) -> None:
-    x, y, groups = clips()
+    x, y, groups = clips(name)
     first, second = (SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=4).predict_proba(x) for _ in range(2))
     assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prediction_does_not_depend_on_the_clips_beside_it(name: str) -> None:
-    x, y, groups = clips()
+    x, y, groups = clips(name)
     classifier = SYSTEMS[name].build(3, fast(name)).fit(x, y, groups, seed=0)
-    assert np.allclose(classifier.predict_proba(x)[3], classifier.predict_proba(x[3:4])[0], atol=1e-5)
+    assert np.allclose(classifier.predict_proba(x)[3], classifier.predict_proba(x[[3]])[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_classes_work(name: str) -> None:
-    x, y, groups = clips()
+    x, y, groups = clips(name)
     p = SYSTEMS[name].build(2, fast(name)).fit(x, y % 2, groups, seed=0).predict_proba(x)
     assert p.shape == (24, 2)
 
@@ -65,8 +75,25 @@ def test_is_documented(name: str) -> None:
     assert s.paper
     assert s.summary
     assert sys.modules[s.build.__module__].__doc__
-    assert {"flow", "frames"} <= set(s.recipes)
-    assert len({recipe.fingerprint for recipe in s.recipes.values()}) == len(s.recipes)
+    assert "frames" in s.recipes
+    assert len({s.recipe(medium).fingerprint for medium in s.recipes}) == len(s.recipes)
+
+
+@pytest.mark.parametrize(("name", "preset"), [(s.name, preset) for s in SYSTEMS.values() for preset in s.presets])
+def test_presets_are_made_of_known_parameters(name: str, preset: str) -> None:
+    s = SYSTEMS[name]
+    merged = s.with_parameters({"preset": preset})
+    assert set(merged) == set(s.parameters)
+    assert merged["preset"] == preset
+    assert s.with_parameters({"preset": preset, "maps": "7"})["maps"] == 7
+    recipe = s.recipe("frames", merged)
+    assert all(n is not None and n > 0 for n in recipe.shape)
+    s.build(3, merged)
+
+
+def test_an_unknown_preset_is_told() -> None:
+    with pytest.raises(MienError, match="preset"):
+        SYSTEMS["strcn-g"].with_parameters({"preset": "papper"})
 
 
 def test_unknown_system_suggests_the_nearest() -> None:

@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import mien
+from mien.app import inputs
+from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
 from mien.errors import MienError
 
-app = typer.Typer(
-    name="mien",
-    help="Find and recognise facial micro-expressions, and score such methods honestly.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-out = Console(highlight=False)
-
-Specs = Annotated[list[str], typer.Argument(metavar="NAME=FOLDER...", help="Databases, e.g. casme2=/data/CASMEII")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the system; may be repeated.")
-]
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary."""
-    pairs = {}
-    for text in texts or ():
-        key, mark, value = text.partition("=")
-        if not mark or not key:
-            raise MienError(f"{option} {text!r} has no '='.", "KEY=VALUE.", f"`{option} {key or 'key'}=value`.")
-        pairs[key.strip()] = value.strip()
-    return pairs
+__all__ = ["app", "inputs", "main"]
 
 
 @app.callback(invoke_without_command=True)
@@ -85,18 +58,121 @@ def benchmark(
         protocol=protocol,
         labels=labels,
         seeds=tuple(seed or [0]),
-        parameters=_pairs(settings, "--set"),
-        protocol_parameters=_pairs(protocol_settings, "--protocol-set"),
+        parameters=pairs(settings, "--set"),
+        protocol_parameters=pairs(protocol_settings, "--protocol-set"),
         shuffle_labels=shuffle_labels,
         jobs=jobs,
         bars=not as_json and sys.stderr.isatty(),
     )
     reports = report_many([run])
     if as_json:
-        _print_json(reports[0])
+        print_json(reports[0])
     else:
         out.print(render_report(reports[0]))
         out.print(f"[dim]A page with pictures: [/]mien report {run} --html {run}/report.html")
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="Which table or figure; `mien experiments` lists them.")],
+    data: Specs,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the runs; running again goes on there.")],
+    small: Annotated[bool, typer.Option("--small", help="Small networks and inputs: minutes on a CPU.")] = False,
+    preset: Annotated[str, typer.Option(help="Preset of the systems; the paper's own by default.")] = "paper",
+    seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
+    settings: Settings = None,
+    jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A table or figure of a paper, run on your databases and printed beside the paper's figures."""
+    from mien.benchmark import experiment as grid
+    from mien.datasets import open_specs
+    from mien.pictures import save
+
+    cells = grid.experiment(
+        name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
+        parameters=pairs(settings, "--set"), jobs=jobs, bars=not as_json and sys.stderr.isatty(),
+        told=None if as_json else lambda text: out.print(f"[dim]{escape(text)}"),
+    )  # fmt: skip
+    picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
+    if as_json:
+        print_json(grid.as_json(name, cells))
+        return
+    out.print(grid.render(name, cells))
+    if picture:
+        out.print(f"[dim]Picture:[/] {escape(str(picture))}")
+
+
+@app.command()
+def experiments(as_json: Json = False) -> None:
+    """Tables and figures of papers that `mien experiment` runs."""
+    from mien.benchmark.experiment import experiments as known
+
+    if as_json:
+        print_json([{"name": e.name, "title": e.title, "shows": e.shows, "paper": e.paper} for e in known().values()])
+        return
+    for e in known().values():
+        out.print(f"[bold]{e.name}[/]  {e.title}\n  [dim]{e.shows} · {e.paper}")
+
+
+@app.command()
+def train(
+    data: Specs,
+    system: Annotated[str, typer.Option(help="A deep system; `mien systems` lists them.")],
+    target: Annotated[Path, typer.Option("--out", help="File to write, .safetensors.")],
+    labels: Annotated[str | None, typer.Option(help="Label map, e.g. megc2019, strcn4, casme2_5, own.")] = None,
+    seed: int = 0,
+    settings: Settings = None,
+    scored: Annotated[Path | None, typer.Option(help="A run of the same settings to quote.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Terms for the file, for its card.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train on every clip and keep the network, with a card that says what it is. Scores nothing: see `benchmark`."""
+    from mien.benchmark.train import train as train_all
+    from mien.datasets import open_specs
+
+    made = train_all(
+        open_specs(data), system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
+        licence=licence, bars=not as_json and sys.stderr.isatty(),
+    )  # fmt: skip
+    _tell_card(asdict(made), target, as_json)
+
+
+@app.command()
+def card(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json = False) -> None:
+    """What a checkpoint is: system, data, classes, score, licence. Reads no weight."""
+    from mien.checkpoint import read_card
+
+    _tell_card(asdict(read_card(file)), file, as_json)
+
+
+def _tell_card(card: dict[str, Any], file: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({**card, "file": str(file)})
+        return
+    score = card["score"]
+    measured = "not measured: --scored RUN quotes one"
+    if score:
+        measured = (
+            f"{score['protocol']}: UF1 {score['uf1']:.3f}, UAR {score['uar']:.3f}, accuracy {score['accuracy']:.3f} "
+            f"(majority {score['majority_accuracy']:.3f}), {score['averaging']}"
+        )
+    rows = {
+        "file": str(file),
+        "system": card["system"],
+        "classes": ", ".join(card["classes"]) + f"  ({card['labels']})",
+        "trained on": "; ".join(
+            f"{d['dataset']}: {d['clips']} clips of {d['subjects']} subjects{' (drawn faces)' if d['drawn'] else ''}"
+            for d in card["trained_on"]
+        ),
+        "score": measured,
+        "licence": card["licence"],
+        "versions": ", ".join(f"{k} {v}" for k, v in card["versions"].items()),
+    }
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for left, right in rows.items():
+        table.add_row(f"[dim]{left}", escape(right))
+    out.print(table)
 
 
 @app.command()
@@ -114,7 +190,7 @@ def report(
 
         write_html(runs, html)
     if as_json:
-        _print_json(reports[0] if len(reports) == 1 else reports)
+        print_json(reports[0] if len(reports) == 1 else reports)
         return
     for each in reports:
         out.print(render_report(each))
@@ -135,7 +211,7 @@ def compare(
 
     result = compare_ledgers(read_ledger(first), read_ledger(second))
     if as_json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
     else:
         out.print(render_comparison(result, str(first), str(second)))
 
@@ -153,7 +229,7 @@ def combine(
     combine_runs(runs, target)
     reports = report_many([target])
     if as_json:
-        _print_json(reports[0])
+        print_json(reports[0])
     else:
         out.print(render_report(reports[0]))
 
@@ -171,7 +247,7 @@ def check(
 
     results = check_many(open_specs(data), deep=deep)
     if as_json:
-        _print_json(results_as_json(results))
+        print_json(results_as_json(results))
     else:
         out.print(render_check(results))
     if not all(result.ok for result in results):
@@ -191,7 +267,7 @@ def datasets(
         raise unknown_name("dataset", name, DATASETS, "mien datasets")
     cards = [card(i) for i in ([name] if name else DATASETS)]
     if as_json:
-        _print_json([{**asdict(c), "label_maps": list(label_maps_of(c.id))} for c in cards])
+        print_json([{**asdict(c), "label_maps": list(label_maps_of(c.id))} for c in cards])
         return
     if name:
         one = cards[0]
@@ -230,7 +306,7 @@ def systems(
     chosen = [system(name)] if name else list(SYSTEMS.values())
     if as_json:
         keys = ("name", "title", "paper", "summary", "departures", "parameters")
-        _print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
+        print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
         return
     for s in chosen:
         out.print(f"[bold]{s.name}[/]  {s.summary}")
@@ -250,7 +326,7 @@ def protocols(as_json: Json = False) -> None:
 
     if as_json:
         keys = ("name", "summary", "shares_subjects", "warning", "parameters")
-        _print_json([{k: getattr(p, k) for k in keys} for p in PROTOCOLS.values()])
+        print_json([{k: getattr(p, k) for k in keys} for p in PROTOCOLS.values()])
         return
     for p in PROTOCOLS.values():
         out.print(f"[bold]{p.name}[/]  {p.summary}")
@@ -274,7 +350,7 @@ def synthesise(
         raise MienError(f"{str(folder)!r} is not empty.", "a new or empty folder.", f"`--out {folder}-2`.")
     written = write_corpus(layout, folder, subjects=subjects, clips_per_subject=clips, seed=seed)
     if as_json:
-        _print_json({"layout": layout, "out": str(folder), "n_clips": len(written)})
+        print_json({"layout": layout, "out": str(folder), "n_clips": len(written)})
     else:
         out.print(f"{len(written)} clips of {subjects} subjects: {layout}={folder}")
         out.print(f"[dim]Score something on it: [/]mien benchmark {layout}={folder} --system flow-svm --out runs/first")

@@ -17,9 +17,9 @@ from mien.benchmark.ledger import (
     read_ledger,
     read_settings,
     rows_as_csv,
-    write_atomically,
 )
 from mien.errors import MienError
+from mien.files import write_atomically
 
 SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "shuffle_labels", "n_folds")
 """Settings that must agree: the members then learned from the same clips in every fold."""

@@ -13,8 +13,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,25 +91,6 @@ class Ledger:
             np.array([index[row.y_true] for row in rows], dtype=np.int64),
             np.array([index[row.y_pred] for row in rows], dtype=np.int64),
         )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that no reader, and no crash, ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A temporary file is private; a result may be read by whoever the folder allows.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:

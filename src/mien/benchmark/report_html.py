@@ -9,10 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mien.benchmark.figures import curve_figure, score_bar, shade, subject_bars
-from mien.benchmark.ledger import read_ledger, write_atomically
+from mien.benchmark.ledger import read_ledger
 from mien.benchmark.report import per_subject, read_logs, report
 from mien.benchmark.report_text import share
 from mien.errors import MienError
+from mien.files import write_atomically
 
 
 def write_html(runs: Sequence[Path], out: Path) -> Path:

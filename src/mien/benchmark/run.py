@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv, write_atomically
-from mien.benchmark.progress import Bars, Meter
+from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
+from mien.files import write_atomically
+from mien.progress import Bars, Meter
 from mien.protocols.leakage import check_folds, check_ledger
 from mien.protocols.splits import PROTOCOLS, make_folds
+from mien.recipe import Recipe
+from mien.recipe.cache import Cache, default_folder, source_digest
+from mien.recipe.inputs import ArrayInputs, Inputs, gather
 from mien.systems import system as system_named
 from mien.systems.base import System
 from mien.types import Clip, Fold, Sample
+
+HELD = 1 << 30
+"""Bytes of inputs that are held in memory; more stays in the cache and is read when it is trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,10 @@ def plan(
         "system": chosen.name,
         "system_title": chosen.title,
         "parameters": all_parameters,
-        "recipes": {medium: chosen.recipes[medium].fingerprint for medium in sorted({s.clip.medium for s in table})},
+        "recipes": {
+            medium: chosen.recipe(medium, all_parameters).fingerprint
+            for medium in sorted({s.clip.medium for s in table})
+        },
         "protocol": protocol,
         "protocol_parameters": dict(protocol_parameters or {}),
         "protocol_warning": record.warning,
@@ -229,7 +240,7 @@ def benchmark(
     if todo:
         jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
         with Bars(show=bars) as shown:
-            inputs, intervals = _prepare(decided, jobs, shown)
+            inputs, intervals = prepare_inputs(decided, jobs, shown)
             _train(decided, out, todo, inputs, intervals, jobs, shown)
     ledger = read_ledger(out)
     wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
@@ -287,30 +298,48 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     return sorted(told)
 
 
-def _prepare(decided: Plan, jobs: int, bars: Bars) -> tuple[NDArray[np.float32], list[str]]:
-    """Every clip's input, (N, ...) float32, and where its onset and apex came from."""
+def prepare_inputs(decided: Plan, jobs: int, bars: Bars) -> tuple[Inputs, list[str]]:
+    """Every clip's input, in memory where that is small, and where its onset and apex came from."""
     from joblib import Parallel, delayed
 
-    recipes, table = decided.system.recipes, decided.samples
+    table = decided.samples
+    recipes = {m: decided.system.recipe(m, decided.parameters) for m in {s.clip.medium for s in table}}
     meter = bars.start("clips prepared", len(table))
-    # Ready pictures are read faster than processes start.
+    # Ready pictures are read faster than processes start, or than a cache entry is checked.
     if all(s.clip.medium == "flow" for s in table):
         jobs = 1
-    work = (delayed(recipes[s.clip.medium].run)(s.clip) for s in table)
-    results = Parallel(n_jobs=jobs, return_as="generator")(work)
-    arrays, intervals = [], []
-    for array, interval in results:
+    one = next(iter(recipes.values()))
+    several = one.axes.startswith("K")
+    large = several or len(table) * 4 * math.prod(n or 1 for n in one.shape) > HELD
+    cache = Cache(default_folder())
+    work = (delayed(_input)(recipes[s.clip.medium], s.clip, cache, large) for s in table)
+    arrays, intervals, digests = [], [], []
+    for array, interval, digest in Parallel(n_jobs=jobs, return_as="generator")(work):
         arrays.append(array)
         intervals.append(interval)
+        digests.append(digest)
         meter(1)
-    return np.stack(arrays), intervals
+    if large:
+        return gather([s.clip for s in table], one, cache, digests), intervals
+    return ArrayInputs(np.stack(arrays)), intervals
+
+
+def _input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> tuple[NDArray[np.float32] | None, str, str]:
+    """A clip's input, its interval and its digest; the input stays in the cache where it is large."""
+    _one_thread()
+    if clip.medium == "flow" and not large:
+        prepared, digest = recipe.prepare(clip), ""
+    else:
+        digest = source_digest(clip)
+        prepared = cache.prepare(clip, recipe)[0]
+    return None if large else np.asarray(prepared.array, np.float32), prepared.interval, digest
 
 
 def _train(
     decided: Plan,
     out: Path,
     todo: Sequence[tuple[int, int]],
-    inputs: NDArray[np.float32],
+    inputs: Inputs,
     intervals: Sequence[str],
     jobs: int,
     bars: Bars,
@@ -332,7 +361,7 @@ def run_fold(
     out: Path,
     seed: int,
     number: int,
-    inputs: NDArray[np.float32],
+    inputs: Inputs | NDArray[np.float32],
     intervals: Sequence[str],
     progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -351,6 +380,8 @@ def run_fold(
     started = time.perf_counter()
     with threadpool_limits(1):
         classifier = decided.system.build(len(decided.classes), decided.parameters)
+        if hasattr(classifier, "keep"):
+            classifier.keep = out / "unfinished" / f"s{seed}-f{number:04d}"
         classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
         probabilities = classifier.predict_proba(inputs[test])
     rows = [

@@ -400,7 +400,7 @@ def write_flow_images(
             motion = motion_of(i, labels[label], interval_length=9, apex=8, size=size, seed=seed * 99 + j)[-1]
             rng = np.random.default_rng(np.random.SeedSequence([seed, i, j]))
             motion += rng.normal(0, 0.02, motion.shape).astype(np.float32)
-            channels = np.concatenate([motion, optical_strain(motion)[..., None]], -1)
+            channels = np.concatenate([motion, optical_strain(motion, "small")[..., None]], -1)
             Image.fromarray(_scaled(channels)).save(path)
             rows.append([kind["csv"], subject, own, label, "", path.name, ""])
             clips.append(_clip(kind["dataset"], subject, name, labels[label], path))

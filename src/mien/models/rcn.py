@@ -9,18 +9,32 @@ Two readings of the network exist and both are here:
   feed-forward response) before every 3x3 step, has two such steps and does not share their kernels; pools 4, 4, 2, 2;
   no bias before batch normalisation.
 
-Table I is made for 300x245 pixels. For smaller input `fit_pools` shrinks the pooling factors, keeping their proportion.
+Two inputs: `geometry` (STRCN-G) sees a flow picture, height x width; `appearance` (STRCN-A) sees the masked pixels of
+a clip as rows and its frames as columns, and pools rows more than columns. Table I is made for 300x245 and 922x30. For
+smaller input `fit_pools` shrinks the pooling factors, keeping their proportion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from mien.errors import MienError
+
 Variant = Literal["paper", "authors-code"]
+Kind = Literal["geometry", "appearance"]
+
+POOLS: Mapping[tuple[Kind, Variant], tuple[tuple[int, int], ...]] = {
+    ("geometry", "paper"): ((4, 4), (4, 4), (4, 4), (2, 2)),
+    ("geometry", "authors-code"): ((4, 4), (4, 4), (2, 2), (2, 2)),
+    ("appearance", "paper"): ((4, 1), (4, 1), (4, 4), (2, 2)),
+    # The released code has no appearance network; its own wiring with Table I's pools.
+    ("appearance", "authors-code"): ((4, 1), (4, 1), (4, 4), (2, 2)),
+}
+"""(rows, columns) of each pool: Table I; `strcnInit.m`."""
 
 
 class RecurrentConv(nn.Module):
@@ -44,14 +58,14 @@ class RecurrentConv(nn.Module):
         self.recurrent = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1, bias=False) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
-    def forward(self, u: Tensor) -> Tensor:
-        """(B, M, H, W) to (B, M, H, W)."""
+    def forward(self, u: Tensor, activate: bool = True) -> Tensor:
+        """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
         drive = self.feed_forward(u)
-        v = torch.relu(self.norms[0](drive))
+        z: Tensor = self.norms[0](drive)
         for n in range(self.steps):
             kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
-            v = torch.relu(self.norms[n + 1](drive + kernel(v)))
-        return v
+            z = self.norms[n + 1](kernel(z.relu_()).add_(drive))
+        return z.relu_() if activate else z
 
 
 class AuthorsBlock(nn.Module):
@@ -73,52 +87,56 @@ class AuthorsBlock(nn.Module):
         self.recurrent = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1, bias=False) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, M, H, W) to (B, M, H, W)."""
-        h = torch.relu(self.norms[0](self.feed_forward(x)))
+    def forward(self, x: Tensor, activate: bool = True) -> Tensor:
+        """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
+        z: Tensor = self.norms[0](self.feed_forward(x))
         for n in range(self.steps):
             kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
-            h = torch.relu(self.norms[n + 1](kernel(h + x)))
-        return h
+            z = self.norms[n + 1](kernel(z.relu_() + x))
+        return z.relu_() if activate else z
 
 
-def fit_pools(size: tuple[int, int], pools: Sequence[int], first_kernel: int, padding: int) -> tuple[int, ...]:
-    """Pooling factors for a picture of `size`, from those made for a larger one.
+def fit_pools(side: int, factors: Sequence[int], first_kernel: int, padding: int) -> tuple[int, ...]:
+    """Pooling factors along one axis, from those made for a larger input.
 
-    All factors are halved together, as often as it takes until the last map keeps at least one pixel; a factor never
-    falls below 1. 300x245 keeps 4, 4, 4, 2; 28x28 gets 2, 2, 2, 1 and ends in 3x3.
+    All are halved together, as often as it takes until the last map keeps at least one pixel; a factor never falls
+    below 1. 300 and 245 keep 4, 4, 4, 2; 28 gets 2, 2, 2, 1 and ends in 3.
 
     Args:
-        size: (H, W) in pixels.
-        pools: Factors of the full-size network, one per pooling layer.
+        side: Pixels of the input along this axis.
+        factors: Those of the full-size network, one per pooling layer.
         first_kernel: Side of the first convolution.
         padding: Its padding.
 
     Returns:
-        As many factors as `pools` has.
+        As many factors as were given.
     """
-    factors = [int(p) for p in pools]
+    fitted = [int(f) for f in factors]
     while True:
-        sides = [side - first_kernel + 1 + 2 * padding for side in size]
-        for factor in factors:
-            sides = [side // factor for side in sides]
-        if min(sides) >= 1 or max(factors) == 1:
-            return tuple(factors)
-        factors = [max(1, factor // 2) for factor in factors]
+        left = side - first_kernel + 1 + 2 * padding
+        for factor in fitted:
+            left //= factor
+        if left >= 1 or max(fitted) == 1:
+            return tuple(fitted)
+        fitted = [max(1, factor // 2) for factor in fitted]
 
 
 class RCN(nn.Module):
-    """The geometric network STRCN-G: flow picture in, class scores out.
+    """The network of STRCN-G and STRCN-A: input picture in, class scores out.
 
     Args:
         n_classes: Classes C.
-        in_channels: 2 for (u, v); 3 with optical strain.
-        size: (H, W) of the input in pixels.
+        in_channels: Geometry: 2 for (u, v), 3 with optical strain. Appearance: 3 colours or 1 grey.
+        size: Rows and columns of the input: height and width, or masked pixels and frames.
         maps: Feature maps M of every convolution (the authors tried 128, 256, 512).
         layers: Recurrent layers; Table I has 4, the released code 3. Fewer drops the last ones (paper, section IV-F-4).
         variant: "paper" or "authors-code".
         tied: Share the recurrent kernel; None takes the variant's own choice.
         dropout: Share of feature maps dropped after each pool; the paper has none.
+        kind: "geometry" or "appearance": which pools.
+
+    Raises:
+        MienError: The input is smaller than the first convolution.
 
     Source: STRCN, Table I; `strcnInit.m`.
     """
@@ -133,13 +151,23 @@ class RCN(nn.Module):
         variant: Variant = "paper",
         tied: bool | None = None,
         dropout: float = 0.0,
+        kind: Kind = "geometry",
     ) -> None:
         super().__init__()
         paper = variant == "paper"
-        kernel, padding, all_pools = (5, 0, (4, 4, 4, 2)) if paper else (3, 1, (4, 4, 2, 2))
+        kernel, padding = (5, 0) if paper else (3, 1)
+        if min(size) + 2 * padding < kernel:
+            raise MienError(
+                f"The input is {size[0]}x{size[1]}.",
+                f"at least {kernel - 2 * padding} along both axes, for the first convolution.",
+                "a larger input, or `--set variant=authors-code`.",
+            )
         # The released code pools after its last block too; the paper's last layer goes to the global average.
         depth = (4 if paper else 3) if layers is None else layers
-        pools = fit_pools(size, all_pools, kernel, padding)
+        rows, columns = zip(*POOLS[kind, variant], strict=True)
+        pools = tuple(
+            zip(fit_pools(size[0], rows, kernel, padding), fit_pools(size[1], columns, kernel, padding), strict=True)
+        )
         self.pools = pools[: depth + (0 if paper else 1)] or pools[:1]
         tied = paper if tied is None else tied
         self.first = nn.Conv2d(in_channels, maps, kernel, padding=padding, bias=paper)
@@ -162,13 +190,14 @@ class RCN(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to the globally averaged maps (B, M)."""
-        x = torch.relu(self.first_norm(self.first(x.contiguous(memory_format=torch.channels_last))))
+        # ReLU after the pool is the same as before it, on a sixteenth of the numbers.
+        x = self.first_norm(self.first(x.contiguous(memory_format=torch.channels_last)))
         for n, pool in enumerate(self.pools):
-            if pool > 1:
+            if pool != (1, 1):
                 x = nn.functional.max_pool2d(x, pool)
-            x = self.drop(x)
+            x = self.drop(x.relu_())
             if n < len(self.blocks):
-                x = self.blocks[n](x)
+                x = self.blocks[n](x, activate=n + 1 == len(self.pools))
         return x.mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

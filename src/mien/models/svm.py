@@ -15,6 +15,8 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
+from mien.recipe.inputs import Inputs, as_array
+
 Floats = NDArray[np.float64]
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Mirror = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -93,7 +95,7 @@ class RbfSvm:
 
     def fit(
         self,
-        x: NDArray[np.float32],
+        x: Inputs | NDArray[np.float32],
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
@@ -109,7 +111,7 @@ class RbfSvm:
             seed: Orders the subjects into inner folds.
             progress: Called with the share that is done.
         """
-        views = self._views(x)
+        views = self._views(as_array(x))
         copies, y = len(views), np.tile(y, len(views))
         flat = np.concatenate(views)
         self._mean, deviation = flat.mean(0), flat.std(0)
@@ -157,9 +159,9 @@ class RbfSvm:
             folds = list(splitter.split(np.zeros(len(y)), y, order))
         return [(train, test) for train, test in folds if len(np.unique(y[train])) > 1]
 
-    def predict_proba(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities (N, C): a softmax of the decision values, its sharpness learned on the inner folds."""
-        views = [self._standardise(view) for view in self._views(x)]
+        views = [self._standardise(view) for view in self._views(as_array(x))]
         kernels = (np.exp(-self.chosen[1] * _square_distances(view, self._train)) for view in views)
         values = np.mean([self._scores(self._machine, kernel) for kernel in kernels], axis=0)
         return np.asarray(softmax(self._sharpness * values, axis=1), dtype=np.float32)

@@ -3,53 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import unknown_name
+from mien.errors import MienError, unknown_name
+
+_Pictures = NDArray[Any]
+_Flow = NDArray[np.float32]
+
+SMALLEST = 16
+"""Pixels a side below which there is no flow to speak of."""
+
+_FARNEBACK_MARGIN = 40
 
 
-def _tvl1(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.asarray(cv2.optflow.DualTVL1OpticalFlow_create().calc(a, b, None), dtype=np.float32)
+def _as_bytes(picture: _Pictures) -> NDArray[np.uint8]:
+    """OpenCV's methods take 8 bits only."""
+    if picture.dtype == np.uint8:
+        return np.ascontiguousarray(picture)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _dis(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(a, b, None)
+def _tvl1(first: _Pictures, second: _Pictures) -> _Flow:
+    return np.asarray(cv2.optflow.DualTVL1OpticalFlow_create().calc(first, second, None), dtype=np.float32)
+
+
+def _dis(first: _Pictures, second: _Pictures) -> _Flow:
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
     return np.asarray(flow, dtype=np.float32)
 
 
-def _farneback(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-    flow = cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0)
-    return np.asarray(flow, dtype=np.float32)
+def _dis_fine(first: _Pictures, second: _Pictures) -> _Flow:
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    search.setPatchStride(1)
+    search.setVariationalRefinementIterations(10)
+    return np.asarray(search.calc(first, second, None), dtype=np.float32)
 
 
-METHODS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]] = {
+def _farneback(first: _Pictures, second: _Pictures) -> _Flow:
+    # OpenCV fits its polynomials to the rim as if nothing lay beyond it, with less and less trust, and the motion it
+    # then reports there is wrong even where nothing moves. Mirrored margins keep that outside.
+    m = _FARNEBACK_MARGIN
+    padded = [cv2.copyMakeBorder(p, m, m, m, m, cv2.BORDER_REFLECT_101) for p in (first, second)]
+    flow = cv2.calcOpticalFlowFarneback(*padded, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    return np.asarray(flow[m:-m, m:-m], dtype=np.float32)
+
+
+def _deepflow(first: _Pictures, second: _Pictures) -> _Flow:
+    return np.asarray(cv2.optflow.createOptFlow_DeepFlow().calc(first, second, None), dtype=np.float32)
+
+
+_BY_PAIR: dict[str, Callable[[_Pictures, _Pictures], _Flow]] = {
     "tvl1": _tvl1,
     "dis": _dis,
+    "dis_fine": _dis_fine,
     "farneback": _farneback,
+    "deepflow": _deepflow,
 }
 
+CLASSIC: dict[str, dict[str, Any]] = {
+    "classic_nl": {},
+    "classic_nl_published": {"published": True},
+    "classic_l": {"published": True, "penalty": "lorentzian"},
+}
+"""Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
-def optical_flow(first: NDArray[np.uint8], second: NDArray[np.uint8], method: str = "tvl1") -> NDArray[np.float32]:
+METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
+"""Names for `optical_flow`, the most accurate first."""
+
+
+def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> NDArray[np.float32]:
     """Displacement of every pixel from one grey picture to another.
 
     Args:
-        first: (H, W) grey levels 0..255.
+        first: (H, W) grey levels 0..255, at least 16 pixels a side.
         second: (H, W), the later picture.
-        method: "tvl1" (Zach, Pock and Bischof 2007, as STSTNet uses), "dis" (Kroeger et al. 2016, fast) or
-            "farneback" (2003); all in OpenCV's implementation and default settings.
+        method: "classic_nl" (after Sun, Roth and Black 2010: most accurate, a second or so), "classic_nl_published"
+            (as published; STRCN's code), "classic_l" (the same with the Lorentzian penalty of STRCN's text), "tvl1"
+            (Zach, Pock and Bischof 2007, as STSTNet uses), "dis" (Kroeger et al. 2016: a few milliseconds), "dis_fine"
+            (the same at full size with stride 1 and ten variational steps), "farneback" (2003) or "deepflow"
+            (Weinzaepfel et al. 2013). All but the first three in OpenCV's implementation, which works on 8 bits, with
+            its default settings.
 
     Returns:
         (H, W, 2) in pixels, x then y: the point at (x, y) in `first` is at (x + dx, y + dy) in `second`.
 
     Raises:
-        MienError: There is no such method.
-        ValueError: The pictures differ in size or are not grey.
+        MienError: There is no such method; the pictures differ in size, are not grey, too small or not finite.
     """
     if method not in METHODS:
         raise unknown_name("flow method", method, METHODS, "--set flow=tvl1")
-    if first.ndim != 2 or first.shape != second.shape:
-        raise ValueError(f"two grey pictures of one size are needed, not {first.shape} and {second.shape}")
-    return METHODS[method](np.ascontiguousarray(first), np.ascontiguousarray(second))
+    first, second = np.asarray(first), np.asarray(second)
+    if first.ndim != 2:
+        raise _wrong_shape(first, second, "two grey pictures (H, W)")
+    return np.asarray(optical_flows(first[None], second[None], method)[0])
+
+
+def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -> NDArray[np.float32]:
+    """Displacement of every pixel for many pairs at once.
+
+    Args:
+        firsts: (B, H, W) grey levels 0..255, at least 16 pixels a side.
+        seconds: (B, H, W), the later pictures.
+        method: See `optical_flow`. The first three are quicker in a batch than pair by pair; the others are not.
+
+    Returns:
+        (B, H, W, 2) in pixels, x then y.
+
+    Raises:
+        MienError: As `optical_flow`.
+    """
+    if method not in METHODS:
+        raise unknown_name("flow method", method, METHODS, "--set flow=tvl1")
+    firsts, seconds = np.asarray(firsts), np.asarray(seconds)
+    if firsts.ndim != 3 or firsts.shape != seconds.shape:
+        raise _wrong_shape(firsts, seconds, "two stacks of grey pictures (B, H, W) or two grey pictures (H, W)")
+    if min(firsts.shape[1:]) < SMALLEST:
+        raise MienError(
+            f"Pictures of {firsts.shape[1]}x{firsts.shape[2]} pixels.",
+            f"at least {SMALLEST} pixels a side.",
+            "a larger crop.",
+        )
+    for pictures in (firsts, seconds):
+        if not np.isfinite(pictures).all():
+            raise MienError("Pictures with values that are not numbers.", "grey levels 0..255.", "`np.nan_to_num`.")
+    if method in CLASSIC:
+        from mien.motion.classic_nl import classic_nl  # torch takes a second to load
+
+        return classic_nl(firsts, seconds, **CLASSIC[method])
+    flows = [_BY_PAIR[method](_as_bytes(a), _as_bytes(b)) for a, b in zip(firsts, seconds, strict=True)]
+    return np.stack(flows) if flows else np.empty((*firsts.shape, 2), np.float32)
+
+
+def _wrong_shape(first: _Pictures, second: _Pictures, expected: str) -> MienError:
+    return MienError(
+        f"Pictures of shape {first.shape} and {second.shape}.",
+        f"{expected} of one size.",
+        "`frame.mean(-1)` for colour, and `cv2.resize` for another size.",
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from mien.errors import unknown_name
-from mien.systems import flow_svm, strcn_g, ststnet
+from mien.systems import flow_svm, strcn_2018, strcn_a, strcn_g, ststnet
 from mien.systems.base import System
 
-SYSTEMS: dict[str, System] = {s.name: s for s in (strcn_g.STRCN_G, ststnet.STSTNET, flow_svm.FLOW_SVM)}
+SYSTEMS: dict[str, System] = {
+    s.name: s for s in (strcn_g.STRCN_G, strcn_a.STRCN_A, strcn_2018.STRCN_2018, ststnet.STSTNET, flow_svm.FLOW_SVM)
+}
 
 
 def system(name: str) -> System:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError
+from mien.errors import MienError, unknown_name
+from mien.parameters import with_defaults
 from mien.recipe import Recipe
+from mien.recipe.inputs import Inputs
 from mien.types import Medium
 
 
@@ -21,7 +21,7 @@ class Classifier(Protocol):
 
     def fit(
         self,
-        x: NDArray[np.float32],
+        x: Inputs | NDArray[np.float32],
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
@@ -31,7 +31,7 @@ class Classifier(Protocol):
         """Learn from training clips `x` (N, ...), classes `y` (N,), and their (dataset, subject)."""
         ...
 
-    def predict_proba(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities (N, C) of clips."""
         ...
 
@@ -46,8 +46,9 @@ class System:
         paper: Citation with section or table.
         summary: What it does, in one sentence.
         departures: Each difference from the paper, with its reason.
-        recipes: How to make its input from frames, and from ready flow pictures.
+        recipes: How to make its input from frames, or from ready flow pictures, with some parameters.
         parameters: Every parameter with its default.
+        presets: Sets of parameters by name, for `--set preset=NAME`; what is given beside it goes first.
         build: Makes an untrained classifier from (number of classes, parameters).
     """
 
@@ -56,50 +57,36 @@ class System:
     paper: str
     summary: str
     departures: tuple[str, ...]
-    recipes: Mapping[Medium, Recipe]
+    recipes: Mapping[Medium, Callable[[Mapping[str, Any]], Recipe]]
     parameters: Mapping[str, Any]
     build: Callable[[int, Mapping[str, Any]], Classifier]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def recipe(self, medium: Medium, parameters: Mapping[str, Any] | None = None) -> Recipe:
+        """How its input is made from clips of one kind; parameters left out keep their defaults."""
+        return self.recipes[medium]({**self.parameters, **(parameters or {})})
 
     def with_parameters(self, given: Mapping[str, str | Any]) -> dict[str, Any]:
-        """All parameters, those given replacing their defaults. Text is read as the default's own type.
+        """All parameters, those given replacing the preset's and these the defaults.
 
         Raises:
-            MienError: A name that this system does not have, or a value of the wrong kind.
+            MienError: An unknown parameter or preset, or a value of the wrong kind.
         """
-        merged = dict(self.parameters)
-        for key, value in given.items():
-            if key not in merged:
-                near = difflib.get_close_matches(key, merged, n=1, cutoff=0.4)
-                raise MienError(
-                    f"{self.name} has no parameter {key!r}.",
-                    f"one of {', '.join(sorted(merged))}.",
-                    f"`--set {near[0] if near else next(iter(sorted(merged)))}={value}`.",
-                )
-            merged[key] = read_value(key, value, merged[key])
-        return merged
+        name = given.get("preset", self.parameters.get("preset"))
+        if self.presets and name not in self.presets:
+            raise unknown_name("preset", str(name), self.presets, f"mien systems {self.name}")
+        defaults = {**self.parameters, **self.presets.get(str(name), {})}
+        return with_defaults(self.name, defaults, given)
 
 
-def read_value(key: str, value: Any, like: Any) -> Any:
-    """A command-line text as a value of the same type as `like`.
+def check_choices(parameters: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> None:
+    """Parameters that are one of a few words.
 
     Raises:
-        MienError: It cannot be read so.
+        MienError: Another word.
     """
-    if not isinstance(value, str) or isinstance(like, str):
-        return value
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        parsed = value
-    numbers = isinstance(like, int | float) and not isinstance(like, bool)
-    right = (
-        isinstance(parsed, bool) if isinstance(like, bool)
-        else isinstance(parsed, int | float) and not isinstance(parsed, bool) if numbers
-        else True
-    )  # fmt: skip
-    if right and isinstance(like, int) and not isinstance(like, bool):
-        right = float(parsed).is_integer()
-    if not right:
-        kind = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
-        raise MienError(f"{key}={value!r} cannot be read.", f"{kind}.", f"`--set {key}={json.dumps(like)}`.")
-    return type(like)(parsed) if numbers or isinstance(like, bool) else parsed
+    for key, allowed in choices.items():
+        if key in parameters and parameters[key] not in allowed:
+            raise MienError(
+                f"{key} is {parameters[key]!r}.", f"one of {', '.join(allowed)}.", f"`--set {key}={allowed[0]}`."
+            )

@@ -35,7 +35,7 @@ FLOW_SVM = System(
     paper="none: a baseline of this library, after the SVM rows of Varanka et al., arXiv 2211.11425",
     summary="standardised u, v and strain pixels, balanced RBF machine, C and gamma by inner subject folds",
     departures=(),
-    recipes={"flow": CENTRED_FLOW_PICTURE, "frames": flow_from_frames("tvl1", centred=True)},
+    recipes={"flow": lambda _: CENTRED_FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1", centred=True)},
     parameters={
         "C": [1.0, 3.0, 10.0, 30.0],
         "gamma": [0.3, 1.0, 3.0],

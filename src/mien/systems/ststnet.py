@@ -21,7 +21,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     from mien.training import NetClassifier, Schedule
 
     return NetClassifier(
-        make=lambda: STSTNet(n_classes, dropout=parameters["dropout"]),
+        make=lambda _: STSTNet(n_classes, dropout=parameters["dropout"]),
         schedule=Schedule(
             epochs=parameters["epochs"],
             batch_size=parameters["batch_size"],
@@ -43,7 +43,7 @@ STSTNET = System(
         "Flow from frames uses OpenCV's TV-L1 on the frames as given; the authors crop faces first and spot SMIC's "
         "apex with D&C-RoIs, where we take the frame that differs most from the onset.",
     ),
-    recipes={"flow": FLOW_PICTURE, "frames": flow_from_frames("tvl1")},
+    recipes={"flow": lambda _: FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1")},
     parameters={"epochs": 800, "batch_size": 256, "lr": 5e-5, "dropout": 0.5, "shuffle": False},
     build=build,
 )

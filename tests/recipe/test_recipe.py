@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import MienError
-from mien.recipe import FLOW_PICTURE, Context, centre_and_scale, flow_from_frames, scale_each_channel, shrink
+from mien.recipe import FLOW_PICTURE, Context, flow_from_frames
+from mien.recipe.steps import centre_and_scale, scale_each_channel, shrink
 from mien.types import Clip, Interval
 
 

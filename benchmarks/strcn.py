@@ -1,0 +1,198 @@
+"""Speed of STRCN's networks against the same networks written plainly, and of inputs read from the cache.
+
+python benchmarks/strcn.py [--out FILE]
+
+The plain version is what one would write from Table I: default memory layout, ReLU where the table has it, nothing in
+place. Both are timed in turn on one thread, same batch, same optimiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import commit, machine
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.models.rcn import RCN
+from mien.recipe import Context, Recipe, Step
+from mien.recipe.cache import Cache, source_digest
+from mien.recipe.inputs import gather
+from mien.types import Clip
+
+
+class PlainLayer(nn.Module):
+    """Equations 6 and 7."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.feed = nn.Conv2d(maps, maps, 1)
+        self.back = nn.Conv2d(maps, maps, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(4))
+
+    def forward(self, u: Tensor) -> Tensor:
+        drive = self.feed(u)
+        v = torch.relu(self.norms[0](drive))
+        for norm in list(self.norms)[1:]:
+            v = torch.relu(norm(drive + self.back(v)))
+        return v
+
+
+class PlainAuthors(nn.Module):
+    """The released wiring."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.feed = nn.Conv2d(maps, maps, 1, bias=False)
+        self.back = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1, bias=False) for _ in range(2))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.norms[0](self.feed(x)))
+        for back, norm in zip(self.back, list(self.norms)[1:], strict=True):
+            h = torch.relu(norm(back(h + x)))
+        return h
+
+
+class Plain(nn.Module):
+    """Table I, or the released network."""
+
+    def __init__(self, like: RCN, channels: int, maps: int, paper: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, maps, 5 if paper else 3, padding=0 if paper else 1, bias=paper)
+        self.norm = nn.BatchNorm2d(maps)
+        layer = PlainLayer if paper else PlainAuthors
+        self.layers = nn.ModuleList(layer(maps) for _ in like.blocks)
+        self.pools = like.pools
+        self.out = nn.Linear(maps, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        for n, pool in enumerate(self.pools):
+            x = nn.functional.max_pool2d(x, pool)
+            if n < len(self.layers):
+                x = self.layers[n](x)
+        return self.out(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def step_of(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
+    """One batch of training or of prediction."""
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, fused=isinstance(model, RCN))
+    model.train(training)
+
+    def train() -> None:
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def predict() -> None:
+        with torch.inference_mode():
+            model(x)
+
+    return train if training else predict
+
+
+def timed(steps: list[Callable[[], None]], turns: int) -> list[list[float]]:
+    """Seconds of each, taken in turn."""
+    found: list[list[float]] = [[] for _ in steps]
+    for turn in range(turns + 1):
+        for place, step in enumerate(steps):
+            began = time.perf_counter()
+            step()
+            if turn:
+                found[place].append(time.perf_counter() - began)
+    return found
+
+
+def constant(_: NDArray[Any], context: Context, *, copies: int, height: int, width: int) -> NDArray[np.float32]:
+    """A step whose result has the size of a real one."""
+    return np.full((copies, 2, height, width), 0.5, np.float32)
+
+
+def reading(folder: Path, height: int, width: int, clips: int = 40, copies: int = 10) -> float:
+    """Samples per second that reach a trainer from the cache, in random order."""
+    step = Step("constant", constant, {"copies": copies, "height": height, "width": width})
+    recipe = Recipe((step,), "KCHW", (copies, 2, height, width), (0, 1), "float16")
+    cache, made = Cache(folder / "cache"), []
+    for n in range(clips):
+        path = folder / f"{height}-{n}.png"
+        path.write_bytes(f"{height} {n}".encode())
+        made.append(Clip("synthetic", "s", str(n), None, "", frames=(path,)))
+        cache.prepare(made[-1], recipe)
+    inputs = gather(made, recipe, cache, [source_digest(c) for c in made])
+    random = np.random.default_rng(0)
+    began, n = time.perf_counter(), 0
+    while time.perf_counter() - began < 2:
+        inputs.take(random.integers(0, clips, 20), random.integers(0, copies, 20))
+        n += 20
+    return n / (time.perf_counter() - began)
+
+
+CASES = (
+    ("STRCN-G, 28x28x3, M 24", "paper", "geometry", 3, (28, 28), 24, 20),
+    ("STRCN-G, 75x61x2, M 8 (small)", "paper", "geometry", 2, (75, 61), 8, 20),
+    ("STRCN-G, 300x245x2, M 32", "paper", "geometry", 2, (300, 245), 32, 8),
+    ("STRCN-G, 300x245x2, M 128 (paper)", "paper", "geometry", 2, (300, 245), 128, 4),
+    ("STRCN-G, 300x245x2, M 128, authors' code", "authors-code", "geometry", 2, (300, 245), 128, 4),
+    ("STRCN-A, 922x30x3, M 16", "paper", "appearance", 3, (922, 30), 16, 20),
+    ("STRCN-A, 922x30x3, M 128 (paper)", "paper", "appearance", 3, (922, 30), 128, 4),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--turns", type=int, default=7)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [
+        "# STRCN: speed of the networks",
+        "",
+        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        f"One thread; medians of {given.turns} batches, ours and plain in turn; plain: the same in plain PyTorch.",
+        "",
+        "| network | batch | training, samples/s | plain | ratio | prediction, samples/s | plain | ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, variant, kind, channels, size, maps, batch in CASES:
+        ours = RCN(4, channels, size, maps, variant=variant, kind=kind)  # type: ignore[arg-type]
+        plain = Plain(ours, channels, maps, variant == "paper")
+        x, y = torch.randn(batch, channels, *size), torch.randint(0, 4, (batch,))
+        cells = []
+        for training in (True, False):
+            turns = given.turns if maps < 100 else max(3, given.turns // 2)
+            times = timed([step_of(m, x, y, training) for m in (ours, plain)], turns)
+            fast, slow = (batch / statistics.median(t) for t in times)
+            ratios = [b / a for a, b in zip(*times, strict=True)]
+            cells += [f"{fast:.1f}", f"{slow:.1f}", f"{fast / slow:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"]
+        lines.append(f"| {name} | {batch} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines += [
+        "",
+        f"Peak memory of the whole run: {peak:.0f} MiB.",
+        "",
+        "| input read from the cache | samples/s |",
+        "|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for height, width in ((28, 28), (75, 61), (300, 245)):
+            rate = reading(Path(folder), height, width)
+            lines.append(f"| {height}x{width}x2, 16-bit floats, 10 copies of 40 clips | {rate:,.0f} |")
+    print("\n".join(lines))
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

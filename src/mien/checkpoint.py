@@ -1,0 +1,162 @@
+"""Trained networks as files: safetensors with a card that says what they are, never pickle.
+
+The card is JSON in the file's own header, readable without loading a single weight.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mien
+from mien.errors import MienError
+from mien.files import write_atomically
+from mien.recipe.inputs import ArrayInputs
+
+if TYPE_CHECKING:
+    from mien.training import NetClassifier
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a trained network is.
+
+    Attributes:
+        system: Name of the system.
+        parameters: All its parameters.
+        classes: Class names, in the order of the probabilities.
+        labels: Label map.
+        trained_on: One entry per database: id, clips, subjects, drawn.
+        recipes: Fingerprint of the recipe of each kind of clip it was trained on.
+        shape: Shape of one input.
+        seed: Training seed.
+        score: What a protocol measured for the same settings, with its name; empty when not measured.
+        licence: Terms under which the file may be used.
+        versions: Of mien, torch and Python.
+        format: Version of this layout.
+    """
+
+    system: str
+    parameters: Mapping[str, Any]
+    classes: tuple[str, ...]
+    labels: str
+    trained_on: tuple[Mapping[str, Any], ...]
+    recipes: Mapping[str, str]
+    shape: tuple[int, ...]
+    seed: int
+    score: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = "Not stated. The databases' licences may forbid passing this file on."
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a network was trained with."""
+    import torch
+
+    return {"mien": mien.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def save_checkpoint(path: Path, classifier: NetClassifier, card: ModelCard) -> None:
+    """Writes a trained classifier and its card.
+
+    Raises:
+        MienError: It is not a network, was not trained, or the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    models = getattr(classifier, "models", None)
+    if not models:
+        raise MienError(
+            f"{card.system} holds no trained network.", "a deep system after `fit`.", "`mien systems` for deep systems."
+        )
+    tensors = {
+        f"{n}.{k}": v.detach().cpu().contiguous() for n, m in enumerate(models) for k, v in m.state_dict().items()
+    }
+    try:
+        write_atomically(path, save(tensors, metadata={"card": json.dumps(asdict(card))}))
+    except OSError as error:
+        raise MienError(
+            f"{str(path)!r} cannot be written ({error.strerror}).",
+            "a folder with room and the right to write.",
+            "`--out`.",
+        ) from None
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of a checkpoint; no weight is read.
+
+    Raises:
+        MienError: It is not a checkpoint of this library, damaged, or of a later layout.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {})["card"])
+        if content["format"] != FORMAT:
+            raise MienError(
+                f"{str(path)!r} has layout {content['format']}.",
+                f"layout {FORMAT}.",
+                "a version of mien that reads it.",
+            )
+        for key in ("classes", "trained_on", "shape"):
+            content[key] = tuple(content[key])
+        return ModelCard(**content)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise MienError(
+            f"{str(path)!r} is not a checkpoint ({type(error).__name__}: {error}).",
+            "a .safetensors file that `mien train` wrote.",
+            "`mien train NAME=FOLDER --system strcn-g --out model.safetensors`.",
+        ) from None
+
+
+def load_checkpoint(
+    path: Path, system: str | None = None, classes: Sequence[str] | None = None
+) -> tuple[NetClassifier, ModelCard]:
+    """A trained classifier, ready to predict, and its card.
+
+    Args:
+        path: The file.
+        system: The system it must be of; None takes any.
+        classes: The classes it must know, in this order; None takes any.
+
+    Raises:
+        MienError: As `read_card`; another system or other classes; weights that do not fit the network.
+    """
+    from safetensors.torch import load_file
+
+    from mien.systems import system as system_named
+
+    card = read_card(path)
+    if system is not None and card.system != system:
+        raise MienError(f"{str(path)!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file.")
+    if classes is not None and tuple(classes) != card.classes:
+        raise MienError(
+            f"{str(path)!r} knows the classes {', '.join(card.classes)}.",
+            f"{', '.join(classes)}.",
+            "`--labels` to match.",
+        )
+    classifier: Any = system_named(card.system).build(len(card.classes), card.parameters)
+    states: dict[int, dict[str, Any]] = {}
+    for name, tensor in load_file(path).items():
+        member, _, key = name.partition(".")
+        states.setdefault(int(member), {})[key] = tensor
+    nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
+    try:
+        classifier.models = [classifier.restore(nothing, states[n]) for n in sorted(states)]
+    except (RuntimeError, KeyError) as error:
+        raise MienError(
+            f"The weights in {str(path)!r} do not fit {card.system}: {str(error).splitlines()[0]}",
+            "weights of this network.",
+            "training it again with this version.",
+        ) from None
+    return classifier, card

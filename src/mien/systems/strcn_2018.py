@@ -1,0 +1,57 @@
+"""The predecessor of STRCN: Xia, Feng, Hong, Zhao, "Spontaneous facial micro-expression recognition via deep
+convolutional network", IPTA 2018.
+
+A reconstruction. Only its abstract is known: an end-to-end recurrent convolutional network on micro-expression
+sequences, whose samples are multiplied by temporal jittering; SMIC, CASME and CASME II. What is taken from scripts that
+the authors' later repository keeps: grey faces under a mask, 30 columns, frames taken out by up to 55 % in steps of
+5 %, several ways to interpolate. Everything else follows STRCN-A, without magnification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mien.recipe import Recipe, Step
+from mien.recipe.copies import jitter_copies
+from mien.recipe.named import aligned_face_step
+from mien.systems import strcn_a
+from mien.systems.base import System, check_choices
+
+CPU: Mapping[str, Any] = {
+    **{k: v for k, v in strcn_a.CPU.items() if k not in ("alphas", "shares", "time")},
+    "variant": "authors-code",
+    "copies": 8,
+}
+PAPER: Mapping[str, Any] = {"copies": 96, "maps": 128, "epochs": 15, "lr": 1e-3, "decay": "1.0", "weight_decay": 1e-4}
+SMALL: Mapping[str, Any] = {"size": [32, 24], "frames": 12, "copies": 4, "maps": 8, "epochs": 8}
+
+
+def from_frames(p: Mapping[str, Any]) -> Recipe:
+    """The clip and its jittered copies, before the mask."""
+    check_choices(p, strcn_a.CHOICES)
+    steps = (
+        aligned_face_step(p["face"]),
+        Step("jitter_copies", jitter_copies, {"size": p["size"], "copies": p["copies"], "n": p["frames"]}),
+    )
+    return Recipe(steps, "KTHWC", (p["copies"], p["frames"], *p["size"], 1), (0, 255), "uint8")
+
+
+STRCN_2018 = System(
+    name="strcn-2018",
+    title="Recurrent convolutional network (IPTA 2018)",
+    paper="Xia, Feng, Hong, Zhao, Spontaneous facial micro-expression recognition via deep convolutional network, "
+    "IPTA 2018 (abstract)",
+    summary="recurrent convolutional network on grey frames, multiplied by temporal jittering; a reconstruction",
+    departures=(
+        "A reconstruction: only the abstract is known, and scripts in the authors' later repository.",
+        "The network is the wiring of the authors' released code with STRCN-A's pools.",
+        "The mask is learned from the training clips of each fold.",
+        "Default preset: 16 maps, 8 copies, so that a fold trains on a CPU. `preset=paper`: 96 copies, as the scripts "
+        "make, and 128 maps.",
+    ),
+    recipes={"frames": from_frames},
+    parameters={"preset": "cpu", **CPU},
+    presets={"cpu": CPU, "paper": PAPER, "small": SMALL},
+    build=strcn_a.build,
+)

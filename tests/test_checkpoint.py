@@ -1,0 +1,76 @@
+"""Trained networks as files: what is loaded predicts what was saved, and anything else is told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.checkpoint import ModelCard, load_checkpoint, read_card, save_checkpoint, versions
+from mien.errors import MienError
+from mien.recipe.inputs import ArrayInputs, Inputs
+from mien.systems import SYSTEMS
+
+DEEP = ["strcn-g", "strcn-a", "strcn-2018", "ststnet"]
+
+
+def trained(name: str) -> tuple[object, ModelCard, Inputs]:
+    random = np.random.default_rng(0)
+    x: Inputs
+    if "flow" in SYSTEMS[name].recipes:
+        x = ArrayInputs(random.normal(size=(12, 3, 28, 28)).astype(np.float32))
+    else:
+        channels = 1 if name == "strcn-2018" else 3
+        x = ArrayInputs(random.integers(0, 255, (12, 2, 8, 16, 12, channels), dtype=np.uint8), copies=2)
+    wanted = {"epochs": 2, "maps": 4, "members": 2}
+    given = {k: v for k, v in wanted.items() if k in SYSTEMS[name].parameters}
+    parameters = SYSTEMS[name].with_parameters(given)
+    classifier = SYSTEMS[name].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
+    card = ModelCard(
+        name, parameters, ("negative", "positive", "surprise"), "megc2019",
+        ({"dataset": "smic_hs", "clips": 12, "subjects": 3, "drawn": True},), {"flow": "abc"}, x.shape, 1,
+        versions=versions(),
+    )  # fmt: skip
+    return classifier, card, x
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_what_is_loaded_predicts_what_was_saved(tmp_path: Path, name: str) -> None:
+    classifier, card, x = trained(name)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    loaded, read = load_checkpoint(path, name, card.classes)
+    assert read == card
+    assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))  # type: ignore[attr-defined]
+    assert b"pickle" not in path.read_bytes()
+
+
+def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> None:
+    classifier, card, _ = trained("ststnet")
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="checkpoint of ststnet"):
+        load_checkpoint(path, "strcn-g")
+    with pytest.raises(MienError, match="knows the classes"):
+        load_checkpoint(path, classes=("positive", "negative", "surprise"))
+    save_checkpoint(path, classifier, replace(card, system="strcn-g", parameters=SYSTEMS["strcn-g"].parameters))  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="do not fit"):
+        load_checkpoint(path)
+    save_checkpoint(path, classifier, replace(card, format=2))  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="layout 2"):
+        read_card(path)
+    content = path.read_bytes()
+    for broken in (content[:100], b"", b"not a file of tensors at all"):
+        path.write_bytes(broken)
+        with pytest.raises(MienError, match="not a checkpoint"):
+            read_card(path)
+    with pytest.raises(MienError, match="not a checkpoint"):
+        read_card(tmp_path / "missing.safetensors")
+
+
+def test_an_untrained_or_other_classifier_is_not_saved(tmp_path: Path) -> None:
+    _, card, _ = trained("ststnet")
+    for classifier in (SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].parameters), object()):
+        with pytest.raises(MienError, match="no trained network"):
+            save_checkpoint(tmp_path / "m.safetensors", classifier, card)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
