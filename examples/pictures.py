@@ -51,10 +51,16 @@ def smiling_portrait(most: float = 1.5) -> Iterator[NDArray[np.uint8]]:
 
 
 def write_all(clip: Clip, out: Path) -> None:
-    """Albums of the recipes, and the magnified video beside the original."""
+    """Albums of the recipes, less the stages they share, and the magnified video beside the original."""
+    seen: set[str] = set()
     for name in ("strcn-g", "strcn-a", "flow-28", "dynamic-image"):
         for path in write_album(clip, named_recipe(name), out / name):
-            print(path)
+            stage = path.name.partition("-")[2]
+            if stage in seen:
+                path.unlink()
+            else:
+                seen.add(stage)
+                print(path)
     assert clip.video is not None
     print(magnify_video(clip.video, out / "magnified.mp4", beside=True, slower=2, fps=clip.fps).path)
 

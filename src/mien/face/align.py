@@ -152,7 +152,7 @@ def fit_lwm(
             "points spread over a plane.",
             "other landmarks; these come from no face.",
         )
-    affine = np.linalg.lstsq(_with_ones(centres), b, rcond=None)[0]
+    affine = np.asarray(np.linalg.lstsq(_with_ones(centres), b, rcond=None)[0], np.float64)
     rest = b - _with_ones(centres) @ affine
     polynomials = np.stack(
         [_polynomial((centres[near] - centres[near[0]]) / radius, rest[near], ridge)
