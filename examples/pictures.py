@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mien.face.portrait import portrait
 from numpy.typing import NDArray
 
 from mien.face.landmarks import track_face
+from mien.face.portrait import portrait
 from mien.recipe import named_recipe
 from mien.recipe.album import write_album
 from mien.recipe.films import magnify_video

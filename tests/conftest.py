@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from mien.face.portrait import portrait
+from mien.video import open_video
 
 torch.set_num_threads(1)
 
@@ -25,3 +30,22 @@ def composite() -> Path:
     if not folder.is_dir():
         pytest.skip("the real flow pictures are not beside the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def woman() -> np.ndarray:
+    """The portrait that comes with the package, (H, W, 3) RGB."""
+    return portrait()
+
+
+@pytest.fixture(scope="session")
+def read_video() -> Callable[[str], list[np.ndarray]]:
+    """Reads a real video by name, where it lies beside the project."""
+
+    def read(name: str) -> list[np.ndarray]:
+        path = SHARED / "video" / name
+        if not path.is_file():
+            pytest.skip("the real videos are not beside the project")
+        return [frame.pixels for frame in open_video(path).frames()]
+
+    return read

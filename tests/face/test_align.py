@@ -188,7 +188,7 @@ def test_a_shrinking_face_is_averaged() -> None:
     stripes[:, :, ::2] = 255
     reference = scattered(16)
     seen = align(stripes, fit_lwm(reference, reference * 2), (150, 150))
-    assert seen == pytest.approx(127.5, abs=1)
+    assert seen[:, :, 1:] == pytest.approx(127.5, abs=1)  # the first column has the border repeated
 
 
 def test_an_aligned_face_has_its_parts_where_the_reference_has(woman: np.ndarray) -> None:
