@@ -150,6 +150,7 @@ def main() -> None:
         small = {k: v.half() if v.is_floating_point() else v.to(torch.int16) for k, v in state.items()}
         path = given.out / f"{name}.safetensors"
         save_file(small, path)
+        path.chmod(0o644)  # safetensors writes for the owner alone
         print(f"{path}: {sum(v.numel() for v in small.values()):,} numbers, {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -56,7 +56,7 @@ def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: b
 def aligned_face_step(transform: str = "lwm", per_frame: bool = False, landmarker: str = "mesh") -> Step:
     """The step that most recipes begin with: the face, 300x245; see `mien.recipe.steps.aligned_face`."""
     given = {"size": list(FACE_SIZE), "transform": transform, "per_frame": per_frame, "landmarker": landmarker}
-    return Step("aligned_face", steps.aligned_face, given)
+    return Step("aligned_face", steps.aligned_face, given, version=2)
 
 
 def _face(p: Mapping[str, Any]) -> Step:
