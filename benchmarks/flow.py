@@ -37,7 +37,6 @@ from mien.synthesis.moving_pairs import KINDS, TEXTURES, MovingPair, moving_pair
 HEIGHT, WIDTH = 300, 245
 VARIANTS: dict[str, dict[str, Any]] = {
     "classic_nl, Lorentzian": {"penalty": "lorentzian"},
-    "classic_nl, as published": {"published": True},
 }
 
 

@@ -65,18 +65,25 @@ def work(part: str, frames: int, height: int, width: int, folder: Path) -> tuple
     return lambda: resample(clip, 30), frames
 
 
+def peak_mib() -> float:
+    """Peak memory of this process alone; what `resource` tells includes the parent's where the system forks."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def point(part: str, frames: int, height: int, width: int) -> None:
     """Prints median seconds, count and MiB of one point; the first call warms up."""
     with tempfile.TemporaryDirectory() as folder:
         run, n = work(part, frames, height, width, Path(folder))
         run()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         seconds = []
         for _ in range(3):
             began = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - began)
-    print(statistics.median(seconds), n, max(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024)
+    print(statistics.median(seconds), n, peak_mib())
 
 
 def measure(part: str, frames: int, height: int, width: int) -> tuple[float, int, float]:
@@ -89,6 +96,7 @@ def measure(part: str, frames: int, height: int, width: int) -> tuple[float, int
 def draw(rows: list[tuple[str, int, int, int, float, int, float]], path: Path) -> None:
     """Time and memory against frames and against pixels."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(11, 5.6), dpi=130, layout="constrained")
     axes = figure.subplots(2, 2)
@@ -108,6 +116,9 @@ def draw(rows: list[tuple[str, int, int, int, float, int, float]], path: Path) -
             axes[row, column].set_ylabel(what, fontsize=8)
             axes[row, column].tick_params(labelsize=7)
             axes[row, column].set_xscale("log")
+            ticks = (1, 2, 4, 8, 50, 100, 200, 400) if column == 0 else tuple(h * w for h, w in SIZES)
+            axes[row, column].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axes[row, column].xaxis.set_minor_formatter(NullFormatter())
             if row == 0:
                 axes[row, column].set_yscale("log")
             else:
