@@ -24,7 +24,7 @@ from mien.recipe.copies import ALPHAS, SHARES, appearance_copies, magnified_smal
 from mien.recipe.inputs import Inputs
 from mien.recipe.named import aligned_face_step
 from mien.systems.base import Classifier, System, check_choices
-from mien.systems.strcn_g import decay_of, network
+from mien.systems.strcn_g import network, schedule
 
 CPU: Mapping[str, Any] = {
     "variant": "paper",
@@ -92,7 +92,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-A; its mask is learned when it is fitted."""
     from mien.models.masked import MaskedRCN, learn_mask, untrained
-    from mien.training import NetClassifier, Schedule
+    from mien.training import NetClassifier
 
     check_choices(parameters, CHOICES)
 
@@ -106,15 +106,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     return NetClassifier(
         make=make,
         remake=lambda inputs, weights: with_mask(inputs, weights["mask"].numpy()),
-        schedule=Schedule(
-            epochs=parameters["epochs"],
-            batch_size=parameters["batch_size"],
-            lr=parameters["lr"],
-            decay=decay_of(parameters["decay"]),
-            weight_decay=parameters["weight_decay"],
-            loss=parameters["loss"],
-            min_change=parameters["min_change"],
-        ),
+        schedule=schedule(parameters),
         members=parameters["members"],
         device=parameters["device"],
         batch_size=32,

@@ -15,7 +15,7 @@ trains in seconds a fold. `--set variant=authors-code` takes the released networ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
 from mien.recipe import CENTRED_FLOW_PICTURE, Recipe, Step, flow_from_frames
@@ -23,6 +23,9 @@ from mien.recipe.copies import ALPHAS, SHARES, geometry_copies
 from mien.recipe.inputs import Inputs
 from mien.recipe.named import aligned_face_step
 from mien.systems.base import Classifier, System, check_choices
+
+if TYPE_CHECKING:
+    from mien.training import Schedule
 
 PICTURES: Mapping[str, Any] = {
     "input": "picture",
@@ -92,7 +95,6 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     from mien.models.rcn import RCN
     from mien.training import (
         NetClassifier,
-        Schedule,
         in_turn,
         mirror_flow,
         random_patch,
@@ -108,15 +110,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 
     return NetClassifier(
         make=make,
-        schedule=Schedule(
-            epochs=parameters["epochs"],
-            batch_size=parameters["batch_size"],
-            lr=parameters["lr"],
-            decay=decay_of(parameters["decay"]),
-            weight_decay=parameters["weight_decay"],
-            loss=parameters["loss"],
-            min_change=parameters["min_change"],
-        ),
+        schedule=schedule(parameters),
         mirror=mirror_flow if parameters["mirror"] else None,
         members=parameters["members"],
         augment=in_turn(
@@ -139,16 +133,21 @@ def network(parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def decay_of(value: Any) -> Any:
-    """ "cosine", or the factor on the learning rate after each pass.
+def schedule(parameters: Mapping[str, Any]) -> Schedule:
+    """How STRCN's systems are trained.
 
     Raises:
-        MienError: Neither.
+        MienError: `decay` is neither "cosine" nor a number.
     """
+    from mien.training import Schedule
+
+    given = parameters["decay"]
     try:
-        return value if value == "cosine" else float(value)
+        decay = given if given == "cosine" else float(given)
     except ValueError:
-        raise MienError(f"decay is {value!r}.", "a number, or cosine.", "`--set decay=0.8`.") from None
+        raise MienError(f"decay is {given!r}.", "a number, or cosine.", "`--set decay=0.8`.") from None
+    keys = ("epochs", "batch_size", "lr", "weight_decay", "loss", "min_change")
+    return Schedule(decay=decay, **{key: parameters[key] for key in keys})
 
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
