@@ -39,6 +39,12 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/video.py --out benchmarks/results/video.md
+	$(BIN)/python benchmarks/face.py --out benchmarks/results/face.md
+	$(BIN)/python benchmarks/magnify.py --out benchmarks/results/magnify.md
+	$(BIN)/python benchmarks/flow.py --out benchmarks/results/flow.md
+	$(BIN)/python benchmarks/growth.py --out benchmarks/results/growth.md
+	$(BIN)/python benchmarks/strcn.py --out benchmarks/results/strcn.md
 	$(BIN)/python benchmarks/ststnet_loso.py $(FLOW)
 	$(BIN)/python benchmarks/flow_scores.py $(FLOW)
 
