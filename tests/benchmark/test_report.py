@@ -213,6 +213,13 @@ def test_run_without_a_fold_is_refused(tmp_path: Path) -> None:
     assert "mien benchmark" in caught.value.fix
 
 
+def test_folds_without_a_class_are_told(tmp_path: Path) -> None:
+    lacking = {f"casme2-{n}": ["surprise"] for n in range(5)}
+    result = report_many([make_run(tmp_path / "run", subjects=FEW, settings={"lacking": lacking})])[0]
+    assert result["lacking"] == lacking
+    assert any("casme2-0 (no surprise)" in line and "and 2 more" in line for line in result["warnings"])
+
+
 def test_warnings_reach_every_form(tmp_path: Path) -> None:
     changed = {
         "protocol": "lovo5",

@@ -78,6 +78,7 @@ def report(
         "folds": {"done": done, "total": total, "missing": total - done},
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
         "drawn": bool(settings.get("drawn", False)),
+        "lacking": dict(settings.get("lacking", {})),
         "shares_subjects": bool(settings.get("shares_subjects", False)),
         "warning": settings.get("protocol_warning"),
         "data": [dict(entry) for entry in settings["data"]],
@@ -187,6 +188,11 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
             f"The run is not finished: {folds['missing']} of {folds['total']} folds are missing. "
             "Scores are those of the clips tested so far."
         )
+    if result["lacking"]:
+        folds = result["lacking"]
+        named = ", ".join(f"{name} (no {', '.join(classes)})" for name, classes in list(folds.items())[:3])
+        more = f" and {len(folds) - 3} more" if len(folds) > 3 else ""
+        found.append(f"In some folds no training clip shows a class that is tested: {named}{more}.")
     if result["accuracy"] <= result["majority_accuracy"] and not result["shuffled_labels"]:
         found.append("The accuracy is not above that of always answering the most frequent class.")
     return found

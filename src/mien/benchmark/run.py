@@ -25,7 +25,7 @@ from mien.errors import MienError
 from mien.files import write_atomically
 from mien.progress import Bars, Meter
 from mien.protocols.leakage import check_folds, check_ledger
-from mien.protocols.splits import PROTOCOLS, make_folds
+from mien.protocols.splits import PROTOCOLS, lacking_classes, make_folds
 from mien.recipe import Recipe
 from mien.recipe.cache import Cache, default_folder, source_digest
 from mien.recipe.inputs import ArrayInputs, Inputs, gather
@@ -137,6 +137,10 @@ def plan(
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
         "drawn": any(d.drawn for d in data),
+        "lacking": {
+            fold: [classes[label] for label in missing_labels]
+            for fold, missing_labels in lacking_classes(table, folds).items()
+        },
     }
     # What run.json gives back after a round trip, so that comparing with it compares like with like.
     settings = json.loads(json.dumps(settings))
@@ -285,7 +289,11 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """Each setting that differs, told for people; the system first. Seeds may be added, folders may move."""
     keys = dict.fromkeys(["system", *there, *wanted])
     told = []
-    for key in keys.keys() - {"seeds", "data", "system_title"} if there["system"] == wanted["system"] else ["system"]:
+    for key in (
+        keys.keys() - {"seeds", "data", "system_title", "lacking"}
+        if there["system"] == wanted["system"]
+        else ["system"]
+    ):
         old, new = there.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             told += [

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.errors import MienError, unknown_name
-from mien.types import Fold, Problem, Sample
+from mien.types import Fold, Sample
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -107,15 +107,11 @@ def _parameter(key: str, value: Any, default: Any) -> Any:
     return read
 
 
-def fold_notes(samples: Sequence[Sample], folds: Sequence[Fold]) -> list[Problem]:
-    """Folds whose training clips lack a class that the table has; allowed, but worth knowing."""
+def lacking_classes(samples: Sequence[Sample], folds: Sequence[Fold]) -> dict[str, list[int]]:
+    """Folds whose training clips lack a class that the table has, with the classes; allowed, but worth knowing."""
     classes = {s.label for s in samples}
-    notes = []
-    for fold in folds:
-        lacking = sorted(classes - {samples[i].label for i in fold.train})
-        if lacking:
-            notes.append(Problem(fold.name, f"no training clip of class {lacking}", "note"))
-    return notes
+    found = {fold.name: sorted(classes - {samples[i].label for i in fold.train}) for fold in folds}
+    return {name: lacking for name, lacking in found.items() if lacking}
 
 
 def _safe(text: str) -> str:
@@ -208,7 +204,7 @@ def kfold_subject(samples: Sequence[Sample], k: int = 5, seed: int = 0) -> list[
     labels = np.array([s.label for s in samples])
     if np.bincount(labels)[np.unique(labels)].max() >= k:
         with warnings.catch_warnings():
-            # Classes with fewer clips than folds are told by `fold_notes`.
+            # Classes with fewer clips than folds are told by `lacking_classes`.
             warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
             parts = [test.tolist() for _, test in StratifiedGroupKFold(k).split(labels, labels, group)]
     else:
