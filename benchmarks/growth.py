@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from machine import commit, machine
+from machine import commit, machine, peak_mib
 
 PARTS = ("decoding", "face and landmarks", "magnification", "classic_nl", "time to 30 frames")
 FRAMES = (50, 100, 200, 400)
@@ -63,14 +62,6 @@ def work(part: str, frames: int, height: int, width: int, folder: Path) -> tuple
 
     clip = np.stack([np.roll(noise, n, 1) for n in range(frames)])
     return lambda: resample(clip, 30), frames
-
-
-def peak_mib() -> float:
-    """Peak memory of this process alone; what `resource` tells includes the parent's where the system forks."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def point(part: str, frames: int, height: int, width: int) -> None:

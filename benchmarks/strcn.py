@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine
+from machine import commit, machine, peak_mib
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -149,11 +150,65 @@ CASES = (
 )
 
 
+MAPS = (8, 16, 32, 64, 128)
+SIZES = ((28, 28), (75, 61), (150, 122), (300, 245))
+
+
+def cost(maps: int, height: int, width: int, batch: int = 8) -> None:
+    """Prints seconds and MiB of one training batch of STRCN-G, beyond what the process needs before."""
+    torch.set_num_threads(1)
+    before = peak_mib()
+    step = step_of(
+        RCN(4, 2, (height, width), maps), torch.randn(batch, 2, height, width), torch.arange(batch) % 4, True
+    )
+    (seconds,) = timed([step], 3)
+    print(statistics.median(seconds), peak_mib() - before)
+
+
+def measured_cost(maps: int, height: int, width: int) -> tuple[float, float]:
+    """`cost` in a process of its own."""
+    words = [sys.executable, __file__, "--cost", str(maps), str(height), str(width)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return float(answer[0]), float(answer[1])
+
+
+def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
+    """Time and memory of a training batch against maps and against pixels."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    figure = Figure(figsize=(10, 3.2), dpi=130, layout="constrained")
+    by_maps = [(maps, seconds, memory) for maps, height, _, seconds, memory in rows if height == 75]
+    by_size = [(height * width, seconds, memory) for maps, height, width, seconds, memory in rows if maps == 32]
+    along = ((by_maps, "maps M, 75x61x2"), (by_size, "pixels, M = 32"))
+    for axes, (points, what) in zip(figure.subplots(1, 2), along, strict=True):
+        points = sorted(points)
+        x = [p[0] for p in points]
+        axes.plot(x, [1000 * p[1] for p in points], "-o", ms=3.5, lw=1.3, color="#2563eb")
+        axes.set_ylabel("ms per batch of 8", fontsize=8, color="#2563eb")
+        other = axes.twinx()
+        other.plot(x, [p[2] for p in points], "--s", ms=3, lw=1.1, color="#d64832")
+        other.set_ylabel("MiB per batch", fontsize=8, color="#d64832")
+        for each in (axes, other):
+            each.set_xscale("log")
+            each.set_yscale("log")
+            each.tick_params(labelsize=7)
+            each.spines["top"].set_visible(False)
+        axes.set_xticks(x, [f"{v:,}" for v in x])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(what, fontsize=8)
+    figure.savefig(path, metadata={"Software": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--cost", nargs=3, type=int)
     parser.add_argument("--turns", type=int, default=7)
     given = parser.parse_args()
+    if given.cost:
+        cost(*given.cost)
+        return
     torch.set_num_threads(1)
     lines = [
         "# STRCN: speed of the networks",
@@ -177,7 +232,7 @@ def main() -> None:
             cells += [f"{fast:.1f}", f"{slow:.1f}", f"{fast / slow:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"]
         lines.append(f"| {name} | {batch} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     lines += [
         "",
         f"Peak memory of the whole run: {peak:.0f} MiB.",
@@ -189,8 +244,16 @@ def main() -> None:
         for height, width in ((28, 28), (75, 61), (300, 245)):
             rate = reading(Path(folder), height, width)
             lines.append(f"| {height}x{width}x2, 16-bit floats, 10 copies of 40 clips | {rate:,.0f} |")
+    lines += ["", "| STRCN-G, training a batch of 8 | ms | MiB |", "|---|---|---|"]
+    rows = []
+    for maps, (height, width) in [(m, (75, 61)) for m in MAPS] + [(32, size) for size in SIZES if size != (75, 61)]:
+        seconds, memory = measured_cost(maps, height, width)
+        rows.append((maps, height, width, seconds, memory))
+        lines.append(f"| {height}x{width}x2, M {maps} | {1000 * seconds:.0f} | {memory:.0f} |")
     print("\n".join(lines))
     if given.out:
+        draw(rows, given.out.with_suffix(".png"))
+        lines += ["", f"![cost]({given.out.with_suffix('.png').name})"]
         given.out.write_text("\n".join(lines) + "\n")
 
 

@@ -16,7 +16,7 @@ from mien.errors import MienError
 from mien.protocols.splits import PROTOCOLS
 from mien.systems import SYSTEMS
 
-TABLES = [e for e in experiments().values() if not e.axis]
+TABLES = [e for e in experiments().values() if "-table" in e.name]
 
 
 @pytest.fixture(scope="module")
