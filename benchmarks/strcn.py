@@ -191,11 +191,14 @@ def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
         other.set_ylabel("MiB per batch", fontsize=8, color="#d64832")
         for each in (axes, other):
             each.set_xscale("log")
-            each.set_yscale("log")
-            each.tick_params(labelsize=7)
+            each.tick_params(labelsize=7, which="both")
             each.spines["top"].set_visible(False)
         axes.set_xticks(x, [f"{v:,}" for v in x])
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        other.set_ylim(0)
         axes.set_xlabel(what, fontsize=8)
     figure.savefig(path, metadata={"Software": None})
 
