@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.checkpoint import ModelCard, load_checkpoint, read_card, save_checkpoint, versions
+from mien.checkpoint import ModelCard, load_checkpoint, read_card, require_unseen, save_checkpoint, start_from, versions
 from mien.errors import MienError
 from mien.recipe.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS
@@ -74,3 +74,36 @@ def test_an_untrained_or_other_classifier_is_not_saved(tmp_path: Path) -> None:
         with pytest.raises(MienError, match="no trained network"):
             save_checkpoint(tmp_path / "m.safetensors", classifier, card)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_training_on_from_a_checkpoint(tmp_path: Path) -> None:
+    classifier, card, x = trained("strcn-g")
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    y, groups = np.arange(len(x)) % 3, [("a", str(i)) for i in range(len(x))]
+    # A rate of zero leaves the weights as they were put there.
+    still = {**card.parameters, "start": str(path), "lr": 0.0, "epochs": 1}
+    again = SYSTEMS["strcn-g"].build(3, still)
+    again.fit(x, y, groups, seed=5)
+    before = dict(classifier.models[0].named_parameters())  # type: ignore[attr-defined]
+    for name, value in again.models[0].named_parameters():  # type: ignore[attr-defined]
+        assert (value == before[name]).all(), name
+    two = SYSTEMS["strcn-g"].build(2, still)
+    two.fit(x, y % 2, groups, seed=5)
+    assert two.predict_proba(x).shape == (len(x), 2)
+    for name, value in two.models[0].named_parameters():  # type: ignore[attr-defined]
+        assert name.startswith("classify") or (value == before[name]).all()
+    with pytest.raises(MienError, match="another network"):
+        SYSTEMS["strcn-g"].build(3, {**still, "maps": 6}).fit(x, y, groups)
+    with pytest.raises(MienError, match="checkpoint of strcn-g"):
+        start_from(str(path), "ststnet")
+
+
+def test_weights_that_saw_the_database_under_test_are_refused(tmp_path: Path) -> None:
+    classifier, card, _ = trained("strcn-g")
+    path = tmp_path / "start.safetensors"
+    seen = ({"dataset": "casme2", "clips": 9, "subjects": 3, "drawn": False},)
+    save_checkpoint(path, classifier, replace(card, trained_on=seen))  # type: ignore[arg-type]
+    require_unseen(str(path), ["samm", "smic_hs"])
+    with pytest.raises(MienError, match="casme2"):
+        require_unseen(str(path), ["samm", "casme2"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from mien.files import write_atomically
 from mien.recipe.inputs import ArrayInputs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mien.training import NetClassifier
 
 FORMAT = 1
@@ -160,3 +162,58 @@ def load_checkpoint(
             "training it again with this version.",
         ) from None
     return classifier, card
+
+
+def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
+    """What puts a checkpoint's weights into an untrained network of one system, for further training.
+
+    The last layer keeps its chance weights where the number of classes differs.
+
+    Args:
+        path: The file, or "" for none.
+        system: The system that the checkpoint must be of.
+
+    Returns:
+        A function of the network, or None for no file. It takes the first member of a committee.
+
+    Raises:
+        MienError: As `read_card`; another system. The function: the weights are of another network.
+    """
+    if not path:
+        return None
+    card = read_card(Path(path))
+    if card.system != system:
+        raise MienError(f"{path!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file for `start`.")
+
+    def put(model: nn.Module) -> None:
+        from safetensors.torch import load_file
+
+        given = {k.removeprefix("0."): v for k, v in load_file(path).items() if k.startswith("0.")}
+        own = model.state_dict()
+        head = list(own)[-2:]
+        wrong = [k for k in own if k not in given or (given[k].shape != own[k].shape and k not in head)]
+        if wrong or given.keys() - own.keys():
+            name = min([*wrong, *(given.keys() - own.keys())])
+            raise MienError(
+                f"The weights in {path!r} are of another network ({name} differs).",
+                "the same variant, maps, layers and input.",
+                f"`mien card {path}` for its parameters, and the same ones with --set.",
+            )
+        model.load_state_dict({k: given[k] if given[k].shape == own[k].shape else own[k] for k in own})
+
+    return put
+
+
+def require_unseen(path: str, datasets: Sequence[str]) -> None:
+    """Refuses to begin from weights that have seen a database under test.
+
+    Raises:
+        MienError: One of `datasets` is among those the checkpoint was trained on and not a drawn one.
+    """
+    seen = {entry["dataset"] for entry in read_card(Path(path)).trained_on if not entry["drawn"]}
+    if seen & set(datasets):
+        raise MienError(
+            f"{path!r} was trained on {', '.join(sorted(seen & set(datasets)))}, subjects under test among them.",
+            "weights that have seen other databases only.",
+            "`mien card` tells what a checkpoint was trained on.",
+        )

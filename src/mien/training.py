@@ -60,6 +60,27 @@ def random_shift(most: int) -> Callable[[Tensor], Tensor]:
     return shifted
 
 
+def mirror_frames(x: Tensor) -> Tensor:
+    """Pictures with their channels last, (..., H, W, C), with the columns reversed: frames of the mirrored face."""
+    return x.flip(-2)
+
+
+def shift_frames(most: int) -> Callable[[Tensor], Tensor]:
+    """As `random_shift` for pictures with their channels last, (B, ..., H, W, C); all those of a clip move alike."""
+
+    def shifted(x: Tensor) -> Tensor:
+        height, width = x.shape[-3:-1]
+        out = torch.empty_like(x)
+        moves = torch.randint(-most, most + 1, (len(x), 2)).to(x.device)
+        rows = (torch.arange(height, device=x.device) + moves[:, :1]).clamp_(0, height - 1)
+        columns = (torch.arange(width, device=x.device) + moves[:, 1:]).clamp_(0, width - 1)
+        for clip, moved, r, c in zip(x, out, rows, columns, strict=True):
+            moved.copy_(clip.index_select(-3, r).index_select(-2, c))
+        return out
+
+    return shifted
+
+
 def random_strength(spread: float) -> Callable[[Tensor], Tensor]:
     """An augmentation that makes all motion of each clip of a batch stronger or weaker by one factor.
 
@@ -194,6 +215,15 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class Objective(Protocol):
+    """A network whose training loss sees more than its logits."""
+
+    def objective(self, batch: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The loss of a batch; `loss` is that of the schedule, of logits and classes."""
+        ...
+
+
 class Batches(Protocol):
     """Training input that is read batch by batch."""
 
@@ -210,11 +240,13 @@ class CopyBatches:
         inputs: The clips.
         finish: Makes the network's input of what is read: scale and device.
         mirror: As in `NetClassifier`.
+        pairs: As in `NetClassifier`.
     """
 
     inputs: Inputs
     finish: Callable[[NDArray[np.float32]], Tensor]
     mirror: Mirror | None = None
+    pairs: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs) * self.inputs.copies * (1 if self.mirror is None else 2)
@@ -224,6 +256,9 @@ class CopyBatches:
         plain = len(self.inputs) * self.inputs.copies
         clips, copies = np.divmod(index % plain, self.inputs.copies)
         batch = self.finish(self.inputs.take(clips, copies))
+        if self.pairs:
+            partner = self.finish(self.inputs.take(clips, (copies + 1) % self.inputs.copies))
+            batch = torch.stack([batch, partner], 1)
         if self.mirror is not None:
             turned = torch.from_numpy(index >= plain)
             if turned.any():
@@ -303,7 +338,10 @@ def fit(
             if augment is not None:
                 batch = augment(batch)
             optimiser.zero_grad(set_to_none=True)
-            loss = loss_of(forward(batch), target)
+            if isinstance(model, Objective):
+                loss = model.objective(batch, target, loss_of)
+            else:
+                loss = loss_of(forward(batch), target)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * (stop - start)
@@ -403,6 +441,8 @@ class NetClassifier:
         batch_size: Clips at once when predicting.
         keep: Where states of an unfinished training go, less the member's number; None keeps none.
         remake: Builds the network that some weights belong to, where `make` learns from its inputs.
+        pairs: Training rows hold two copies of their clip, (2, *shape), the second being the next copy.
+        start: Puts weights into an untrained network, to train on from them.
 
     Attributes:
         curves: Mean loss per epoch of the last fit, one list per member.
@@ -418,6 +458,8 @@ class NetClassifier:
     batch_size: int = 512
     keep: Path | None = None
     remake: Callable[[Inputs, Mapping[str, Tensor]], nn.Module] | None = None
+    start: Callable[[nn.Module], None] | None = None
+    pairs: bool = False
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
 
@@ -456,16 +498,19 @@ class NetClassifier:
         """
         self.device = device_of(self.device)
         inputs = as_inputs(x)
-        rows = CopyBatches(inputs, self._finish, self.mirror)
+        rows = CopyBatches(inputs, self._finish, self.mirror, self.pairs)
         targets = rows.labels(torch.from_numpy(np.asarray(y, dtype=np.int64))).to(self.device)
         # What fits is kept in memory; a slice is the whole of it, in the order of the rows.
-        small = len(rows) * 4 * math.prod(inputs.shape) <= HELD
+        small = len(rows) * 4 * math.prod(inputs.shape) * (2 if self.pairs else 1) <= HELD
         source: Tensor | Batches = rows[slice(None)] if small else rows
         self.models, self.curves = [], []
         with torch.random.fork_rng(devices=[] if self.device == "cpu" else None):
             for member in range(self.members):
                 torch.manual_seed(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
-                model = self.make(inputs).to(self.device)
+                model = self.make(inputs)
+                if self.start is not None:
+                    self.start(model)
+                model = model.to(self.device)
 
                 def share(done: float, member: int = member) -> None:
                     if progress is not None:

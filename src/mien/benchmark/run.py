@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import mien
 from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv
+from mien.checkpoint import require_unseen
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
@@ -106,6 +107,8 @@ def plan(
             f"{chosen.name} cannot read {' or '.join(missing)}.", f"{' or '.join(chosen.recipes)}.", "`mien systems`."
         )
     folds = make_folds(protocol, table, **(protocol_parameters or {}))
+    if all_parameters.get("start"):
+        require_unseen(all_parameters["start"], sorted({s.clip.dataset for s in table}))
     record = PROTOCOLS[protocol]
     leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
     if leaks:

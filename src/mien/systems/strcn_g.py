@@ -47,6 +47,7 @@ PICTURES: Mapping[str, Any] = {
     "patch": 0,
     "members": 1,
     "device": "auto",
+    "start": "",
     "flow": "tvl1",
     "face": "lwm",
     "apex": "given",
@@ -92,6 +93,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-G."""
+    from mien.checkpoint import start_from
     from mien.models.rcn import RCN
     from mien.training import (
         NetClassifier,
@@ -119,6 +121,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
             *([random_patch(parameters["patch"])] if parameters["patch"] else []),
         ),
         device=parameters["device"],
+        start=start_from(parameters["start"], "strcn-g"),
         batch_size=512 if parameters["input"] == "picture" else 32,
     )
 
