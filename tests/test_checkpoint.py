@@ -107,3 +107,16 @@ def test_weights_that_saw_the_database_under_test_are_refused(tmp_path: Path) ->
     require_unseen(str(path), ["samm", "smic_hs"])
     with pytest.raises(MienError, match="casme2"):
         require_unseen(str(path), ["samm", "casme2"])
+
+
+def test_a_committee_of_both_readings_comes_back_whole(tmp_path: Path) -> None:
+    parameters = SYSTEMS["strcn-g"].with_parameters({"variant": "both", "members": 3, "maps": 4, "epochs": 1})
+    x = ArrayInputs(np.random.default_rng(0).normal(size=(12, 3, 28, 28)).astype(np.float32))
+    classifier = SYSTEMS["strcn-g"].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in classifier.models]  # type: ignore[attr-defined]
+    assert sizes[0] == sizes[2] != sizes[1]
+    _, card, _ = trained("strcn-g")
+    path = tmp_path / "both.safetensors"
+    save_checkpoint(path, classifier, replace(card, parameters=parameters))  # type: ignore[arg-type]
+    loaded, _ = load_checkpoint(path)
+    assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))

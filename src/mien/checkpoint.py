@@ -154,7 +154,7 @@ def load_checkpoint(
         states.setdefault(int(member), {})[key] = tensor
     nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
     try:
-        classifier.models = [classifier.restore(nothing, states[n]) for n in sorted(states)]
+        classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
     except (RuntimeError, KeyError) as error:
         raise MienError(
             f"The weights in {str(path)!r} do not fit {card.system}: {str(error).splitlines()[0]}",

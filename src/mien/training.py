@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -224,6 +224,15 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class StepsItself(Protocol):
+    """A network whose large layers take steps of plain gradient descent within the backward pass."""
+
+    def step_at(self, rate: float | None) -> None:
+        """The learning rate of those steps; None leaves every weight to the optimiser."""
+        ...
+
+
 class Batches(Protocol):
     """Training input that is read batch by batch."""
 
@@ -325,6 +334,9 @@ def fit(
     for epoch in range(len(losses), schedule.epochs):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(epoch)
+        if isinstance(model, StepsItself):
+            bare = schedule.optimiser == "sgd" and not schedule.momentum and not schedule.weight_decay
+            model.step_at(schedule.rate(epoch) if bare else None)
         order = torch.randperm(n) if schedule.shuffle else None
         total = 0.0
         for start in range(0, n, schedule.batch_size):
@@ -442,7 +454,9 @@ class NetClassifier:
         keep: Where states of an unfinished training go, less the member's number; None keeps none.
         remake: Builds the network that some weights belong to, where `make` learns from its inputs.
         pairs: Training rows hold two copies of their clip, (2, *shape), the second being the next copy.
+        chosen: What else the log of a fold records about the network, such as which of several it is.
         start: Puts weights into an untrained network, to train on from them.
+        others: Further ways to build the network: a committee's members are built by `make` and by these in turn.
 
     Attributes:
         curves: Mean loss per epoch of the last fit, one list per member.
@@ -459,18 +473,23 @@ class NetClassifier:
     keep: Path | None = None
     remake: Callable[[Inputs, Mapping[str, Tensor]], nn.Module] | None = None
     start: Callable[[nn.Module], None] | None = None
+    others: Sequence[Callable[[Inputs], nn.Module]] = ()
     pairs: bool = False
+    chosen: Mapping[str, Any] | None = None
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
 
-    def restore(self, inputs: Inputs, weights: Mapping[str, Tensor]) -> nn.Module:
+    def _build(self, inputs: Inputs, member: int) -> nn.Module:
+        return (self.make, *self.others)[member % (1 + len(self.others))](inputs)
+
+    def restore(self, inputs: Inputs, weights: Mapping[str, Tensor], member: int = 0) -> nn.Module:
         """A network with weights from a file, for inputs of some shape.
 
         Raises:
             RuntimeError: The weights are of another network.
         """
         self.device = device_of(self.device)
-        model = self.make(inputs) if self.remake is None else self.remake(inputs, weights)
+        model = self._build(inputs, member) if self.remake is None else self.remake(inputs, weights)
         model.load_state_dict(dict(weights))
         return model.to(self.device)
 
@@ -507,7 +526,7 @@ class NetClassifier:
         with torch.random.fork_rng(devices=[] if self.device == "cpu" else None):
             for member in range(self.members):
                 torch.manual_seed(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
-                model = self.make(inputs)
+                model = self._build(inputs, member)
                 if self.start is not None:
                     self.start(model)
                 model = model.to(self.device)

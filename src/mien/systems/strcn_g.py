@@ -15,6 +15,7 @@ trains in seconds a fold. `--set variant=authors-code` takes the released networ
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
@@ -106,12 +107,16 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 
     check_choices(parameters, CHOICES)
 
-    def make(inputs: Inputs) -> RCN:
+    def make(inputs: Inputs, variant: str) -> RCN:
         channels, height, width = inputs.shape
-        return RCN(n_classes, channels, (height, width), dropout=parameters["dropout"], **network(parameters))
+        shape = {**network(parameters), "variant": variant}
+        return RCN(n_classes, channels, (height, width), dropout=parameters["dropout"], **shape)
 
+    both = ("paper", "authors-code")
+    first, *others = both if parameters["variant"] == "both" else (parameters["variant"],)
     return NetClassifier(
-        make=make,
+        make=partial(make, variant=first),
+        others=[partial(make, variant=other) for other in others],
         schedule=schedule(parameters),
         mirror=mirror_flow if parameters["mirror"] else None,
         members=parameters["members"],
@@ -155,7 +160,7 @@ def schedule(parameters: Mapping[str, Any]) -> Schedule:
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "input": ("picture", "face"),
-    "variant": ("paper", "authors-code"),
+    "variant": ("paper", "authors-code", "both"),
     "tied": ("variant", "yes", "no"),
     "loss": ("balanced", "cross_entropy", "focal"),
     "face": ("lwm", "crop", "none"),
