@@ -119,7 +119,7 @@ def peak_rate(side: int = 2048) -> float:
     return 2 * side**3 / min(seconds)
 
 
-def timed(steps: list[Callable[[], None]], turns: int) -> list[list[float]]:
+def timed(steps: list[Callable[[], object]], turns: int) -> list[list[float]]:
     """Seconds of each, taken in turn."""
     found: list[list[float]] = [[] for _ in steps]
     for turn in range(turns + 1):
@@ -246,7 +246,8 @@ def main() -> None:
         cells = []
         for training in (True, False):
             turns = given.turns if maps < 100 else max(3, given.turns // 2)
-            times = timed([step_of(m, x, y, training) for m in (ours, plain)], turns)
+            steps: list[Callable[[], object]] = [step_of(m, x, y, training) for m in (ours, plain)]
+            times = timed(steps, turns)
             fast, slow = (batch / statistics.median(t) for t in times)
             ratios = [b / a for a, b in zip(*times, strict=True)]
             work = operations(step_of(ours, x, y, training)) / batch
@@ -258,8 +259,8 @@ def main() -> None:
         "",
         f"Peak memory of the whole run: {peak_mib():.0f} MiB.",
         "",
-        f"How much is left to gain: one thread reaches {peak / 1e9:.0f} GFLOP/s in a large matrix product. A plain network "
-        "above two thirds of that cannot be made 1.5 times faster without doing fewer operations.",
+        f"How much is left to gain: one thread reaches {peak / 1e9:.0f} GFLOP/s in a large matrix product. A plain "
+        "network above two thirds of that cannot be made 1.5 times faster without doing fewer operations.",
         "",
         "| network | | GFLOP a sample | ours, share of that rate | plain |",
         "|---|---|---|---|---|",
