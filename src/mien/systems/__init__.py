@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from mien.errors import unknown_name
-from mien.systems import flow_svm, strcn_2018, strcn_a, strcn_g, ststnet
+from mien.systems import (
+    flow_svm,
+    image_cnn,
+    microexp_fusenet,
+    microexp_stcnn,
+    sma_stn,
+    strcn_2018,
+    strcn_a,
+    strcn_g,
+    ststnet,
+)
 from mien.systems.base import System
 
 SYSTEMS: dict[str, System] = {
-    s.name: s for s in (strcn_g.STRCN_G, strcn_a.STRCN_A, strcn_2018.STRCN_2018, ststnet.STSTNET, flow_svm.FLOW_SVM)
+    s.name: s
+    for s in (
+        strcn_g.STRCN_G,
+        strcn_a.STRCN_A,
+        strcn_2018.STRCN_2018,
+        ststnet.STSTNET,
+        flow_svm.FLOW_SVM,
+        sma_stn.SMA_STN,
+        image_cnn.IMAGE_CNN,
+        microexp_stcnn.MICROEXP_STCNN,
+        microexp_fusenet.INTERMEDIATE,
+        microexp_fusenet.LATE,
+    )
 }
 
 

@@ -1,0 +1,170 @@
+"""The image-based CNN: every frame is classified alone, and the frames of a clip vote.
+
+Takalkar and Xu (DICTA 2017), as STRCN's authors ran it (Xia et al., IEEE TMM 2020, section IV): VGG-Face fine-tuned on
+frames, each frame carrying the class of its clip; a clip gets a class when at least half of its frames do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import MienError, unknown_name
+from mien.models.resnet import ResNet
+from mien.models.weights import load_backbone
+
+BACKBONES: Final = ("small", "vgg-face")
+_VGG: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""(maps, convolutions) of each stage: VGG-16, configuration D."""
+
+VGG_FACE_MEAN: Final = (129.1863, 104.7624, 93.5940)
+"""Mean red, green and blue of the pictures that VGG-Face was trained on, as its authors publish it."""
+
+
+class VGG16(nn.Module):
+    """VGG-16, the architecture of VGG-Face; 134,260,544 parameters without the classes.
+
+    Args:
+        n_classes: Classes.
+        dropout: After each of the two dense layers.
+
+    Source: Parkhi, Vedaldi, Zisserman, "Deep face recognition", BMVC 2015, table 3; names as in torchvision.
+    """
+
+    def __init__(self, n_classes: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 3
+        for maps, n in _VGG:
+            for _ in range(n):
+                layers += [nn.Conv2d(before, maps, 3, padding=1), nn.ReLU(inplace=True)]
+                before = maps
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(7)  # nothing at 224 pixels, the size of the weights
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 49, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(4096, n_classes),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W), RGB, 0..255, to logits (B, n_classes)."""
+        maps = self.pool(self.features(x - x.new_tensor(VGG_FACE_MEAN)[:, None, None]))
+        logits: Tensor = self.classifier(maps.flatten(1))
+        return logits
+
+    def load(self, path: Path) -> None:
+        """Weights from a local `.safetensors` file, its classes left out.
+
+        Names are those of torchvision's VGG-16 (`features.0.weight`) or of the layers (`conv1_1.weight`, `fc6.weight`).
+
+        Raises:
+            MienError: No such file, or weights of another architecture.
+        """
+        load_backbone(self, path, "VGG-16", ignored=("classifier.6.",), rename=_torchvision_name)
+
+
+def _torchvision_name(name: str) -> str:
+    """`conv3_2.weight` or `conv_3_2.weight` as `features.12.weight`; other names as they are."""
+    found = re.fullmatch(r"conv_?(\d)_(\d)\.(weight|bias)", name)
+    if found:
+        stage, place = int(found[1]), int(found[2])
+        before = sum(2 * n + 1 for _, n in _VGG[: stage - 1])
+        return f"features.{before + 2 * (place - 1)}.{found[3]}"
+    found = re.fullmatch(r"fc([678])\.(weight|bias)", name)
+    return f"classifier.{3 * (int(found[1]) - 6)}.{found[2]}" if found else name
+
+
+class SmallCNN(nn.Module):
+    """A small residual network for frames, where there are no weights to begin from.
+
+    Args:
+        n_classes: Classes.
+        channels: 1 (grey) or 3 (colour).
+        maps: Width (`mien.models.resnet`).
+        dropout: Before the classes.
+    """
+
+    def __init__(self, n_classes: int, channels: int = 3, maps: int = 16, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.backbone = ResNet("small", channels, maps)
+        self.drop = nn.Dropout(dropout)
+        self.classify = nn.Linear(self.backbone.out_maps, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W), 0..255, to logits (B, n_classes)."""
+        logits: Tensor = self.classify(self.drop(self.backbone(x / 127.5 - 1).mean((2, 3))))
+        return logits
+
+
+def vote(p: Tensor) -> Tensor:
+    """The frames of a clip vote.
+
+    Args:
+        p: (B, T, C), class probabilities of every frame, rows summing to 1.
+
+    Returns:
+        (B, C), rows summing to 1, each about the share of votes. The greatest is the class of at least half the
+        frames; where there is none, that of most frames; among equals, that of the greatest mean probability.
+    """
+    frames = p.shape[1]
+    votes = nn.functional.one_hot(p.argmax(2), p.shape[2]).sum(1)
+    # Half a vote shared out by mean probability decides between equals and can never outweigh a vote.
+    return (votes + 0.5 * p.mean(1)) / (frames + 0.5)
+
+
+class ImageCNN(nn.Module):
+    """A network for single frames, its votes for the clip.
+
+    Args:
+        n_classes: Classes.
+        channels: 1 (grey) or 3 (colour).
+        backbone: "small" or "vgg-face".
+        maps: Width of the small one.
+        dropout: See the backbones.
+
+    Raises:
+        MienError: An unknown backbone, or grey frames for VGG-Face.
+    """
+
+    def __init__(
+        self, n_classes: int, channels: int = 3, backbone: str = "small", maps: int = 16, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise unknown_name("backbone", backbone, BACKBONES, "--set backbone=small")
+        if n_classes < 2:
+            raise MienError(f"A network for {n_classes} class(es).", "at least two.", "another `--labels`.")
+        if backbone == "vgg-face" and channels != 3:
+            raise MienError("VGG-Face was given grey frames.", "three colours.", "`--set colour=true`.")
+        self.net: VGG16 | SmallCNN
+        if backbone == "vgg-face":
+            self.net = VGG16(n_classes, dropout)
+        else:
+            self.net = SmallCNN(n_classes, channels, maps, dropout)
+
+    def load(self, path: Path) -> None:
+        """Weights from a local file; see the backbones."""
+        (self.net if isinstance(self.net, VGG16) else self.net.backbone).load(path)
+
+    def frames(self, x: Tensor) -> Tensor:
+        """(B, T, H, W, C), 0..255, to the logits of every frame, (B, T, n_classes)."""
+        logits: Tensor = self.net(x.flatten(0, 1).permute(0, 3, 1, 2))
+        return logits.unflatten(0, x.shape[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, H, W, C), 0..255, to (B, n_classes), the logarithm of `vote`."""
+        return vote(torch.softmax(self.frames(x), 2)).log()
+
+    def soft_scores(self, x: Tensor) -> Tensor:
+        """(B, T, H, W, C) to (B, n_classes), the mean logits of the frames: votes have no slope, these have."""
+        return self.frames(x).mean(1)
+
+    def objective(self, batch: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The training loss: every frame has the class of its clip."""
+        return loss(self.frames(batch).flatten(0, 1), y.repeat_interleave(batch.shape[1]))
