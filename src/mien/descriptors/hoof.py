@@ -1,0 +1,164 @@
+"""Histograms of oriented optical flow, over blocks of the face; and the bins that its kin share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.descriptors.blocks import check_grid, shares, spans
+from mien.errors import MienError
+
+Floats = NDArray[np.float64]
+
+
+def orientation_bins(flow: NDArray[Any], bins: int = 8, centred: bool = False) -> NDArray[np.int64]:
+    """Which part of the circle every flow vector points to.
+
+    Angles are taken within their quarter of the circle, where turning a vector by 90 degrees changes nothing but the
+    order and the signs of its numbers: with a multiple of four bins, such a turn moves every vector by exactly a
+    quarter of the bins.
+
+    Args:
+        flow: (..., 2) displacement, x then y.
+        bins: Parts of the circle, B.
+        centred: False: bin 0 begins at -180 degrees (Bi-WOOF). True: bin 0 is centred on 0 degrees (MDMO).
+
+    Returns:
+        (...) integers 0..B - 1, rising with the angle atan2(y, x), which turns clockwise as seen, y pointing down. A
+        vector of no length counts as 0 degrees.
+    """
+    x, y = np.asarray(flow[..., 0], np.float64), np.asarray(flow[..., 1], np.float64)
+    # Turned by 180 and then by 90 degrees until the vector lies in the first quarter: along > 0, across >= 0.
+    half = (y < 0) | ((y == 0) & (x < 0))
+    sign = np.where(half, -1.0, 1.0)
+    x, y = x * sign, y * sign
+    left = (y > 0) & (x <= 0)
+    along, across = np.where(left, y, x), np.where(left, -x, y)
+    start = 0.5 if centred else 0.5 * bins
+    if bins % 4:
+        quarters = 2 * half + left + np.arctan2(across, along) / (0.5 * np.pi)
+        return np.asarray(np.floor(quarters * (bins / 4) + start), np.int64) % bins
+    m = bins // 4
+    code = (2 * m * half + m * left + int(start)).astype(np.int64)
+    for edge in np.arange(m) + 0.5 if start % 1 else np.arange(1.0, m):
+        # Sine as the cosine of what is left to 90 degrees, so that both are the same number at 45.
+        cosine, sine = np.cos(0.5 * np.pi * edge / m), np.cos(0.5 * np.pi * (m - edge) / m)
+        code += (across * cosine >= along * sine) & (across > 0)
+    return np.asarray(code % bins)
+
+
+def block_labels(height: int, width: int, blocks: Sequence[int]) -> NDArray[np.int64]:
+    """The block of every pixel, counted along rows: (height, width). Blocks do not overlap and leave no pixel out.
+
+    Raises:
+        MienError: `blocks` is no two whole numbers from 1, or finer than the pixels.
+    """
+    rows, columns = check_grid(blocks, 0.0, 2)
+    if rows > height or columns > width:
+        raise MienError(
+            f"blocks={[rows, columns]} for {height}x{width} pixels.",
+            "at least one pixel for every block.",
+            f"`blocks={[min(rows, height), min(columns, width)]}`, or a larger picture.",
+        )
+    down, along = (
+        np.searchsorted([start for start, _ in spans(side, n)][1:], np.arange(side), side="right")
+        for side, n in ((height, rows), (width, columns))
+    )
+    return np.asarray(down[:, None] * columns + along, np.int64)
+
+
+def check_flow(flow: NDArray[Any], least_axes: int = 3) -> NDArray[Any]:
+    """A flow field, or several, after a look at its shape and its numbers.
+
+    Raises:
+        MienError: Another shape, no pixel, or values that are not numbers.
+    """
+    flow = np.asarray(flow)
+    if flow.ndim < least_axes or flow.shape[-1] != 2 or 0 in flow.shape:
+        raise MienError(
+            f"flow has shape {flow.shape}.",
+            f"{'(T, H, W, 2)' if least_axes == 4 else '(..., H, W, 2)'}, displacement in x then y.",
+            "`mien.motion.flow.optical_flow(first, second)`.",
+        )
+    if flow.dtype.kind not in "fiu" or not np.isfinite(flow).all():
+        raise MienError("flow has values that are not numbers.", "finite pixels.", "`np.nan_to_num(flow)`.")
+    return flow
+
+
+def lengths(flow: NDArray[Any]) -> Floats:
+    """Length of every vector of (..., 2): (...), in the flow's unit."""
+    x, y = np.asarray(flow[..., 0], np.float64), np.asarray(flow[..., 1], np.float64)
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
+def check_bins(bins: int, least: int = 2) -> int:
+    """A number of orientation bins.
+
+    Raises:
+        MienError: It is no whole number, or too small.
+    """
+    if int(bins) != bins or bins < least:
+        raise MienError(f"bins is {bins}.", f"a whole number from {least}.", "`bins=8`.")
+    return int(bins)
+
+
+def oriented_histograms(
+    fields: NDArray[Any], labels: NDArray[np.int64], bins: int, weighted: bool, symmetric: bool = False
+) -> Floats:
+    """Histograms of direction over the blocks of many flow fields.
+
+    Args:
+        fields: (N, H, W, 2).
+        labels: (H, W) block of every pixel.
+        bins: Number of bins, K.
+        weighted: A vector counts its length; else 1, or 0 where it has none.
+        symmetric: See `hoof`.
+
+    Returns:
+        (N, blocks, K).
+    """
+    n_blocks = int(labels[-1, -1]) + 1
+    first = labels * bins
+    result = np.empty((len(fields), n_blocks, bins))
+    for n, field in enumerate(fields):  # one at a time: what is worked on stays in the cache
+        length = lengths(field)
+        if symmetric:
+            angle = np.arctan2(field[..., 1].astype(np.float64), np.abs(field[..., 0].astype(np.float64)))
+            codes = np.minimum(np.floor((angle / np.pi + 0.5) * bins).astype(np.int64), bins - 1)
+        else:
+            codes = orientation_bins(field, bins)
+        weights = length if weighted else (length > 0).astype(np.float64)
+        result[n] = np.bincount((first + codes).ravel(), weights.ravel(), n_blocks * bins).reshape(n_blocks, bins)
+    return result
+
+
+def hoof(
+    flow: NDArray[Any], *, bins: int = 8, blocks: Sequence[int] = (1, 1), symmetric: bool = False, weighted: bool = True
+) -> Floats:
+    """Histogram of oriented optical flow: how much motion there is in each direction, whatever its strength.
+
+    Args:
+        flow: (..., H, W, 2) displacement in pixels, x then y.
+        bins: Directions.
+        blocks: Rows and columns of blocks; each has a histogram of its own.
+        symmetric: Left and right are one, as in the paper: bins divide -90 to 90 degrees, and a mirrored picture has
+            the same histogram. False divides the whole circle, beginning at -180 degrees, as papers on
+            micro-expressions do.
+        weighted: A vector counts its length (the paper); False: every vector with a length counts 1.
+
+    Returns:
+        (..., rows x columns x bins); each block sums to 1, or is 0 where nothing moves.
+
+    Raises:
+        MienError: A flow of another shape or with values that are no numbers; `blocks` finer than the pixels; `bins`.
+
+    Source: Chaudhry, Ravichandran, Hager and Vidal, "Histograms of oriented optical flow and Binet-Cauchy kernels on
+    nonlinear dynamical systems for the recognition of human actions", CVPR 2009, section 3, equation 1.
+    """
+    flow, bins = check_flow(flow), check_bins(bins)
+    labels = block_labels(flow.shape[-3], flow.shape[-2], blocks)
+    counts = oriented_histograms(flow.reshape(-1, *flow.shape[-3:]), labels, bins, weighted, symmetric)
+    return shares(counts).reshape(*flow.shape[:-3], -1)

@@ -1,0 +1,268 @@
+"""MDMO: the mean flow along the main direction of 36 regions of the face, head motion taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.descriptors.hoof import Floats, check_bins, check_flow, lengths, orientation_bins
+from mien.errors import MienError
+
+RIGID: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 30)
+"""Landmarks that expressions hardly move: both sides of the jaw and the tip of the nose."""
+
+_UP: Final = 0.75
+# Points of the image's left half as weighted sums of landmarks. All weights of a point sum to 1, so that the regions
+# follow a face that is moved, scaled, turned or sheared. The forehead begins above the brows by 3/4 of the nose bridge.
+_POINTS: Final[Mapping[str, Mapping[int, float]]] = {
+    "forehead_outer": {17: 1, 27: _UP, 30: -_UP},
+    "forehead_brow": {19: 1, 27: _UP, 30: -_UP},
+    "forehead_inner": {21: 1, 27: _UP, 30: -_UP},
+    "forehead_middle": {21: 0.5, 22: 0.5, 27: _UP, 30: -_UP},
+    "cheek": {3: 0.5, 29: 0.5},
+    "nostril": {4: 0.5, 33: 0.5},
+    "corner": {5: 0.5, 59: 0.5},
+    "chin_outer": {6: 0.5, 58: 0.5},
+    "chin_middle": {8: 0.5, 57: 0.5},
+}
+_LEFT: Final[Mapping[str, tuple[int | str, ...]]] = {
+    "forehead, outer": (17, "forehead_outer", "forehead_brow", 19),
+    "forehead, inner": (19, "forehead_brow", "forehead_inner", 21),
+    "between the brows": (21, "forehead_inner", "forehead_middle", 27),
+    "temple": (0, 17, 36, 1),
+    "brow and lid, outer": (17, 19, 37, 36),
+    "brow and lid, inner": (19, 21, 39, 38, 37),
+    "root of the nose": (21, 27, 28, 39),
+    "cheek, outer": (1, 36, 41, "cheek", 3),
+    "cheek, under the eye": (41, 40, 39, "cheek"),
+    "cheek, beside the nose": ("cheek", 39, 28, 29),
+    "nose": ("cheek", 29, 33, "nostril"),
+    "cheek, lower": (3, "cheek", "nostril", 4),
+    "mouth": ("nostril", 33, 57, 58, 59, "corner"),
+    "jaw": (4, "nostril", "corner", 5),
+    "under the lip, outer": ("corner", 59, 58, "chin_outer"),
+    "under the lip, middle": ("chin_outer", 58, 57, "chin_middle"),
+    "chin, outer": (5, "corner", "chin_outer", 6),
+    "chin, middle": (6, "chin_outer", "chin_middle", 8, 7),
+}
+REGIONS: Final = tuple(f"{name}, {side}" for side in ("image left", "image right") for name in _LEFT)
+"""Names of the 36 regions, in order."""
+
+# fmt: off
+MIRRORED: Final = (
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+)
+# fmt: on
+"""The landmark on the other side of the face, for each of the 68."""
+
+
+def mdmo(
+    flows: NDArray[Any],
+    landmarks: NDArray[Any],
+    *,
+    bins: int = 8,
+    align: bool = True,
+    rigid: Sequence[int] = RIGID,
+    still: float = 1e-3,
+) -> Floats:
+    """Main directional mean optical flow of a clip.
+
+    In each frame and region, the direction with the most vectors is the main one, and the mean of its vectors stands
+    for the region. These means are averaged over all frames, and their lengths divided by the largest.
+
+    Args:
+        flows: (T, H, W, 2) displacement from the first frame to each later one, in pixels, x then y.
+        landmarks: (68, 2) points of the first frame, x then y, in the order of iBUG 300-W.
+        bins: Directions, the first centred on 0 degrees.
+        align: Take the head's motion out first (`without_head_motion`).
+        rigid: Landmarks that move with the head only.
+        still: Pixels; shorter vectors have no direction and do not vote: no flow method is exact to a thousandth.
+
+    Returns:
+        (72,): the lengths of the 36 regions, 0..1, then their angles, -pi..pi radians from x towards y. Regions where
+        nothing moves, or that lie outside the picture, are 0 and 0. `REGIONS` names them.
+
+    Raises:
+        MienError: Shapes that do not fit, values that are no numbers, landmarks that are lost or outside the picture.
+
+    Source: Liu, Zhang, Yan, Wang, Zhao and Fu, "A main directional mean optical flow feature for spontaneous
+    micro-expression recognition", IEEE Transactions on Affective Computing 7(4), 2016.
+    """
+    flows, bins = check_flow(flows, 4), check_bins(bins)
+    landmarks = _checked(landmarks)
+    labels = face_regions(landmarks, *flows.shape[1:3])
+    if align:
+        flows = without_head_motion(flows, landmarks, rigid=rigid)
+    mean = main_directions(flows, labels, bins=bins, still=still).mean(0)
+    rho, theta = np.hypot(mean[:, 0], mean[:, 1]), np.arctan2(mean[:, 1], mean[:, 0])
+    largest = rho.max()
+    return np.concatenate([rho / largest, np.where(rho > 0, theta, 0)]) if largest > 0 else np.zeros(2 * len(rho))
+
+
+def mirror_mdmo(vectors: NDArray[Any]) -> NDArray[Any]:
+    """The descriptor of the mirrored face: (..., 72), sides exchanged, angles reflected."""
+    rho, theta = vectors[..., :36], vectors[..., 36:]
+    other = np.roll(np.arange(36), 18)
+    # 180 degrees less the angle, within -180 and 180; a region that does not move keeps its 0.
+    reflected = np.where(rho > 0, np.where(theta > 0, np.pi - theta, -np.pi - theta), 0)
+    return np.concatenate([rho[..., other], reflected[..., other]], axis=-1).astype(vectors.dtype)
+
+
+def face_polygons(landmarks: NDArray[Any]) -> list[Floats]:
+    """The corners of the 36 regions, (n, 2) pixels each, x then y: 18 of the image's left side, 18 of its right.
+
+    They share their edges and do not overlap on a face; the eyes are left out.
+    """
+    points = np.asarray(landmarks, np.float64)
+    polygons = []
+    for side in (points, points[list(MIRRORED)]):
+        named = {name: sum((w * side[i] for i, w in parts.items()), np.zeros(2)) for name, parts in _POINTS.items()}
+        polygons += [
+            np.stack([named[c] if isinstance(c, str) else side[c] for c in corners]) for corners in _LEFT.values()
+        ]
+    return polygons
+
+
+def face_regions(landmarks: NDArray[Any], height: int, width: int) -> NDArray[np.int64]:
+    """The region of every pixel.
+
+    Args:
+        landmarks: (68, 2) pixels, x then y.
+        height: Pixels.
+        width: Pixels.
+
+    Returns:
+        (height, width), 0..35 in the order of `REGIONS`, -1 outside all of them. A pixel belongs to the region in which
+        its centre lies; where regions of an odd face overlap, to the first.
+
+    Raises:
+        MienError: Lost landmarks, or no region within the picture.
+    """
+    labels = np.full((height, width), -1, np.int64)
+    for number, corners in enumerate(face_polygons(_checked(landmarks))):
+        low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+        x0, x1 = np.clip((low[0], high[0]), 0, width)
+        y0, y1 = np.clip((low[1], high[1]), 0, height)
+        if x0 < x1 and y0 < y1:
+            here = labels[y0:y1, x0:x1]
+            here[_inside(corners, np.arange(x0, x1), np.arange(y0, y1)) & (here < 0)] = number
+    if labels.max() < 0:
+        raise MienError(
+            f"landmarks lie outside the picture of {height}x{width} pixels.",
+            "points in pixels of the flow, x then y.",
+            "landmarks of the same crop as the flow.",
+        )
+    return labels
+
+
+def _inside(corners: Floats, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
+    """(len(y), len(x)): whether a point lies in a polygon, by counting the edges to its right."""
+    odd = np.zeros((len(y), len(x)), np.bool_)
+    for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
+        # An edge is the same number for both regions that share it: no point falls between them or into both.
+        (ax, ay), (bx, by) = (a, b) if (a[1], a[0]) <= (b[1], b[0]) else (b, a)
+        rows = np.flatnonzero((ay <= y) & (y < by))
+        odd[rows] ^= x < (ax + (y[rows] - ay) * ((bx - ax) / (by - ay)))[:, None] if len(rows) else False
+    return odd
+
+
+def without_head_motion(flows: NDArray[Any], landmarks: NDArray[Any], *, rigid: Sequence[int] = RIGID) -> Floats:
+    """Flow after the head has been brought back to where it was in the first frame.
+
+    An affine map takes the rigid points of each frame back to those of the first, with least squared error; every
+    pixel's goal is moved by it.
+
+    Args:
+        flows: (T, H, W, 2) displacement from the first frame, in pixels.
+        landmarks: (68, 2) of the first frame, in pixels.
+        rigid: Landmarks that move with the head only, at least three.
+
+    Returns:
+        (T, H, W, 2). Exactly 0 where all flow is 0, and nothing but rounding where it is an affine map of the plane.
+
+    Raises:
+        MienError: Fewer than three rigid points, or all on one line.
+
+    Source: Liu et al. 2016, section on optical-flow-driven alignment: the map has a translation here, which a public
+    version leaves out.
+    """
+    points = _checked(landmarks)[list(rigid)]
+    height, width = flows.shape[1:3]
+    if len(points) < 3 or np.linalg.matrix_rank(np.column_stack([points, np.ones(len(points))]), tol=1e-3) < 3:
+        raise MienError(f"rigid is {list(rigid)}.", "three landmarks or more, not on one line.", "the default.")
+    moves = _sample(flows, np.clip(points, 0, [width - 1, height - 1]))
+    goals = points + moves
+    # Fitted to the way back, not to the place: no motion is then exactly no motion.
+    terms = np.concatenate([goals, np.ones((*goals.shape[:-1], 1))], axis=-1)
+    back = np.linalg.pinv(terms) @ -moves
+    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    result = np.empty(flows.shape, np.float64)
+    for flow, b, out in zip(flows, back, result, strict=True):
+        u, v = flow[..., 0].astype(np.float64), flow[..., 1].astype(np.float64)
+        for axis, own in enumerate((u, v)):
+            out[..., axis] = own + ((x + u) * b[0, axis] + (y + v) * b[1, axis] + b[2, axis])
+    return result
+
+
+def _sample(flows: NDArray[Any], points: Floats) -> Floats:
+    """(T, N, 2): flow between pixels, bilinear, at (N, 2) points inside the picture."""
+    low = np.minimum(points.astype(int), [max(flows.shape[2] - 2, 0), max(flows.shape[1] - 2, 0)])
+    (ix, iy), (fx, fy) = low.T, (points - low).T[..., None]
+    right, below = np.minimum(ix + 1, flows.shape[2] - 1), np.minimum(iy + 1, flows.shape[1] - 1)
+    above = flows[:, iy, ix] * (1 - fx) + flows[:, iy, right] * fx
+    under = flows[:, below, ix] * (1 - fx) + flows[:, below, right] * fx
+    return np.asarray(above * (1 - fy) + under * fy, np.float64)
+
+
+def main_directions(
+    flows: NDArray[Any], labels: NDArray[np.int64], *, n_regions: int = 36, bins: int = 8, still: float = 1e-3
+) -> Floats:
+    """Mean vector of the main direction of every region in every frame.
+
+    Args:
+        flows: (T, H, W, 2) in pixels.
+        labels: (H, W) region of every pixel; -1 is none.
+        n_regions: Number of regions, R.
+        bins: Directions, the first centred on 0 degrees.
+        still: Pixels; shorter vectors do not vote.
+
+    Returns:
+        (T, R, 2): the mean of the vectors in the bin that has the most of them, of equals the first; 0 where nothing
+        moves.
+    """
+    chosen = np.flatnonzero(labels.ravel() >= 0)
+    region = labels.ravel()[chosen]
+    result = np.zeros((len(flows), n_regions, 2))
+    for flow, out in zip(flows, result, strict=True):
+        vectors = flow.reshape(-1, 2)[chosen].astype(np.float64)
+        place = region * bins + orientation_bins(vectors, bins, centred=True)
+        moving = lengths(vectors) >= still
+        counts = np.bincount(place, moving, n_regions * bins).reshape(n_regions, bins)
+        best = counts.argmax(1)
+        most = counts[np.arange(n_regions), best]
+        for axis in (0, 1):
+            sums = np.bincount(place, vectors[:, axis] * moving, n_regions * bins).reshape(n_regions, bins)
+            out[:, axis] = sums[np.arange(n_regions), best] / np.maximum(most, 1)
+    return result
+
+
+def _checked(landmarks: NDArray[Any]) -> Floats:
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (68, 2):
+        raise MienError(
+            f"landmarks have shape {points.shape}.",
+            "(68, 2), x then y, in the order of iBUG 300-W.",
+            "`track_face(frames).ibug68()[0]`.",
+        )
+    if not np.isfinite(points).all():
+        raise MienError(
+            "landmarks are lost (NaN): there is no face in that frame.",
+            "68 finite points.",
+            "`track.ibug68()[track.first()]`, the first frame with the face.",
+        )
+    return points
