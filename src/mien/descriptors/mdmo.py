@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from mien.descriptors.hoof import Floats, check_bins, check_flow, lengths, orientation_bins
 from mien.errors import MienError
+from mien.face.crop import crop_box, crop_frame
+from mien.motion.clip_flow import flows_of_clip
+from mien.recipe import steps
+from mien.recipe.base import Array, Context
 
 RIGID: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 30)
 """Landmarks that expressions hardly move: both sides of the jaw and the tip of the nose."""
@@ -266,3 +270,60 @@ def _checked(landmarks: NDArray[Any]) -> Floats:
             "`track.ibug68()[track.first()]`, the first frame with the face.",
         )
     return points
+
+
+WIDE: Final = (0.8, 0.9, 3.0, 2.6)
+"""To the side of an eye, above the eyes, height and width of the crop, in distances of the eyes: all 68 landmarks and
+the forehead are inside (`mien.face.crop.crop_box`)."""
+
+
+def mdmo_of_clip(
+    _: Array,
+    context: Context,
+    *,
+    size: Sequence[int] = (288, 248),
+    landmarker: str = "mesh",
+    flow: str = "dis",
+    bins: int = 8,
+    align: bool = True,
+    still: float = 1e-3,
+) -> Array:
+    """Step: MDMO (72,) of a clip's frames from onset to offset.
+
+    The face is cut out wide and level by the landmarks of the first frame in which it is found, the same crop for all
+    frames: no warp comes between the frames and their flow.
+
+    Args:
+        size: Height and width of the crop; 288 x 248 puts the eyes some 96 pixels apart.
+        landmarker: Which landmarks (`mien.face.landmarks.LANDMARKERS`).
+        flow: Flow method.
+        bins, align, still: See `mdmo`.
+
+    Raises:
+        MienError: No face in any frame, or fewer than two frames.
+    """
+    from mien.face.landmarks import track_face
+
+    clip, video = context.clip, steps.clip_video(context.clip)
+    onset, _apex, stop = steps.clip_rows(clip, steps.count_frames(video))
+    if stop - onset > steps.MOST_FRAMES:
+        raise MienError(
+            f"{clip.key} has {stop - onset} frames from onset to offset.",
+            f"at most {steps.MOST_FRAMES}; a micro-expression lasts less than half a second.",
+            "`--interval ONSET:OFFSET`.",
+        )
+    if clip.interval is None:
+        context.interval = "found"  # nobody said where the movement begins: the first frame is taken
+    track = track_face((steps.as_colour(f.pixels) for f in video.frames(onset, stop)), landmarker=landmarker)
+    context.track = track
+    context.notes.extend(track.notes)
+    first = track.first()
+    box = crop_box(track.eyes()[first], WIDE, level=True)
+    height, width = size
+    frames = np.stack([crop_frame(steps.as_grey(f.pixels), box, (height, width)) for f in video.frames(onset, stop)])
+    context.notes.extend(video.problems)
+    matrix = box.matrix(height, width)
+    points = np.linalg.solve(matrix[:, :2], (track.ibug68()[first] - matrix[:, 2]).T).T
+    # Frames before the face was found cannot be where motion is measured from.
+    flows = flows_of_clip(frames[first:], flow)
+    return mdmo(flows, points, bins=bins, align=align, still=still).astype(np.float32)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from mien.errors import unknown_name
 from mien.systems import (
+    bi_woof,
+    fdm,
     flow_svm,
+    hierarchical_stlbp_ip,
     image_cnn,
+    lbp_sip,
+    lbp_tics,
+    lbp_top,
+    mdmo,
     microexp_fusenet,
     microexp_stcnn,
     sma_stn,
+    stlbp_ip,
     strcn_2018,
     strcn_a,
     strcn_g,
@@ -24,11 +32,19 @@ SYSTEMS: dict[str, System] = {
         strcn_2018.STRCN_2018,
         ststnet.STSTNET,
         flow_svm.FLOW_SVM,
+        bi_woof.BI_WOOF,
+        mdmo.MDMO,
+        fdm.FDM,
         sma_stn.SMA_STN,
         image_cnn.IMAGE_CNN,
         microexp_stcnn.MICROEXP_STCNN,
         microexp_fusenet.INTERMEDIATE,
         microexp_fusenet.LATE,
+        lbp_top.LBP_TOP,
+        lbp_sip.LBP_SIP,
+        lbp_tics.LBP_TICS,
+        stlbp_ip.STLBP_IP,
+        hierarchical_stlbp_ip.HIERARCHICAL_STLBP_IP,
     )
 }
 
