@@ -108,9 +108,7 @@ def check_grid(blocks: Sequence[int], overlap: float, n: int = 3) -> tuple[int, 
         MienError: Not n positive whole numbers, or an overlap outside [0, 1).
     """
     if len(blocks) != n or any(int(b) != b or b < 1 for b in blocks):
-        raise MienError(
-            f"blocks is {tuple(blocks)}.", f"{n} whole numbers from 1.", f"`blocks={(5, 5, 1)[:n]}`."
-        )
+        raise MienError(f"blocks is {tuple(blocks)}.", f"{n} whole numbers from 1.", f"`blocks={(5, 5, 1)[:n]}`.")
     if not 0 <= overlap < 1:
         raise MienError(f"overlap is {overlap}.", "a share from 0 to below 1.", "`overlap=0.5`.")
     return tuple(int(b) for b in blocks)
@@ -164,8 +162,10 @@ class BlockCounts:
             places = np.add(self._base, codes[here], dtype=np.intp).ravel()
             size = self._counts[cell].size
             given = None if weights is None else weights[here].ravel()
-            self._counts[cell] += np.bincount(places, given, size).reshape(self._counts[cell].shape).astype(
-                self._counts.dtype, copy=False
+            self._counts[cell] += (
+                np.bincount(places, given, size)
+                .reshape(self._counts[cell].shape)
+                .astype(self._counts.dtype, copy=False)
             )
 
     def histograms(self) -> Array:
@@ -173,9 +173,7 @@ class BlockCounts:
         counts = self._counts
         for axis in range(3):
             cut = {edge: i for i, edge in enumerate(self._cuts[axis])}
-            parts = [
-                counts.take(range(cut[start], cut[stop]), axis).sum(axis) for start, stop in self._edges[axis]
-            ]
+            parts = [counts.take(range(cut[start], cut[stop]), axis).sum(axis) for start, stop in self._edges[axis]]
             counts = np.stack(parts, axis)
         return counts
 

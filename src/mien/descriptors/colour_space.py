@@ -42,7 +42,9 @@ def learn_colour_space(pixels: Array, *, seed: int = 0, max_iter: int = 500) -> 
     colours = np.asarray(pixels, np.float64).reshape(-1, np.shape(pixels)[-1] if np.ndim(pixels) else 1)
     if colours.shape[1] != 3 or len(colours) < 4:
         raise MienError(
-            f"pixels has the shape {np.shape(pixels)}.", "at least four RGB pixels (..., 3).", "colour clips, (T, H, W, 3)."
+            f"pixels has the shape {np.shape(pixels)}.",
+            "at least four RGB pixels (..., 3).",
+            "colour clips, (T, H, W, 3).",
         )
     if not np.isfinite(colours).all():
         raise MienError("pixels holds NaN or infinity.", "finite numbers.", "`np.nan_to_num(pixels)`.")

@@ -19,7 +19,12 @@ _STEEPEST = 255
 
 
 def higo_top(
-    clip: Array, *, bins: int = 8, blocks: tuple[int, int, int] = (5, 5, 1), overlap: float = 0.0, normalise: bool = True
+    clip: Array,
+    *,
+    bins: int = 8,
+    blocks: tuple[int, int, int] = (5, 5, 1),
+    overlap: float = 0.0,
+    normalise: bool = True,
 ) -> NDArray[np.float64]:
     """Histograms of image gradient orientation on three orthogonal planes: one vote for every gradient, however small.
 
@@ -44,7 +49,12 @@ def higo_top(
 
 
 def hog_top(
-    clip: Array, *, bins: int = 8, blocks: tuple[int, int, int] = (5, 5, 1), overlap: float = 0.0, normalise: bool = True
+    clip: Array,
+    *,
+    bins: int = 8,
+    blocks: tuple[int, int, int] = (5, 5, 1),
+    overlap: float = 0.0,
+    normalise: bool = True,
 ) -> NDArray[np.float64]:
     """Histograms of oriented gradients on three orthogonal planes: as `higo_top`, each vote as long as its gradient.
 

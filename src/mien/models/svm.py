@@ -138,26 +138,13 @@ class RbfSvm:
             best, held_out = pairs[winner], results[winner][1]
         self.chosen = best
         self._machine = self._solve(np.exp(-best[1] * distances), y, best[0])
-        self._sharpness = 1.0 if held_out is None else _sharpness(held_out, y[: len(x)])
+        self._sharpness = 1.0 if held_out is None else sharpness(held_out, y[: len(x)])
         if progress is not None:
             progress(1.0)
         return self
 
     def _inner_folds(self, y: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> Folds:
-        """Inner folds by subject with at least two classes to train on; empty when there are too few subjects."""
-        n = min(self.inner_folds, len(np.unique(groups)))
-        if n < 2:
-            return []
-        # One random order of subjects; scikit-learn warns when a class is rarer than the folds, which is common here.
-        random = np.random.default_rng(seed).permutation(groups.max() + 1)
-        splitter = StratifiedGroupKFold(n) if np.bincount(y)[np.unique(y)].min() >= n else None
-        order = random[groups]
-        if splitter is None:
-            parts = [np.flatnonzero(order % n == k) for k in range(n)]
-            folds = [(np.setdiff1d(np.arange(len(y)), part), part) for part in parts if len(part)]
-        else:
-            folds = list(splitter.split(np.zeros(len(y)), y, order))
-        return [(train, test) for train, test in folds if len(np.unique(y[train])) > 1]
+        return inner_folds(y, groups, self.inner_folds, seed)
 
     def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities (N, C): a softmax of the decision values, its sharpness learned on the inner folds."""
@@ -181,7 +168,31 @@ def _square_distances(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.maximum(squares, 0.0))
 
 
-def _sharpness(values: Floats, y: NDArray[np.int64]) -> float:
+def inner_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> Folds:
+    """Inner folds by subject with at least two classes to train on; empty when there are too few subjects.
+
+    Args:
+        y: (N,) classes of the training clips.
+        groups: (N,) their subjects, numbered from 0.
+        n_folds: Folds, where there are as many subjects.
+        seed: Orders the subjects.
+    """
+    n = min(n_folds, len(np.unique(groups)))
+    if n < 2:
+        return []
+    # One random order of subjects; scikit-learn warns when a class is rarer than the folds, which is common here.
+    random = np.random.default_rng(seed).permutation(groups.max() + 1)
+    splitter = StratifiedGroupKFold(n) if np.bincount(y)[np.unique(y)].min() >= n else None
+    order = random[groups]
+    if splitter is None:
+        parts = [np.flatnonzero(order % n == k) for k in range(n)]
+        folds = [(np.setdiff1d(np.arange(len(y)), part), part) for part in parts if len(part)]
+    else:
+        folds = list(splitter.split(np.zeros(len(y)), y, order))
+    return [(train, test) for train, test in folds if len(np.unique(y[train])) > 1]
+
+
+def sharpness(values: Floats, y: NDArray[np.int64]) -> float:
     """Factor on decision values whose softmax has the least log loss."""
     seen = np.isfinite(values[np.arange(len(y)), y])
 
