@@ -1,0 +1,191 @@
+"""Timelines drawn at random: which action units an emotion is shown with, how strongly, how long, and what else happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mien.datasets.action_units import parse_action_units
+from mien.errors import MienError, unknown_name
+from mien.synthesis.timeline import INTENSITY, Blink, Glance, Head, Kind, Movement, Timeline, action_units, read_table
+
+_MICRO_SECONDS: Final = (0.08, 0.5)
+_MACRO_SECONDS: Final = (0.5, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How hard a corpus is: what is drawn for each clip besides its emotion.
+
+    Attributes:
+        atypical: Part of the clips whose action units are those of another emotion.
+        intensity: Median intensity of a micro-expression.
+        spread: Standard deviation of the logarithm of the intensity.
+        asymmetry: Standard deviation of the asymmetry of a movement.
+        blinks: Blinks per second; people at rest blink every three to four seconds, and more when they are moved.
+        lids: Chance that the lids move a little, for each half second.
+        glances: Glances per second.
+        drift: Median size of slow head movement, in IOD; see `Head`.
+    """
+
+    atypical: float = 0.08
+    intensity: float = 0.13
+    spread: float = 0.45
+    asymmetry: float = 0.15
+    blinks: float = 0.4
+    lids: float = 0.4
+    glances: float = 0.3
+    drift: float = 0.006
+
+    def __post_init__(self) -> None:
+        low, high = INTENSITY["micro"]
+        parts = (self.atypical, self.lids)
+        sizes = (self.spread, self.asymmetry, self.blinks, self.glances, self.drift)
+        if not low <= self.intensity <= high or min(*parts, *sizes) < 0 or max(parts) > 1 or self.drift > 0.05:
+            raise MienError(
+                f"A manner out of range: {self}.",
+                f"a median intensity of {low:g} to {high:g}, parts of 0 to 1, nothing below 0, a drift up to 0.05.",
+                "`Manner()`.",
+            )
+
+
+def emotions() -> tuple[str, ...]:
+    """Names of the emotions that the table of action units knows."""
+    return tuple(read_table("emotions"))
+
+
+def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0) -> str:
+    """Action units with which an emotion is shown, at random, as a label sheet prints them ("6+12", "L12").
+
+    Args:
+        emotion: A name in `emotions()`, in any case.
+        rng: Where the draw comes from.
+        atypical: Chance that the units are those of any emotion at all.
+
+    Raises:
+        MienError: No such emotion.
+
+    Source: `tables/emotions.toml`.
+    """
+    table = read_table("emotions")
+    name = emotion.lower()
+    if name not in table:
+        raise unknown_name("emotion", emotion, table, "mien.synthesis.acting.emotions()")
+    if rng.random() < atypical:
+        name = str(rng.choice([e for e in table if "shown" in table[e]]))
+    while "mixture" in table[name]:
+        name = _pick(table[name]["mixture"], rng)
+    return _pick(dict(map(tuple, table[name]["shown"])), rng)
+
+
+def _pick(weights: Mapping[str, float], rng: np.random.Generator) -> str:
+    names, values = list(weights), np.array(list(weights.values()), float)
+    return names[int(rng.choice(len(names), p=values / values.sum()))]
+
+
+def draw_span(kind: Kind, fps: float, rng: np.random.Generator) -> tuple[int, int]:
+    """Frames from onset to apex and from onset to offset of one expression, at random.
+
+    A micro-expression lasts 0.08 to 0.5 s (median 0.32), a macro-expression 0.5 to 2.5 s; the apex lies about two fifths on.
+    """
+    median, spread, (low, high) = (0.32, 0.35, _MICRO_SECONDS) if kind == "micro" else (1.1, 0.4, _MACRO_SECONDS)
+    seconds = float(np.clip(median * np.exp(spread * rng.normal()), low, high))
+    length = max(3, round(seconds * fps))
+    apex = round(length * float(np.clip(rng.normal(0.42, 0.12), 0.15, 0.8)))
+    return min(max(apex, 1), length - 1), length
+
+
+def draw_movements(
+    units: str, onset: int, apex: int, offset: int, rng: np.random.Generator, *, kind: Kind = "micro",
+    manner: Manner | None = None,
+) -> tuple[Movement, ...]:
+    """Movements for action units, with strength, asymmetry and small differences in time drawn at random.
+
+    The first unit keeps the times given; the others start up to a tenth of the length later and end as much earlier.
+    Units that faces here cannot show are left out.
+
+    Args:
+        units: Such as "4+L12".
+        onset: Last frame before the movement.
+        apex: Frame of its strongest point.
+        offset: First frame after it.
+        rng: Where the draws come from.
+        kind: "micro" or "macro".
+        manner: What is drawn.
+    """
+    manner = manner or Manner()
+    low, high = INTENSITY[kind]
+    median = manner.intensity if kind == "micro" else 0.55
+    common = median * float(np.exp(manner.spread * rng.normal()))
+    found: list[Movement] = []
+    slack = (offset - onset) // 10
+    for side, number in parse_action_units(units):
+        intensity = float(np.clip(common * np.exp(0.2 * rng.normal()), low, high))
+        asymmetry = float(np.clip(manner.asymmetry * rng.normal(), -0.6, 0.6))
+        later, earlier = (int(rng.integers(slack + 1)) if found else 0 for _ in range(2))
+        skew = float(rng.uniform(0.75, 1.35))
+        if f"AU{number}" in action_units():
+            start, end = min(onset + later, apex - 1), max(offset - earlier, apex + 1)
+            half = None if side is None else "L" if side == "L" else "R"
+            found.append(
+                Movement(f"AU{number}", start, apex, end, intensity, half, asymmetry, kind, skew)  # type: ignore[arg-type]
+            )
+    return tuple(found)
+
+
+def draw_surroundings(
+    n_frames: int, fps: float, rng: np.random.Generator, manner: Manner | None = None
+) -> tuple[tuple[Blink, ...], tuple[Glance, ...], Head]:
+    """Blinks, lid movements, glances and the path of the head for a stretch of frames, at random."""
+    manner = manner or Manner()
+    seconds = n_frames / fps
+    blinks = []
+    for _ in range(rng.poisson(manner.blinks * seconds)):
+        down, up = max(1, round(rng.uniform(0.06, 0.12) * fps)), max(1, round(rng.uniform(0.12, 0.25) * fps))
+        onset = int(rng.integers(n_frames))
+        blinks.append((onset, onset + down, onset + down + up, float(rng.uniform(0.7, 1.0))))
+    for _ in range(rng.binomial(max(1, round(2 * seconds)), manner.lids)):
+        down, up = (max(2, round(rng.uniform(0.1, 0.5) * fps)) for _ in range(2))
+        onset = int(rng.integers(n_frames))
+        blinks.append((onset, onset + down, onset + down + up, float(rng.uniform(0.04, 0.25))))
+    glances = [
+        Glance(
+            int(rng.integers(n_frames)),
+            max(1, round(0.04 * fps)),
+            float(np.clip(rng.normal(0, 0.02), -0.05, 0.05)),
+            float(np.clip(rng.normal(0, 0.01), -0.03, 0.03)),
+        )
+        for _ in range(rng.poisson(manner.glances * seconds))
+    ]
+    head = Head(
+        drift=float(np.clip(manner.drift * np.exp(0.6 * rng.normal()), 0, 0.1)),
+        tremor=float(rng.uniform(0.0002, 0.0012)),
+        tremor_hz=float(rng.uniform(7, 11)),
+        breathing=float(rng.uniform(0.0005, 0.004)),
+        breathing_hz=float(rng.uniform(0.2, 0.35)),
+        seed=int(rng.integers(2**31)),
+    )
+    return tuple(Blink(*b) for b in blinks if b[1] < n_frames), tuple(glances), head
+
+
+def draw_micro(
+    emotion: str, fps: float, rng: np.random.Generator, *, manner: Manner | None = None, units: str | None = None
+) -> tuple[Timeline, str]:
+    """One micro-expression from its onset at frame 0 to its offset, the last frame, and the units that it shows.
+
+    Args:
+        emotion: A name in `emotions()`.
+        fps: Frames per second.
+        rng: Where the draws come from.
+        manner: What is drawn.
+        units: The action units, where they are not to be drawn.
+    """
+    manner = manner or Manner()
+    units = units or draw_units(emotion, rng, manner.atypical)
+    apex, length = draw_span("micro", fps, rng)
+    movements = draw_movements(units, 0, apex, length, rng, manner=manner)
+    blinks, glances, head = draw_surroundings(length, fps, rng, manner)
+    return Timeline(length, fps, movements, blinks, glances, head), units

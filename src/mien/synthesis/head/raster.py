@@ -1,0 +1,124 @@
+"""Triangles to samples: which triangle is seen where, and what it carries there.
+
+Every triangle is cut into the rows of samples it crosses and every row into its samples, all at once in numpy; a z-buffer
+keeps the nearest. Samples stay in the order of their triangles, which keeps what is fetched for them near in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Whole = NDArray[np.int64]
+
+_EDGE = 1e-5  # samples: what lies this little outside still counts, so that no gap opens between two triangles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """What is seen at each sample that shows anything, in the order of the triangles.
+
+    Attributes:
+        place: (N,) row * width + column.
+        triangle: (N,) which triangle.
+        share: (N, 2) barycentric coordinates of its second and third corner in space (not on the picture), 0..1.
+        nearness: (N,) one over the distance from the camera's plane.
+    """
+
+    place: NDArray[np.int32]
+    triangle: NDArray[np.int32]
+    share: Floats
+    nearness: Floats
+
+    def carry(self, values: NDArray[Any], triangles: Whole) -> Floats:
+        """(N, K) what vertices (V, K) carry, interpolated in space.
+
+        Args:
+            values: (V, K).
+            triangles: (M, 3) as they were rasterised.
+        """
+        corners = values.astype(np.float32, copy=False)[triangles]
+        first = corners[:, 0].take(self.triangle, 0)
+        first += (corners[:, 1] - corners[:, 0]).take(self.triangle, 0) * self.share[:, :1]
+        first += (corners[:, 2] - corners[:, 0]).take(self.triangle, 0) * self.share[:, 1:]
+        return np.asarray(first, np.float32)
+
+
+def rasterise(
+    xy: NDArray[np.floating[Any]], nearness: NDArray[np.floating[Any]], triangles: Whole, shape: tuple[int, int]
+) -> Samples:
+    """What a camera sees at every sample of a grid.
+
+    Args:
+        xy: (V, 2) where the vertices are on the grid, x then y; samples lie at whole numbers.
+        nearness: (V,) one over the distance of the vertices from the camera's plane, above 0; all ones with xy scaled
+            alike gives no depth.
+        triangles: (M, 3); those that run clockwise on a picture with y down are seen from behind and left out.
+        shape: Rows and columns of the grid.
+    """
+    height, width = shape
+    corners = np.asarray(xy, np.float64)[triangles]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    top, bottom = np.ceil(corners[..., 1].min(1)), np.floor(corners[..., 1].max(1))
+    right, left = corners[..., 0].max(1), corners[..., 0].min(1)
+    front = (area < -1e-9) & (bottom >= 0) & (top <= height - 1) & (right >= 0) & (left <= width - 1) & (bottom >= top)
+    which = np.flatnonzero(front)
+    a, b, c, area = a[which], b[which], c[which], area[which]
+    top = top[which].clip(0, height - 1).astype(np.int64)
+    bottom = bottom[which].clip(0, height - 1).astype(np.int64)
+
+    rows = bottom - top + 1
+    of = np.repeat(np.arange(len(which)), rows)
+    y = np.arange(len(of)) - np.repeat(np.cumsum(rows) - rows, rows) + top[of]
+    low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
+    for p, q in ((a, b), (b, c), (c, a)):
+        # Inside is where (q - p) x (s - p) <= 0: a bound on x, from below or above by the direction of the edge.
+        dx, dy = (q - p).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bound = p[of, 0] + (y - p[of, 1]) * (dx / dy)[of]
+        rising, falling = dy[of] < 0, dy[of] > 0
+        high = np.where(rising, np.minimum(high, bound), high)
+        low = np.where(falling, np.maximum(low, bound), low)
+        level = dy == 0
+        if level.any():
+            outside = level[of] & (dx[of] * (y - p[of, 1]) > _EDGE)
+            high = np.where(outside, -1.0, high)
+    first = np.ceil(low - _EDGE).clip(0, width).astype(np.int64)
+    last = np.floor(high + _EDGE).clip(-1, width - 1).astype(np.int64)
+    columns = last - first + 1
+    some = columns > 0
+    of, y, first, columns = of[some], y[some], first[some], columns[some]
+
+    # Screen-space barycentric coordinates are linear along a row; over distance they are so in space.
+    near = np.asarray(nearness, np.float64)[triangles[which]]
+    dx1, dy1 = -(c[:, 1] - a[:, 1]) / -area, (c[:, 0] - a[:, 0]) / -area
+    dx2, dy2 = (b[:, 1] - a[:, 1]) / -area, -(b[:, 0] - a[:, 0]) / -area
+    rx, ry = first - a[of, 0], y - a[of, 1]
+    second, third = rx * dx1[of] + ry * dy1[of], rx * dx2[of] + ry * dy2[of]
+    # The three numbers of a sample: nearness times each share, and nearness itself.
+    start = np.column_stack([second * near[of, 1], third * near[of, 2]])
+    start = np.column_stack([start, near[of, 0] + second * (near[:, 1] - near[:, 0])[of] + third * (near[:, 2] - near[:, 0])[of]])
+    step = np.column_stack(
+        [dx1 * near[:, 1], dx2 * near[:, 2], dx1 * (near[:, 1] - near[:, 0]) + dx2 * (near[:, 2] - near[:, 0])]
+    )[of]
+    row = np.repeat(np.arange(len(of), dtype=np.int32), columns)
+    along = (np.arange(len(row)) - np.repeat(np.cumsum(columns) - columns, columns)).astype(np.float32)
+    place = np.repeat(y * width + first, columns).astype(np.int32) + along.astype(np.int32)
+    near_here = start[:, 2].astype(np.float32)[row] + step[:, 2].astype(np.float32)[row] * along
+
+    nearest = np.zeros(height * width, np.float32)
+    np.maximum.at(nearest, place, near_here)
+    kept = np.flatnonzero(near_here >= nearest[place])
+    # Where two triangles share an edge and a sample lies on it, both are kept; they carry the same there, one suffices.
+    last_of = np.zeros(height * width, np.int32)
+    last_of[place[kept]] = kept
+    kept = kept[last_of[place[kept]] == kept]
+    row, along, near_here = row[kept], along[kept], near_here[kept]
+    share = start[:, :2].astype(np.float32)[row] + step[:, :2].astype(np.float32)[row] * along[:, None]
+    share /= near_here[:, None]
+    return Samples(place[kept], which.astype(np.int32)[of[row]], share.clip(0, 1), near_here)

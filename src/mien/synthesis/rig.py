@@ -1,0 +1,214 @@
+"""The geometry of a face in a picture: what moves with what, and the exact motion of every pixel.
+
+Skin moves as one smooth sheet, with two cuts. The upper lid slides over the eyeball, which moves with the head and with
+the gaze alone; and what lies below the seam of the mouth can leave the upper lip. So a smooth field never has to bend
+around an eye or a mouth, and what a lid or a lip covers or lays bare is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+
+from mien.synthesis.fields import Floats, face_frame, head_fields, unit_fields
+from mien.synthesis.timeline import Timeline
+
+_LID_LINES: Final = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))
+_SEAM: Final = ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64))
+_FOLD = 0.32  # how far above the lid its skin is stretched by a blink, in IOD
+_CHEEK = 0.12  # how far below the corners of the mouth the jaw moves whole, in IOD
+
+_FAR = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A face on the grid of a picture, upright. Lengths are pixels.
+
+    Attributes:
+        points: (68, 2) landmarks of the neutral face, x then y.
+        shape: Height and width.
+        iod: Distance between the eye centres.
+        above_eye: (H, W) height of each pixel above the upper lid's line; large beside the eyes.
+        below_eye: (H, W) how far it lies below the lower lid's line; large beside the eyes.
+        lid_share: (H, W) how much of a pull on the upper lid a pixel follows, 0 at the corners and beside.
+        blink: (H, W, 2) displacement that closes the eyes.
+        below_seam: (H, W) how far a pixel lies below the upper edge of the mouth's opening.
+        below_mouth: (H, W) how far it lies below the lower edge; the same where the mouth is closed.
+        jaw_share: (H, W) how much of a pull on the jaw a pixel below the seam follows.
+    """
+
+    points: NDArray[np.float64]
+    shape: tuple[int, int]
+    iod: float
+    above_eye: Floats
+    below_eye: Floats
+    lid_share: Floats
+    blink: Floats
+    below_seam: Floats
+    below_mouth: Floats
+    jaw_share: Floats
+
+    @property
+    def eye(self) -> NDArray[np.bool_]:
+        """(H, W) where the eyeballs are seen."""
+        return np.asarray((self.above_eye < 0) & (self.below_eye < 0))
+
+    @property
+    def cavity(self) -> NDArray[np.bool_]:
+        """(H, W) between open lips."""
+        return np.asarray((self.below_seam > 0) & (self.below_mouth < 0))
+
+
+def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
+    """The geometry of a face.
+
+    Args:
+        points: (68, 2) landmarks in pixels of the grid; the eyes level to within a few degrees.
+        shape: Height and width of the grid.
+
+    Raises:
+        MienError: Points that are no face.
+    """
+    points = np.asarray(points, np.float64)
+    iod = face_frame(points).iod
+    x, y = np.arange(shape[1], dtype=np.float64), np.arange(shape[0], dtype=np.float64)[:, None]
+    above, below = np.full(shape, _FAR), np.full(shape, _FAR)
+    share, blink = np.zeros(shape), np.zeros((*shape, 2))
+    for upper, lower in _LID_LINES:
+        inner, outer = points[upper[0], 0], points[upper[-1], 0]
+        columns = np.flatnonzero((x > inner) & (x < outer))
+        if not len(columns):
+            continue
+        top, bottom = _line(points[list(upper)], x[columns]), _line(points[list(lower)], x[columns])
+        above[:, columns], below[:, columns] = top - y, y - bottom
+        place = 2 * (x[columns] - inner) / (outer - inner) - 1
+        share[:, columns] = 1 - place**2
+        fold = np.clip(1 - (top - y) / (_FOLD * iod), 0, 1)
+        blink[:, columns, 1] = np.clip(bottom - top, 0, None) * (fold * fold * (3 - 2 * fold))
+    seam, mouth = (_line(points[list(line)], x) for line in _SEAM)
+    left, right = points[60, 0], points[64, 0]
+    opening = np.clip(1 - (2 * (x - left) / (right - left) - 1) ** 2, 0, 1)
+    jaw = 1 - (1 - opening) * np.exp(-np.clip(y - mouth, 0, None) / (_CHEEK * iod))
+    as_floats = (above, below, share, blink, y - seam, y - mouth, jaw)
+    return Rig(points, shape, iod, *(np.asarray(each, np.float32) for each in as_floats))
+
+
+def _line(points: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Height of a smooth line through points at the columns x; level beyond its ends."""
+    order = np.argsort(points[:, 0])
+    through = points[order]
+    inside = np.clip(x, through[0, 0], through[-1, 0])
+    return np.asarray(PchipInterpolator(through[:, 0], through[:, 1])(inside))
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Everything that moves in a timeline, as fields times weights over time.
+
+    Attributes:
+        rig: The geometry.
+        timeline: What happens.
+        skin: (K, H, W, 2) displacement of the skin per unit of each weight: movements, then the head's six columns.
+        lid: (L, H, W, 2) what upper lids do besides: movements, then the blink; None where they do nothing.
+        jaw: (J, H, W, 2) what the jaw does besides; None where it does nothing.
+    """
+
+    rig: Rig
+    timeline: Timeline
+    skin: Floats
+    lid: Floats | None
+    jaw: Floats | None
+
+    def weights(self, frames: NDArray[np.integer[Any]]) -> tuple[Floats, Floats, Floats, Floats]:
+        """Weights (T, K) of the skin, (T, L) of the lids, (T, J) of the jaw, and the gaze (T, 2) in pixels."""
+        units = self.timeline.activations(frames)
+        head = self.timeline.head_path(frames)
+        lids = np.column_stack([units, self.timeline.closures(frames)])
+        gaze = self.timeline.gaze(frames) * self.rig.iod
+        as_floats = (np.column_stack([units, head]), lids, units, gaze)
+        skin, lid, jaw, eyes = (np.asarray(each, np.float32) for each in as_floats)
+        return skin, lid, jaw, eyes
+
+    def flow(self, frame: int) -> Floats:
+        """(H, W, 2) true displacement in pixels, x then y, of every pixel of the neutral face up to a frame.
+
+        The point at (x, y) of frame 0 is at (x, y) + flow[y, x] in that frame. Zero at frame 0.
+        """
+        skin, lid, jaw, gaze = self.weights(np.array([frame]))
+        total = np.tensordot(skin[0], self.skin, 1)
+        rest = np.tensordot(skin[0, -6:], self.skin[-6:], 1)
+        if self.lid is not None:
+            total += np.where((self.rig.above_eye >= 0)[..., None], np.tensordot(lid[0], self.lid, 1), 0)
+        if self.jaw is not None:
+            total += np.where((self.rig.below_mouth >= 0)[..., None], np.tensordot(jaw[0], self.jaw, 1), 0)
+        eyes = self.rig.eye[..., None]
+        return np.asarray(np.where(eyes, rest + gaze[0], np.where(self.rig.cavity[..., None], rest, total)), np.float32)
+
+    def visible(self, frame: int) -> NDArray[np.bool_]:
+        """(H, W) whether a point of frame 0 is still seen: not under a lid, not outside the picture."""
+        flow = self.flow(frame)
+        y, x = np.mgrid[: self.rig.shape[0], : self.rig.shape[1]]
+        x, y = x + flow[..., 0], y + flow[..., 1]
+        inside = (x >= 0) & (y >= 0) & (x <= self.rig.shape[1] - 1) & (y <= self.rig.shape[0] - 1)
+        if self.lid is None:
+            return np.asarray(inside)
+        # Where the lid's edge, one point per column, has come to.
+        eye = self.rig.eye
+        edge = np.where(self.rig.above_eye >= 0, self.rig.above_eye, _FAR).argmin(0)
+        columns = np.arange(self.rig.shape[1])
+        lowered = edge + flow[edge, columns, 1]
+        return np.asarray(inside & ~(eye & (y < lowered[None])))
+
+    def landmarks(self, frames: NDArray[np.integer[Any]]) -> Floats:
+        """(T, 68, 2) where the landmarks are at some frames, in pixels.
+
+        Points on the upper lids move with the lids, and those of the lower lip with the jaw.
+        """
+        skin, lid, jaw, _ = self.weights(frames)
+        moved = np.einsum("tk,kpc->tpc", skin, _at(self.skin, self.rig.points))
+        if self.lid is not None:
+            upper = [37, 38, 43, 44]
+            moved[:, upper] += np.einsum("tk,kpc->tpc", lid, _at(self.lid, self.rig.points[upper]))
+        if self.jaw is not None:
+            lower = [*range(4, 13), *range(55, 60), 65, 66, 67]
+            moved[:, lower] += np.einsum("tk,kpc->tpc", jaw, _at(self.jaw, self.rig.points[lower]))
+        return np.asarray(self.rig.points + moved, np.float32)
+
+
+def motion(geometry: Rig, timeline: Timeline) -> Motion:
+    """The fields of everything that a timeline moves."""
+    shape, points = geometry.shape, geometry.points
+    skin = np.zeros((len(timeline.movements), *shape, 2), np.float32)
+    lid, jaw = np.zeros((len(timeline.movements) + 1, *shape, 2), np.float32), np.zeros_like(skin)
+    lids = bool(timeline.blinks)
+    for k, movement in enumerate(timeline.movements):
+        halves = dict(zip(("R", "L"), movement.halves(), strict=True))
+        for (side, layer), field in unit_fields(movement.unit, points, shape).items():
+            if layer == "skin":
+                skin[k] += halves[side] * field
+            elif layer == "lid":
+                lid[k] += halves[side] * field * geometry.lid_share[..., None]
+                lids = True
+            else:
+                jaw[k] += halves[side] * field * geometry.jaw_share[..., None]
+    lid[-1] = geometry.blink
+    everything = np.concatenate([skin, head_fields(points, shape)])
+    return Motion(geometry, timeline, everything, lid if lids else None, jaw if jaw.any() else None)
+
+
+def _at(fields: Floats, points: NDArray[np.float64] | Sequence[Any]) -> Floats:
+    """Fields (K, H, W, 2) at points (P, 2), bilinear, the nearest pixel outside: (K, P, 2)."""
+    at = np.asarray(points, np.float64)
+    height, width = fields.shape[1:3]
+    x, y = at[:, 0].clip(0, width - 1), at[:, 1].clip(0, height - 1)
+    x0, y0 = np.minimum(x.astype(int), width - 2), np.minimum(y.astype(int), height - 2)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+    top = fields[:, y0, x0] * (1 - fx) + fields[:, y0, x0 + 1] * fx
+    bottom = fields[:, y0 + 1, x0] * (1 - fx) + fields[:, y0 + 1, x0 + 1] * fx
+    return np.asarray(top * (1 - fy) + bottom * fy, np.float32)
