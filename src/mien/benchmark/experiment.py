@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.benchmark.leaking import Leak, leaking, render_leaks
 from mien.benchmark.published import published_for
 from mien.benchmark.report import report_many
 from mien.benchmark.run import benchmark
@@ -66,6 +67,8 @@ class Experiment:
         rows: Lines of the table.
         axis: Title of a figure's axis; "" for a table.
         note: What the reader should know; may be "".
+        leaking: Also score as the MicroExp papers do (`mien.benchmark.leaking`), to be put beside the first protocol.
+        presets: Preset that the paper used on a database, where that differs from one to the next.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Experiment:
     rows: tuple[GridRow, ...]
     axis: str = ""
     note: str = ""
+    leaking: bool = False
+    presets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Cell:
         result: The report; None where the cell could not be run.
         why: The reason, where it could not.
         published: What the paper prints for it: accuracy and F1; None where it prints nothing.
+        leak: The same network scored on clips that chose its best pass; None where that was not asked for.
     """
 
     row: GridRow
@@ -100,6 +106,7 @@ class Cell:
     result: Mapping[str, Any] | None
     why: str = ""
     published: tuple[float | None, float | None] | None = None
+    leak: Leak | None = None
 
 
 @cache
@@ -162,6 +169,20 @@ def experiment(
                 if why:
                     cells.append(Cell(row, protocol, one.id, run, None, why, None))
                     continue
+                wanted = chosen.presets.get(one.id, preset) if preset == "paper" else preset
+                full = _parameters(row, wanted, parameters or {})
+                leak = None
+                if chosen.leaking and protocol == chosen.protocols[0]:
+                    leak = leaking(
+                        [one],
+                        row.system,
+                        out / _slug(row.name) / "leaking" / one.id,
+                        labels=_labels(chosen, one),
+                        seed=seeds[0],
+                        parameters=full,
+                        jobs=jobs or 1,
+                        bars=bars,
+                    )
                 benchmark(
                     [one],
                     row.system,
@@ -169,11 +190,11 @@ def experiment(
                     protocol=protocol,
                     labels=_labels(chosen, one),
                     seeds=seeds,
-                    parameters=_parameters(row, preset, parameters or {}),
+                    parameters=full,
                     jobs=jobs,
                     bars=bars,
                 )
-                cells.append(_cell(row, protocol, one, run))
+                cells.append(replace(_cell(row, protocol, one, run), leak=leak))
     return cells
 
 
@@ -234,6 +255,7 @@ def as_json(name: str, cells: Sequence[Cell]) -> dict[str, Any]:
                 "published": None
                 if cell.published is None
                 else {"accuracy": cell.published[0], "f1": cell.published[1]},
+                **({} if cell.leak is None else {"leaking": cell.leak.as_json()}),
                 **({} if cell.result is None else {k: cell.result[k] for k in keys}),
             }
             for cell in cells
@@ -252,7 +274,10 @@ def render(name: str, cells: Sequence[Cell]) -> Group:
     chosen = experiments()[name]
     parts: list[Any] = []
     columns = list(dict.fromkeys(cell.data for cell in cells))
-    for protocol in chosen.protocols:
+    if chosen.leaking:
+        beside = [cell for cell in cells if cell.protocol == chosen.protocols[0]]
+        parts += render_leaks(chosen.title, [(c.row.name, c.data, c.leak, c.result) for c in beside])
+    for protocol in chosen.protocols[1:] if chosen.leaking else chosen.protocols:
         table = Table(title=f"{chosen.title} · {protocol}", title_justify="left", box=None, padding=(0, 1))
         table.add_column("")
         for data in columns:
@@ -288,7 +313,8 @@ def render(name: str, cells: Sequence[Cell]) -> Group:
         parts.append(Text("Not run: " + "; ".join(f"{row} ({why})" for row, why in reasons.items()) + ".", style="dim"))
     if chosen.note:
         parts.append(Text(chosen.note, style="dim"))
-    parts.append(Text("Ours: counts pooled over folds; UF1 is macro F1. The paper prints one F1 and not which.", "dim"))
+    theirs_is = "accuracy alone" if chosen.leaking else "one F1 and not which"
+    parts.append(Text(f"Ours: counts pooled over folds; UF1 is macro F1. The paper prints {theirs_is}.", "dim"))
     return Group(*parts)
 
 

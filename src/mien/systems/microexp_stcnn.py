@@ -58,6 +58,7 @@ FEW: Mapping[str, Any] = {
     "maps": 8,
     "centre": "onset",
     "epochs": 40,
+    "lr": 1e-3,
     "momentum": 0.9,
 }
 """The small preset's part of what is shared."""
@@ -144,7 +145,7 @@ MICROEXP_STCNN = System(
     paper=f"{PAPER}, Table I",
     summary="one 3-D convolution over 18 or 96 grey frames of the whole face, and a dense layer",
     departures=(
-        "The whole frame is shrunk to 64x64, as in the released code; `face=crop` or `face=lwm` cuts the face out first.",
+        "The whole frame is shrunk to 64x64, as in the released code; `face=crop` or `face=lwm` cuts it out first.",
         "Table I prints a dropout behind the last dense layer; the released code has none, nor have we.",
         "Default preset: the 18 frames of SMIC. `preset=casme-sq` has the 96 of CAS(ME)^2.",
         *DEPARTURES,

@@ -1,0 +1,272 @@
+"""How the MicroExp papers score, kept apart from everything that is a score here.
+
+One random fifth of the clips is held out, whatever the subject. After every pass the network answers these very clips;
+the best pass is what such papers print, the mean over the last ten what they print beside it. Both look at the test
+clips to describe the training, which `fit` cannot do: so this is not a benchmark, it makes no ledger, and its file says
+what it is. It exists to show how large the leak is, beside leave-one-subject-out with the same network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.benchmark.published import PublishedRow, published_for
+from mien.benchmark.run import Plan, plan, prepare_inputs
+from mien.datasets.base import Dataset
+from mien.errors import MienError
+from mien.files import write_atomically
+from mien.progress import Bars
+from mien.protocols.metrics import majority
+
+PROTOCOL = "holdout_reddy"
+FILE = "leak.json"
+LAST = 10
+"""Passes whose mean the paper gives beside the best one (Table VIII)."""
+
+WARNING = (
+    "The best pass is chosen on the clips it is scored on, and the same people are trained on: neither figure says how "
+    "the network does on a new person."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Accuracy on the test clips after every pass of one training.
+
+    Attributes:
+        settings: What was trained on what.
+        accuracy: Share of the test clips that are right, one number per pass.
+        majority: Share of the commonest class among the test clips: what a constant answer reaches.
+        n_train: Training clips.
+        n_test: Test clips.
+        shared: Test clips whose subject is trained on too.
+    """
+
+    settings: Mapping[str, Any]
+    accuracy: tuple[float, ...]
+    majority: float
+    n_train: int
+    n_test: int
+    shared: int
+
+    @property
+    def best(self) -> float:
+        """Accuracy of the best pass: what the paper prints."""
+        return max(self.accuracy)
+
+    @property
+    def best_epoch(self) -> int:
+        """The first pass with that accuracy, counted from 1."""
+        return int(np.argmax(self.accuracy)) + 1
+
+    @property
+    def last(self) -> tuple[float, float]:
+        """Mean and standard deviation over the last ten passes."""
+        tail = np.asarray(self.accuracy[-LAST:])
+        return float(tail.mean()), float(tail.std())
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON, with what it is."""
+        return {
+            "what": "accuracy on the test clips after every pass: not a score, see the warning",
+            "warning": WARNING,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "last_mean": self.last[0],
+            "last_sd": self.last[1],
+            "majority_of_test": self.majority,
+            "n_train": self.n_train,
+            "n_test": self.n_test,
+            "test_clips_of_trained_subjects": self.shared,
+            "accuracy": list(self.accuracy),
+            "settings": dict(self.settings),
+        }
+
+
+def leaking(
+    data: Sequence[Dataset],
+    system: str,
+    out: Path,
+    *,
+    labels: str | None = None,
+    seed: int = 0,
+    parameters: Mapping[str, Any] | None = None,
+    protocol_parameters: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+    bars: bool = False,
+) -> Leak:
+    """Train once on four fifths of the clips and watch the rest after every pass; see the module's text.
+
+    A stopped one goes on where it was; what is finished in `out` is not run again.
+
+    Args:
+        data: One or more databases.
+        system: A deep system of one member.
+        out: Folder for `leak.json`.
+        labels: Label map, as in `benchmark`.
+        seed: Training seed.
+        parameters: Parameters of the system that differ from its defaults.
+        protocol_parameters: `seed` and `share` of the division.
+        jobs: Clips prepared side by side.
+        bars: Show progress on the terminal.
+
+    Raises:
+        MienError: As `benchmark`; the system is no single network; `out` holds another one.
+    """
+    decided = plan(
+        data, system, protocol=PROTOCOL, labels=labels, seeds=(seed,), parameters=parameters,
+        protocol_parameters=protocol_parameters,
+    )  # fmt: skip
+    keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "seeds")
+    settings = {key: decided.settings[key] for key in (*keys, "datasets", "drawn")}
+    there = _read(out / FILE, settings)
+    if there is not None:
+        return there
+    fold = decided.folds[0]
+    people = {decided.samples[i].clip.person for i in fold.train}
+    y = np.array([decided.samples[i].label for i in fold.test], dtype=np.int64)
+    with Bars(show=bars) as shown:
+        accuracy = _watch(decided, out / "unfinished", seed, jobs, shown)
+    leak = Leak(
+        settings,
+        accuracy,
+        majority(y, len(decided.classes))[0],
+        len(fold.train),
+        len(fold.test),
+        sum(decided.samples[i].clip.person in people for i in fold.test),
+    )
+    write_atomically(out / FILE, json.dumps(leak.as_json(), indent=2) + "\n")
+    (out / "unfinished" / "accuracy.json").unlink(missing_ok=True)
+    return leak
+
+
+def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[float, ...]:
+    """Accuracy on the test clips after every pass."""
+    from threadpoolctl import threadpool_limits
+
+    from mien.training import NetClassifier
+
+    classifier = decided.system.build(len(decided.classes), decided.parameters)
+    if not isinstance(classifier, NetClassifier) or classifier.members != 1:
+        raise MienError(
+            f"{decided.system.name} is not one network that can be watched pass by pass.",
+            "a deep system with one member.",
+            "`--set members=1`, or another system.",
+        )
+    inputs, _ = prepare_inputs(decided, jobs, bars)
+    fold = decided.folds[0]
+    train, test = np.array(fold.train), np.array(fold.test)
+    y = np.array([s.label for s in decided.samples], dtype=np.int64)
+    passes = classifier.schedule.epochs
+    partly = folder / "accuracy.json"
+    # Of a stopped training: passes that are run again are watched again.
+    known = json.loads(partly.read_text(encoding="utf-8")) if partly.is_file() else []
+    seen: dict[int, float] = dict(enumerate(known, 1))
+    made: list[Any] = []
+    build = classifier.make
+
+    def caught(given: Any) -> Any:
+        made.append(build(given))
+        return made[-1]
+
+    def after_pass(done: float) -> None:
+        model = made[-1]
+        classifier.models = [model]
+        answers = classifier.predict_proba(inputs[test]).argmax(1)
+        classifier.models = []
+        model.train()
+        seen[round(done * passes)] = float((answers == y[test]).mean())
+        write_atomically(partly, json.dumps([seen[n] for n in sorted(seen)]))
+        advance(1)
+
+    advance = bars.start("passes", passes)
+    classifier.make = caught
+    classifier.keep = folder / "state"
+    groups = [decided.samples[i].clip.person for i in fold.train]
+    with threadpool_limits(1):
+        classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_pass)
+    return tuple(seen[n] for n in sorted(seen))
+
+
+def _read(path: Path, settings: Mapping[str, Any]) -> Leak | None:
+    """What a finished one left; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = found["settings"] == settings
+        leak = Leak(
+            found["settings"],
+            tuple(found["accuracy"]),
+            found["majority_of_test"],
+            found["n_train"],
+            found["n_test"],
+            found["test_clips_of_trained_subjects"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise MienError(
+            f"{str(path)!r} is not as it was written ({type(error).__name__}: {error}).",
+            "the file of a finished training.",
+            "deleting it: it is made again.",
+        ) from None
+    if not same:
+        raise MienError(
+            f"{str(path)!r} holds a training with other settings.", "the same settings.", "a new --out folder."
+        )
+    return leak
+
+
+def claims(leak: Leak, method: str) -> tuple[PublishedRow | None, PublishedRow | None]:
+    """What the paper prints for a network on this database: its best pass, and the mean of the last ten."""
+    rows = {row.method: row for row in published_for(leak.settings)}
+    return rows.get(f"{method}, best epoch"), rows.get(f"{method}, last ten epochs")
+
+
+def render_leaks(title: str, rows: Sequence[tuple[str, str, Leak | None, Mapping[str, Any] | None]]) -> list[Any]:
+    """Both ways to score side by side, for the terminal.
+
+    Args:
+        title: Of the table.
+        rows: (method, database, how the paper scores, report of leave-one-subject-out) of each network.
+
+    Returns:
+        What rich prints: a table, the warning, and what is to be said about the paper's figures.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    table.add_column("")
+    headings = (
+        "[yellow]best pass\n[yellow]on test", "[yellow]last ten\n[yellow]passes", "constant\nanswer",
+        "new subjects\nacc", "\nUF1", "constant\nanswer", "[dim]paper\n[dim]best", "[dim]paper\n[dim]last ten",
+    )  # fmt: skip
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    said: dict[str, None] = {}
+    for method, database, leak, result in rows:
+        cells = ["-"] * len(headings)
+        if leak is not None:
+            mean, spread = leak.last
+            cells[:3] = [f"{leak.best:.3f} ({leak.best_epoch})", f"{mean:.3f} ± {spread:.3f}", f"{leak.majority:.3f}"]
+            for place, claim in zip((6, 7), claims(leak, method), strict=True):
+                if claim is not None and claim.accuracy is not None:
+                    cells[place] = f"[dim]{claim.accuracy:.3f}"
+                    said[f"{claim.method}: comparable: {claim.comparable}. {claim.why}"] = None
+        if result is not None:
+            cells[3:6] = [f"{result[key]:.3f}" for key in ("accuracy", "uf1", "majority_accuracy")]
+        table.add_row(f"{method} · {database}", *cells)
+    known = [leak for _, _, leak, _ in rows if leak is not None]
+    notes = [Text(WARNING, style="yellow")]
+    if known:
+        shared, tested = sum(leak.shared for leak in known), sum(leak.n_test for leak in known)
+        notes.append(
+            Text(f"{shared} of {tested} test clips of the yellow columns are of subjects that are trained on.")
+        )
+    return [table, *notes, *(Text(text, style="dim") for text in said)]
