@@ -24,6 +24,10 @@ def clips(name: str, n: int = 24) -> Clips:
     x: Inputs
     if "flow" in SYSTEMS[name].recipes:
         x = ArrayInputs(random.uniform(0, 255, size=(n, 3, 28, 28)).astype(np.float32))
+    elif not (recipe := SYSTEMS[name].recipe("frames", fast(name))).axes.startswith("K"):
+        low, high = max(recipe.range[0], -1), min(recipe.range[1], 255)
+        shape = (n, *(1 if length is None else length for length in recipe.shape))
+        x = ArrayInputs(random.uniform(low, high, size=shape).astype(recipe.dtype))
     else:
         channels = 1 if name == "strcn-2018" else 3
         x = ArrayInputs(random.integers(0, 255, size=(n, 2, 8, 16, 12, channels), dtype=np.uint8), copies=2)
@@ -32,7 +36,9 @@ def clips(name: str, n: int = 24) -> Clips:
 
 def fast(name: str) -> dict[str, object]:
     known = SYSTEMS[name].parameters
-    wanted: dict[str, object] = {"epochs": 1, "maps": 4, "members": 1}
+    wanted: dict[str, object] = {"epochs": 1, "maps": 4, "members": 1, "C": [1.0], "ridge": [1.0], "sparsity": [0.1]}
+    if name == "lbp-tics":
+        wanted |= {"size": [24, 20], "frames": 8, "blocks": [2, 2, 1]}
     return {**known, **{key: value for key, value in wanted.items() if key in known}}
 
 

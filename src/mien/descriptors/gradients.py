@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mien.descriptors.blocks import Array, BlockCounts, check_grid, grey_clip, shares
 from mien.errors import MienError
@@ -81,18 +81,18 @@ def _orientations(
     grey_clip(clip, name, (3, 3, 3), "gradients")
     inner = (clip.shape[0] - 2, clip.shape[1] - 2, clip.shape[2] - 2)
     bytes_only = clip.dtype == np.uint8
-    kind = np.int16 if bytes_only else np.float64
+    kind: DTypeLike = np.int16 if bytes_only else np.float64
     counts = [BlockCounts(inner, (grid[0], grid[1], grid[2]), overlap, bins + 1, weighted=steep) for _ in range(3)]
     at_once = max(1, _AT_ONCE // (inner[1] * inner[2]))
     mid = slice(1, -1)
     for first in range(0, inner[0], at_once):
-        piece = clip[first : first + at_once + 2].astype(kind)
-        gx = piece[mid, mid, 2:] - piece[mid, mid, :-2]
-        gy = piece[mid, 2:, mid] - piece[mid, :-2, mid]
-        gt = piece[2:, mid, mid] - piece[:-2, mid, mid]
+        piece: Array = clip[first : first + at_once + 2].astype(kind)
+        gx: Array = piece[mid, mid, 2:] - piece[mid, mid, :-2]
+        gy: Array = piece[mid, 2:, mid] - piece[mid, :-2, mid]
+        gt: Array = piece[2:, mid, mid] - piece[:-2, mid, mid]
         for (a, b), count in zip(((gx, gy), (gx, gt), (gy, gt)), counts, strict=True):
             if bytes_only:
-                place = (a + np.int16(_STEEPEST)).astype(np.int32) * (2 * _STEEPEST + 1) + (b + np.int16(_STEEPEST))
+                place: Array = (a + _STEEPEST).astype(np.int32) * (2 * _STEEPEST + 1) + (b + _STEEPEST)
                 codes = _table(bins).take(place)
                 lengths = _lengths().take(place) if steep else None
             else:

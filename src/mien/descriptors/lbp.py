@@ -131,9 +131,7 @@ def lbp_top(
     found = np.stack([count.histograms() for count in counts], axis=3)
     if mapping == "uniform" and not early:
         bins, n = uniform_map(neighbours)
-        merged = np.zeros((*found.shape[:-1], n), np.int64)
-        np.add.at(merged, (..., bins), found)
-        found = merged
+        found = found @ (bins[:, None] == np.arange(n)).astype(np.int64)
     return (shares(found) if normalise else found.astype(np.float64)).ravel()
 
 
@@ -263,7 +261,7 @@ class Patterns:
             self._kept[key] = np.zeros(len(self._line), kind)
         return self._kept[key][: len(self._line)]
 
-    def _made(self, key: Hashable, make: Callable[[Array], None]) -> Array:
+    def _made(self, key: Hashable, make: Callable[[Array], object]) -> Array:
         """The array of that name, filled once for each piece."""
         room = self._room(key, np.float64)
         if key not in self._fresh:

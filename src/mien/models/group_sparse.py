@@ -63,7 +63,7 @@ def solve_groups(
         sparsity: Weight of the sum of beta, as a share of the least that empties all groups in the first turn.
         turns: Most turns; it stops where the objective falls by less than 1e-4 of itself.
     """
-    groups, n, _ = kernels.shape
+    groups = len(kernels)
     root = np.sqrt(weights)[:, None]
     beta = np.full(groups, groups**-0.5)
     penalty = 0.0
@@ -72,13 +72,13 @@ def solve_groups(
     def project() -> tuple[Floats, Floats]:
         """Best A for this beta, and each group's share of the answer before its weight, (G, N, C)."""
         total = np.tensordot(beta**2, kernels, 1)
-        best = np.linalg.solve(total + ridge * np.diag(1 / weights), targets)
-        return best, beta[:, None, None] * (kernels @ best)
+        best = np.asarray(np.linalg.solve(total + ridge * np.diag(1 / weights), targets), np.float64)
+        return best, np.asarray(beta[:, None, None] * (kernels @ best), np.float64)
 
     def objective(best: Floats, made_with: Floats, answers: Floats) -> float:
         miss = root * (targets - np.tensordot(beta, answers, 1))
         size = sum(b * float(np.sum(best * a)) for b, a in zip(made_with, answers, strict=True))
-        return float(np.sum(miss**2)) + ridge * size + penalty * float(beta.sum())
+        return float(np.sum(miss**2) + ridge * size + penalty * beta.sum())
 
     for turn in range(turns):
         best, answers = project()
@@ -193,4 +193,4 @@ class KernelGroupSparse(InnerChoice):
 
 def _centre(pairs: Floats, means: Floats, grand: Floats) -> Floats:
     """Kernels (G, M, N) about the mean of the N training clips in each kernel's own space."""
-    return pairs - pairs.mean(2, keepdims=True) - means[:, None, :] + grand[:, None, None]
+    return np.asarray(pairs - pairs.mean(2, keepdims=True) - means[:, None, :] + grand[:, None, None])

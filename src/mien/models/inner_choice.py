@@ -74,7 +74,7 @@ class InnerChoice(BaseEstimator, ABC):  # type: ignore[misc]
         Args:
             x: (N, ...) input; flattened.
             y: (N,) class indices; at least two classes.
-            groups: (dataset, subject) of each clip: inner folds never divide a subject. None: every clip is one of its own.
+            groups: (dataset, subject) of each clip: inner folds never divide a subject. None: each is its own.
             seed: Orders the subjects into inner folds.
             progress: Called with the share that is done.
         """

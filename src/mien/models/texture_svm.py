@@ -1,4 +1,4 @@
-"""Classifiers of histograms: kernel machines with fixed or chosen settings, several kernels at once, a random forest."""
+"""Classifiers of histograms: kernel machines of one or several kernels, and a random forest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def kernel_table(a: Floats, b: Floats, kernel: str, gamma: float = 0.22, shift: 
     if kernel == "hellinger":
         return np.asarray(np.sqrt(a) @ np.sqrt(b).T)
     products = np.asarray(a @ b.T)
-    return products if kernel == "linear" else (gamma * products + shift) ** degree
+    return products if kernel == "linear" else np.asarray((gamma * products + shift) ** degree)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class KernelSvm(InnerChoice):
 
     def pairs_with(self, x: Floats) -> Floats:
         """The same for new clips."""
-        return self._table(x, self._train)[None] / self._scale
+        return np.asarray(self._table(x, self._train)[None] / self._scale)
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> SVC:
         """One machine of scikit-learn."""
@@ -113,7 +113,7 @@ class KernelSvm(InnerChoice):
         return full
 
     def _kernel(self, pairs: Floats, setting: Setting) -> Floats:
-        return np.exp(-setting[1] * pairs[0]) if self.kernel == "chi2" else pairs[0]
+        return np.asarray(np.exp(-setting[1] * pairs[0])) if self.kernel == "chi2" else pairs[0]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 LBP_TOP = System(
     name="lbp-top",
     title="LBP-TOP",
-    paper="Zhao, Pietikainen, PAMI 2007; Pfister et al., ICCV 2011; settings of Xia et al., IEEE TMM 2020, section IV-B",
+    paper="Zhao, Pietikainen, PAMI 2007; Pfister et al., ICCV 2011; settings of Xia et al., IEEE TMM 2020, IV-B",
     summary="local binary patterns on three orthogonal planes, polynomial SVM",
     departures=("STRCN does not print its grid of blocks: 5x5x1, that of the CASME II baseline.", *SHARED_DEPARTURES),
     recipes={"frames": from_frames},
