@@ -14,11 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 import mien
-from mien.app import inputs
+from mien.app import describe as describe_commands
+from mien.app import explain, inputs, recognise
 from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
 from mien.errors import MienError
 
-__all__ = ["app", "inputs", "main"]
+__all__ = ["app", "describe_commands", "explain", "inputs", "main", "recognise"]
 
 
 @app.callback(invoke_without_command=True)

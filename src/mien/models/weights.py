@@ -10,6 +10,22 @@ from torch import Tensor, nn
 from mien.errors import MienError
 
 
+def weights_file(path: str | Path) -> Path:
+    """A path that is there.
+
+    Raises:
+        MienError: There is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MienError(
+            f"There is no weights file {str(path)!r}.",
+            "a .safetensors file on this machine; nothing is downloaded.",
+            "`--set weights=FILE`, or without it to train from scratch.",
+        )
+    return path
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file.
 
@@ -19,12 +35,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise MienError(
-            f"There is no weights file {str(path)!r}.",
-            "a .safetensors file on this machine; nothing is downloaded.",
-            "`--set weights=FILE`, or without it to train from scratch.",
-        )
+    weights_file(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -9,7 +9,6 @@ Test     a clip gets the class of at least half its frames, else that of most.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
@@ -74,6 +73,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network, and which backbone it has in its `chosen`."""
     from mien.models.image_cnn import ImageCNN
+    from mien.models.weights import weights_file
     from mien.training import NetClassifier, in_turn, mirror_frames, random_strength, shift_frames
 
     check_choices(parameters, CHOICES)
@@ -89,9 +89,10 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
                 "a local file; 134 million weights cannot be learned from a few hundred clips.",
                 "`--set weights=vgg_face.safetensors`, or `--set backbone=small`.",
             )
+        given = parameters["weights"] and weights_file(parameters["weights"])
         model = untrained(inputs)
-        if parameters["weights"]:
-            model.load(Path(parameters["weights"]))
+        if given:
+            model.load(given)
         return model
 
     return NetClassifier(

@@ -14,7 +14,6 @@ Training class-balanced cross-entropy, plus DE-Loss where it is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
@@ -91,6 +90,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network."""
     from mien.models.sma_stn import SMASTN
+    from mien.models.weights import weights_file
     from mien.training import NetClassifier, in_turn, mirror_frames, random_strength, shift_frames
 
     check_choices(parameters, CHOICES)
@@ -110,9 +110,10 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         )
 
     def make(inputs: Inputs) -> SMASTN:
+        given = parameters["weights"] and weights_file(parameters["weights"])
         model = untrained(inputs)
-        if parameters["weights"]:
-            model.backbone.load(Path(parameters["weights"]))
+        if given:
+            model.backbone.load(given)
         return model
 
     return NetClassifier(
