@@ -6,6 +6,9 @@ nothing scored on them says anything about people.
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from mien.datasets.base import Card, card
 from mien.datasets.layout import Layout, layout, layout_table
 from mien.datasets.official import OfficialDataset
 from mien.errors import MienError, unknown_name
+from mien.files import write_atomically
 from mien.synthesis.moving_face import mark_as_drawn, render_clip
 from mien.types import Clip, Interval
 
@@ -34,25 +38,56 @@ Cells = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Corpus:
-    """What every part of the writer needs to know."""
+class Release:
+    """A database's own files, about to be written.
+
+    Attributes:
+        card: Facts about the database.
+        layout: Where it keeps what.
+        write: The part of its table that only writers need.
+        root: Folder to write into.
+    """
 
     card: Card
     layout: Layout
     write: Mapping[str, Any]
     root: Path
-    size: int
-    frames: int
-    rng: np.random.Generator
-    seed: int
 
     @property
     def expressions(self) -> list[dict[str, str]]:
+        """One example of each emotion, as the label sheet prints it."""
         return list(self.write["expressions"])
 
     @property
     def frame_root(self) -> Path:
+        """Folder below which the frames are."""
         return self.root / self.layout.roots[0]
+
+    @property
+    def videos(self) -> list[dict[str, str]]:
+        """The long videos of each subject; none where the database has short clips."""
+        return list(self.write.get("videos", ()))
+
+
+def release(dataset_id: str, root: Path) -> Release:
+    """The files of a database, about to be written to a folder.
+
+    Raises:
+        MienError: An unknown layout.
+    """
+    if dataset_id not in OFFICIAL:
+        raise unknown_name("official layout", dataset_id, OFFICIAL, "mien datasets")
+    return Release(card(dataset_id), layout(dataset_id), layout_table(dataset_id)["write"], Path(root))
+
+
+@dataclass(frozen=True, slots=True)
+class _Corpus(Release):
+    """What every part of the writer of drawn faces needs to know."""
+
+    size: int
+    frames: int
+    rng: np.random.Generator
+    seed: int
 
 
 def write_corpus(
@@ -86,8 +121,7 @@ def write_corpus(
     Raises:
         MienError: An unknown layout or a number out of range.
     """
-    if dataset_id not in OFFICIAL:
-        raise unknown_name("official layout", dataset_id, OFFICIAL, "mien datasets")
+    files = release(dataset_id, root)
     for name, value, least in (
         ("subjects", subjects, 1),
         ("clips_per_subject", clips_per_subject, 1),
@@ -97,10 +131,10 @@ def write_corpus(
         if value < least:
             raise MienError(f"{name} is {value}.", f"{least} or more.", f"{name}={least}.")
     corpus = _Corpus(
-        card=card(dataset_id),
-        layout=layout(dataset_id),
-        write=layout_table(dataset_id)["write"],
-        root=Path(root),
+        card=files.card,
+        layout=files.layout,
+        write=files.write,
+        root=files.root,
         size=size,
         frames=frames,
         rng=np.random.default_rng([seed, zlib.crc32(dataset_id.encode())]),
@@ -126,10 +160,7 @@ def _write_short(corpus: _Corpus, subjects: int, clips_per_subject: int) -> list
             onset += corpus.frames + int(corpus.rng.integers(5, 40))
         if "non_micro" in corpus.write:
             _write_non_micro(corpus, s)
-    _write_sheet(corpus, rows)
-    for join in corpus.layout.joins:
-        titles = {name: spelt[0] for name, spelt in join.columns.items()}
-        _save([list(titles.values()), *([row.get(n, "") for n in titles] for row in rows)], corpus.root / join.writes)
+    write_sheets(corpus, rows)
     if not corpus.layout.required:
         # Folders tell these clips: they are found subject by subject, emotion by emotion.
         order = {e["emotion"]: i for i, e in enumerate(sorted(corpus.expressions, key=lambda e: e["emotion"]))}
@@ -138,7 +169,7 @@ def _write_short(corpus: _Corpus, subjects: int, clips_per_subject: int) -> list
 
 
 def _short_clip(corpus: _Corpus, s: int, c: int, onset: int, expression: Mapping[str, str]) -> tuple[Clip, Cells]:
-    fields = _naming(corpus, s, c, onset, expression)
+    fields = naming(corpus, s, c, onset, expression)
     apex = onset + int(corpus.rng.integers(corpus.frames // 3, 2 * corpus.frames // 3 + 1))
     offset = onset + corpus.frames - 1
     pixels = _render(corpus, s, expression["face"], corpus.frames, apex - onset, c)
@@ -176,8 +207,8 @@ def _short_clip(corpus: _Corpus, s: int, c: int, onset: int, expression: Mapping
     return clip, row
 
 
-def _naming(corpus: _Corpus, s: int, c: int, onset: int, expression: Mapping[str, str]) -> dict[str, Any]:
-    """What the formats of subject, clip, folder and picture may use."""
+def naming(corpus: Release, s: int, c: int, onset: int, expression: Mapping[str, str]) -> dict[str, Any]:
+    """What the formats of subject, clip, folder and picture may use, for subject s and clip c, counted from 0."""
     number = corpus.write["first_subject"] + s
     fields: dict[str, Any] = {
         "number": number,
@@ -220,7 +251,7 @@ def _write_long(corpus: _Corpus, subjects: int, clips_per_subject: int) -> list[
             clips.extend(found)
             rows.extend(labelled)
         _long_video(corpus, s, subject, quiet, [])
-    _write_sheet(corpus, rows, subjects)
+    write_sheets(corpus, rows, subjects)
     return [clip for clip in clips if clip.extra["kind"] == "micro"]
 
 
@@ -300,7 +331,17 @@ def _write_frames(pixels: NDArray[np.uint8], folder: Path, names: Sequence[str])
     return paths
 
 
-def _write_sheet(corpus: _Corpus, rows: Sequence[Cells], subjects: int = 0) -> None:
+def write_sheets(corpus: Release, rows: Sequence[Cells], subjects: int = 0) -> None:
+    """Writes the label sheet of a database, and those that add columns to it.
+
+    Args:
+        corpus: The database's files.
+        rows: One row per expression, by canonical column.
+        subjects: Number of subjects, for sheets that list them.
+    """
+    for join in corpus.layout.joins:
+        titles = {name: spelt[0] for name, spelt in join.columns.items()}
+        _save([list(titles.values()), *([row.get(n, "") for n in titles] for row in rows)], corpus.root / join.writes)
     path = corpus.root / corpus.layout.writes
     if corpus.layout.positions:
         _write_three_sheets(corpus, rows, subjects, path)
@@ -322,7 +363,7 @@ def _write_sheet(corpus: _Corpus, rows: Sequence[Cells], subjects: int = 0) -> N
     _save(lines, path)
 
 
-def _write_three_sheets(corpus: _Corpus, rows: Sequence[Cells], subjects: int, path: Path) -> None:
+def _write_three_sheets(corpus: Release, rows: Sequence[Cells], subjects: int, path: Path) -> None:
     """CAS(ME)^2: labels without a header, then what subject numbers and stimulus names stand for."""
     names = layout_table(corpus.card.id)["naming"]
     first = corpus.write["first_subject"]
@@ -335,14 +376,28 @@ def _write_three_sheets(corpus: _Corpus, rows: Sequence[Cells], subjects: int, p
         sheet = book.create_sheet(title)
         for line in lines:
             sheet.append([_cell(value) for value in line])
-    book.save(path)
+    _keep(book, path)
 
 
 def _save(lines: Sequence[Sequence[str | int]], path: Path) -> None:
     book = Workbook()
     for line in lines:
         book.worksheets[0].append([_cell(value) for value in line])
-    book.save(path)
+    _keep(book, path)
+
+
+def _keep(book: Workbook, path: Path) -> None:
+    """Saves a workbook without the time at which that happened: the same cells are the same bytes."""
+    buffer = io.BytesIO()
+    book.save(buffer)
+    made = io.BytesIO()
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename == "docProps/core.xml":
+                content = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z", b"2000-01-01T00:00:00Z", content)
+            new.writestr(zipfile.ZipInfo(entry.filename), content, zipfile.ZIP_DEFLATED)
+    write_atomically(path, made.getvalue())
 
 
 def _cell(value: str | int) -> str | int | None:
