@@ -1,11 +1,11 @@
 """Descriptors: a clip as one vector, by a pure function each; parameters are the papers'."""
 
 from mien.descriptors.base import Descriptor
-from mien.descriptors.bi_woof import bi_woof
+from mien.descriptors.bi_woof import bi_woof, picture_bi_woof
 from mien.descriptors.colour_space import lbp_tics, learn_colour_space
 from mien.descriptors.fdm import fdm
 from mien.descriptors.gradients import higo_top, hog_top
-from mien.descriptors.hoof import hoof
+from mien.descriptors.hoof import hoof, picture_hoof
 from mien.descriptors.integral_projection import hierarchical_stlbp_ip, stlbp_ip
 from mien.descriptors.lbp import lbp_sip, lbp_top
 from mien.descriptors.mdmo import mdmo, mdmo_of_clip
@@ -56,9 +56,16 @@ DESCRIPTORS: dict[str, Descriptor] = {
         Descriptor(
             "hog-top", "gradient directions by strength on three planes", "Li et al., TAC 2018", hog_top, "grey"
         ),
-        Descriptor("hoof", "flow directions at the apex, by length", "Chaudhry et al., CVPR 2009", hoof, "flow"),
         Descriptor(
-            "bi-woof", "flow directions at the apex, by length and strain", "Liong et al., SPIC 2018", bi_woof, "flow"
+            "hoof", "flow directions at the apex, by length", "Chaudhry et al., CVPR 2009", hoof, "flow", picture_hoof
+        ),
+        Descriptor(
+            "bi-woof",
+            "flow directions at the apex, by length and strain",
+            "Liong et al., SPIC 2018",
+            bi_woof,
+            "flow",
+            picture_bi_woof,
         ),
         Descriptor(
             "mdmo", "mean flow along the main direction of 36 regions", "Liu et al., TAC 2016", mdmo_of_clip, "clip"

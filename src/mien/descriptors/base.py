@@ -12,8 +12,9 @@ import numpy as np
 from mien.errors import MienError
 from mien.motion.clip_flow import flows_of_clip
 from mien.parameters import with_defaults
-from mien.recipe import steps
+from mien.recipe import CENTRED_FLOW_PICTURE, steps
 from mien.recipe.base import Array, Context, Recipe, Step
+from mien.types import Medium
 
 Reads = Literal["grey", "colour", "flow", "flows", "clip"]
 
@@ -57,6 +58,8 @@ class Descriptor:
         function: Makes the vector. A step function (array, context, **parameters) where `reads` is "clip".
         reads: "grey": (T, H, W) faces; "colour": (T, H, W, 3) faces; "flow": (H, W, 2) from onset to apex; "flows":
             (T - 1, H, W, 2) for all frames; "clip": the clip itself.
+        from_picture: Step function that makes the vector of a ready flow picture (3, H, W), u and v about zero motion;
+            None where the descriptor needs frames.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Descriptor:
     source: str
     function: Callable[..., Array]
     reads: Reads
+    from_picture: Callable[..., Array] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -75,19 +79,26 @@ class Descriptor:
         }
         return {**CLIP_PARAMETERS[self.reads], **own}
 
-    def recipe(self, given: Mapping[str, str | Any] | None = None) -> Recipe:
-        """From a clip's frames to the vector; parameters left out keep their defaults.
+    def recipe(self, given: Mapping[str, str | Any] | None = None, medium: Medium = "frames") -> Recipe:
+        """From a clip to the vector; parameters left out keep their defaults.
 
         Raises:
-            MienError: An unknown parameter, or a value of the wrong kind.
+            MienError: An unknown parameter, a value of the wrong kind, or a ready flow picture where frames are needed.
         """
         p = with_defaults(f"The descriptor {self.name}", self.parameters, given or {})
         own = {k: v for k, v in p.items() if k not in CLIP_PARAMETERS[self.reads]}
-        return Recipe((*steps_to(self.reads, p), self.step(own)), "D", (None,), (float("-inf"), float("inf")))
-
-    def step(self, own: Mapping[str, Any]) -> Step:
-        """The last step, with the function's own parameters."""
-        return Step(self.name, self.function if self.reads == "clip" else Described(self.function), dict(own))
+        if medium == "frames":
+            function = self.function if self.reads == "clip" else Described(self.function)
+            made = (*steps_to(self.reads, p), Step(self.name, function, own))
+        elif self.from_picture is not None:
+            made = (*CENTRED_FLOW_PICTURE.steps, Step(f"{self.name} of a picture", self.from_picture, own))
+        else:
+            raise MienError(
+                f"The descriptor {self.name} needs frames; these clips are ready flow pictures.",
+                "a database with its frames.",
+                "`--descriptor bi-woof`, which reads flow pictures too.",
+            )
+        return Recipe(made, "D", (None,), (float("-inf"), float("inf")))
 
 
 def steps_to(reads: Reads, p: Mapping[str, Any]) -> tuple[Step, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets.flow_images import read_flow_picture
 from mien.descriptors.blocks import shares
 from mien.descriptors.hoof import (
     Floats,
@@ -18,6 +19,7 @@ from mien.descriptors.hoof import (
 )
 from mien.errors import MienError
 from mien.motion.strain import optical_strain
+from mien.recipe.base import Array, Context
 
 
 def bi_woof(
@@ -60,6 +62,15 @@ def bi_woof(
     vectors = histograms.reshape(len(fields), -1)
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norm > 0, norm, 1)).reshape(*flow.shape[:-3], -1)
+
+
+def picture_bi_woof(motion: Array, context: Context, **settings: Any) -> Array:
+    """Step: the descriptor of a ready flow picture, whose u and v are (3, H, W) about zero motion and of unit size.
+
+    Strain is read from the picture again, as it is: it begins at 0 there, and its scale drops out.
+    """
+    strain = read_flow_picture(context.clip.frames[0])[..., 2]
+    return np.asarray(bi_woof(np.moveaxis(motion[:2], 0, -1), strain, **settings), np.float32)
 
 
 def mirror_bi_woof(vectors: NDArray[Any], *, blocks: Sequence[int] = (8, 8), bins: int = 8) -> NDArray[Any]:

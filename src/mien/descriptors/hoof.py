@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.descriptors.blocks import check_grid, shares, spans
 from mien.errors import MienError
+from mien.recipe.base import Array, Context
 
 Floats = NDArray[np.float64]
 
@@ -162,3 +163,8 @@ def hoof(
     labels = block_labels(flow.shape[-3], flow.shape[-2], blocks)
     counts = oriented_histograms(flow.reshape(-1, *flow.shape[-3:]), labels, bins, weighted, symmetric)
     return shares(counts).reshape(*flow.shape[:-3], -1)
+
+
+def picture_hoof(motion: Array, context: Context, **settings: Any) -> Array:
+    """Step: the histograms of a ready flow picture, whose u and v are (3, H, W) about zero motion."""
+    return np.asarray(hoof(np.moveaxis(motion[:2], 0, -1), **settings), np.float32)

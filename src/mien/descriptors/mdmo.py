@@ -14,6 +14,7 @@ from mien.face.crop import crop_box, crop_frame
 from mien.motion.clip_flow import flows_of_clip
 from mien.recipe import steps
 from mien.recipe.base import Array, Context
+from mien.video import frame_rate_warning
 
 RIGID: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 30)
 """Landmarks that expressions hardly move: both sides of the jaw and the tip of the nose."""
@@ -316,7 +317,8 @@ def mdmo_of_clip(
         context.interval = "found"  # nobody said where the movement begins: the first frame is taken
     track = track_face((steps.as_colour(f.pixels) for f in video.frames(onset, stop)), landmarker=landmarker)
     context.track = track
-    context.notes.extend(track.notes)
+    warning = frame_rate_warning(video.fps)
+    context.notes.extend([*track.notes, *([warning] if warning else [])])
     first = track.first()
     box = crop_box(track.eyes()[first], WIDE, level=True)
     height, width = size

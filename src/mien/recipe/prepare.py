@@ -110,7 +110,7 @@ def prepare_one(
     """
     began = time.perf_counter()
     try:
-        with _one_thread(alone):
+        with one_thread(alone):
             made, cached = cache.prepare(clip, recipe) if cache else (recipe.prepare(clip), False)
         file = ""
         if out is not None:
@@ -151,7 +151,7 @@ def video_clip(source: str | Path, interval: Interval | None = None, fps: float 
 
 
 @contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
+def one_thread(wanted: bool) -> Iterator[None]:
     """One thread for torch and OpenCV within the block, where wanted."""
     if not wanted:
         yield

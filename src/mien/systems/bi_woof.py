@@ -14,13 +14,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from mien.datasets.flow_images import read_flow_picture
 from mien.descriptors.base import Described, steps_to
-from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof
+from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof, picture_bi_woof
 from mien.recipe import CENTRED_FLOW_PICTURE, Recipe, Step
-from mien.recipe.base import Array, Context
 from mien.systems.base import Classifier, System
 
 STRCN: Mapping[str, Any] = {
@@ -41,15 +37,6 @@ STRCN: Mapping[str, Any] = {
 }
 AUTHORS: Mapping[str, Any] = {"alpha": 0.0, "apex": "given", "flow": "tvl1", "blocks": [5, 5]}
 SMALL: Mapping[str, Any] = {"size": [150, 122], "flow": "dis"}
-
-
-def picture_bi_woof(motion: Array, context: Context, **settings: Any) -> Array:
-    """Step: the descriptor of a ready flow picture, whose u and v are (3, H, W) about zero motion and of unit size.
-
-    Strain is read from the picture again, as it is: it begins at 0 there, and its scale drops out.
-    """
-    strain = read_flow_picture(context.clip.frames[0])[..., 2]
-    return np.asarray(bi_woof(np.moveaxis(motion[:2], 0, -1), strain, **settings), np.float32)
 
 
 def _settings(p: Mapping[str, Any]) -> dict[str, Any]:

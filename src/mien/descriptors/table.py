@@ -1,0 +1,231 @@
+"""Many clips through one descriptor, as a table: `mien describe`. One bad clip never costs the others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mien
+from mien.descriptors import descriptor as descriptor_named
+from mien.errors import MienError
+from mien.files import write_atomically
+from mien.parameters import with_defaults
+from mien.recipe.base import Recipe
+from mien.recipe.cache import Cache
+from mien.types import Clip
+
+if TYPE_CHECKING:
+    import pyarrow
+
+FORMATS = (".parquet", ".csv", ".npz")
+COLUMNS = ("dataset", "subject", "clip", "emotion", "action_units", "onset", "apex", "offset", "interval", "notes")
+"""What stands before the numbers; `interval` says whether onset and apex were given, found, or ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedClip:
+    """What became of one clip.
+
+    Attributes:
+        clip: The clip.
+        vector: (D,), or None when it failed.
+        interval: Where onset and apex came from; "" when it failed.
+        notes: What the reader should know.
+        error: None, or (found, expected, what to type).
+    """
+
+    clip: Clip
+    vector: NDArray[np.float32] | None
+    interval: str = ""
+    notes: tuple[str, ...] = ()
+    error: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorTable:
+    """One descriptor of many clips.
+
+    Attributes:
+        descriptor: Its name.
+        parameters: All its parameters.
+        rows: One for each clip that was asked for, failed ones included.
+    """
+
+    descriptor: str
+    parameters: Mapping[str, Any]
+    rows: tuple[DescribedClip, ...]
+
+    @property
+    def done(self) -> tuple[DescribedClip, ...]:
+        """Clips that have a vector."""
+        return tuple(row for row in self.rows if row.vector is not None)
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(N, D) vectors of the clips in `done`, in their order."""
+        vectors = [row.vector for row in self.rows if row.vector is not None]
+        return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
+
+def describe(
+    clips: Sequence[Clip],
+    descriptor: str = "lbp-top",
+    parameters: Mapping[str, str | Any] | None = None,
+    *,
+    cache: Cache | None = None,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> DescriptorTable:
+    """A vector for every clip.
+
+    Args:
+        clips: The clips; `mien.recipe.prepare.video_clip` makes one of a video.
+        descriptor: A name in `mien.descriptors.DESCRIPTORS`.
+        parameters: Those that differ from the defaults.
+        cache: Where vectors are kept, so that a stopped run goes on where it was; None keeps none.
+        jobs: Processes side by side.
+        progress: Called with 1 after every clip.
+
+    Returns:
+        The table, in the order of `clips`; failed clips carry their error.
+
+    Raises:
+        MienError: No clip, an unknown descriptor or parameter, or clips of a kind it cannot read.
+    """
+    from joblib import Parallel, delayed
+
+    chosen = descriptor_named(descriptor)
+    if not clips:
+        raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
+    recipes = {medium: chosen.recipe(parameters, medium) for medium in {clip.medium for clip in clips}}
+    jobs = max(1, min(jobs, len(clips)))
+    work = (delayed(_describe_one)(clip, recipes[clip.medium], cache, jobs > 1) for clip in clips)
+    rows = []
+    for row in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
+        rows.append(row)
+        if progress is not None:
+            progress(1)
+    return DescriptorTable(descriptor, with_defaults(descriptor, chosen.parameters, parameters or {}), tuple(rows))
+
+
+def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) -> DescribedClip:
+    from mien.recipe.prepare import one_thread
+
+    try:
+        with one_thread(alone):
+            made = cache.prepare(clip, recipe)[0] if cache else recipe.prepare(clip)
+    except MienError as error:
+        return DescribedClip(clip, None, error=(error.found, error.expected, error.fix))
+    except Exception as error:  # one clip must never stop a batch; its kind and text are kept
+        told = f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}"
+        return DescribedClip(clip, None, error=(told, "no failure.", "report it as a bug."))
+    return DescribedClip(clip, np.asarray(made.array, np.float32), made.interval, made.notes)
+
+
+def check_target(path: Path) -> None:
+    """Whether a table can be written there, before any work is done.
+
+    Raises:
+        MienError: Another suffix, a folder, no right to write, or no pyarrow for Parquet.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise MienError(
+            f"--out {str(path)!r} ends in {path.suffix or 'nothing'!r}.",
+            f"one of {', '.join(FORMATS)}.",
+            f"`--out {path.with_suffix('.parquet')}`.",
+        )
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise MienError(
+            "Parquet needs the package pyarrow, which is not installed.",
+            "pyarrow, or another format.",
+            f"`pip install 'mien[table]'`, or `--out {path.with_suffix('.csv')}`.",
+        )
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MienError(
+            f"--out {str(path)!r} cannot be written ({error.strerror}).",
+            "a file in a folder with the right to write.",
+            "`--out features.parquet`.",
+        ) from None
+
+
+def write_table(table: DescriptorTable, path: Path) -> Path:
+    """Write the clips that have a vector: one row each, `COLUMNS` first, then one column per number.
+
+    Parquet and NPZ also hold the descriptor and its parameters; NPZ holds the numbers as one array `features`.
+
+    Raises:
+        MienError: As `check_target`; or no clip has a vector.
+    """
+    check_target(path)
+    if not table.done:
+        raise MienError(
+            "No clip could be described.", "at least one.", "the errors of the clips, `DescribedClip.error`."
+        )
+    columns = _columns(table)
+    about = json.dumps({"descriptor": table.descriptor, "parameters": dict(table.parameters), "mien": mien.__version__})
+    prefix = table.descriptor.replace("-", "_")
+    names = [f"{prefix}_{i}" for i in range(table.features.shape[1])]
+    if path.suffix.lower() == ".parquet":
+        content: str | bytes = _parquet(columns, names, table.features, about)
+    elif path.suffix.lower() == ".csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*columns, *names])
+        for cells, vector in zip(zip(*columns.values(), strict=True), table.features, strict=True):
+            writer.writerow([*("" if cell is None else cell for cell in cells), *vector])
+        content = text.getvalue()
+    else:
+        buffer = io.BytesIO()
+        texts = {name: np.array(["" if c is None else str(c) for c in cells]) for name, cells in columns.items()}
+        np.savez(buffer, features=table.features, about=np.array(about), **texts)  # type: ignore[arg-type]
+        content = buffer.getvalue()
+    write_atomically(path, content)
+    return path
+
+
+def _columns(table: DescriptorTable) -> dict[str, list[str | int | None]]:
+    lines: list[tuple[str | int | None, ...]] = []
+    for row in table.done:
+        clip, span = row.clip, row.clip.interval
+        times = (None, None, None) if span is None else (span.onset, span.apex, span.offset)
+        lines.append(
+            (clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units, *times, row.interval,
+             " ".join(row.notes))
+        )  # fmt: skip
+    return {name: list(cells) for name, cells in zip(COLUMNS, zip(*lines, strict=True), strict=True)}
+
+
+def _parquet(
+    columns: Mapping[str, list[str | int | None]], names: Sequence[str], features: NDArray[np.float32], about: str
+) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    whole = {"onset", "apex", "offset"}
+    arrays: dict[str, pyarrow.Array] = {
+        name: pyarrow.array(cells, pyarrow.int64() if name in whole else pyarrow.string())
+        for name, cells in columns.items()
+    }
+    arrays |= {
+        name: pyarrow.array(column) for name, column in zip(names, np.ascontiguousarray(features.T), strict=True)
+    }
+    made = pyarrow.table(arrays).replace_schema_metadata({"mien": about})
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(made, sink)
+    return bytes(sink.getvalue().to_pybytes())
