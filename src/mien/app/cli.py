@@ -15,11 +15,12 @@ from rich.table import Table
 
 import mien
 from mien.app import describe as describe_commands
-from mien.app import explain, inputs, recognise
+from mien.app import explain, inputs, recognise, synthesise
+from mien.app import spot as spot_commands
 from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
 from mien.errors import MienError
 
-__all__ = ["app", "describe_commands", "explain", "inputs", "main", "recognise"]
+__all__ = ["app", "describe_commands", "explain", "inputs", "main", "recognise", "spot_commands", "synthesise"]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,9 +46,18 @@ def benchmark(
     shuffle_labels: Annotated[
         bool, typer.Option("--shuffle-labels", help="Permute the classes first: the score must fall to chance.")
     ] = False,
+    task: Annotated[str, typer.Option(help="recognise; or spot: --system then names one of `mien spotters`.")] = "recognise",
     as_json: Json = False,
 ) -> None:
     """Score a system on databases. Prints the report; only the ledger is stored."""
+    if task not in ("recognise", "spot"):
+        raise MienError(f"There is no task {task!r}.", "recognise or spot.", "`--task spot`.")
+    if task == "spot":
+        spot_commands.benchmark_spots(
+            data, system, run, protocol=protocol, protocol_parameters=pairs(protocol_settings, "--protocol-set"),
+            seeds=tuple(seed or [0]), parameters=pairs(settings, "--set"), jobs=jobs, as_json=as_json,
+        )  # fmt: skip
+        return
     from mien.benchmark.report import render_report, report_many
     from mien.benchmark.run import benchmark as run_benchmark
     from mien.datasets import open_specs
@@ -183,6 +193,11 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Every score, table and picture of finished or unfinished runs, computed from their ledgers."""
+    from mien.spotting.ledger import is_spot_run
+
+    if [is_spot_run(run) for run in runs] == [True] * len(runs):
+        spot_commands.tell_spot_reports(runs, as_json)
+        return
     from mien.benchmark.report import render_report, report_many
 
     reports = report_many(runs)
@@ -333,28 +348,6 @@ def protocols(as_json: Json = False) -> None:
         out.print(f"[bold]{p.name}[/]  {p.summary}")
         if p.warning:
             out.print(f"  [yellow]{p.warning}")
-
-
-@app.command()
-def synthesise(
-    folder: Annotated[Path, typer.Option("--out", help="Folder to write; must be new or empty.")],
-    layout: Annotated[str, typer.Option(help="Official layout; `mien datasets` lists them.")] = "casme2",
-    subjects: Annotated[int, typer.Option(min=1)] = 8,
-    clips: Annotated[int, typer.Option(min=1, help="Clips per subject.")] = 9,
-    seed: int = 0,
-    as_json: Json = False,
-) -> None:
-    """Write a small moving-face corpus in a database's own layout, to try everything without a licence."""
-    from mien.datasets.writer import write_corpus
-
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise MienError(f"{str(folder)!r} is not empty.", "a new or empty folder.", f"`--out {folder}-2`.")
-    written = write_corpus(layout, folder, subjects=subjects, clips_per_subject=clips, seed=seed)
-    if as_json:
-        print_json({"layout": layout, "out": str(folder), "n_clips": len(written)})
-    else:
-        out.print(f"{len(written)} clips of {subjects} subjects: {layout}={folder}")
-        out.print(f"[dim]Score something on it: [/]mien benchmark {layout}={folder} --system flow-svm --out runs/first")
 
 
 def _fail(error: MienError) -> NoReturn:
