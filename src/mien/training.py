@@ -160,10 +160,16 @@ def focal_loss(logits: Tensor, y: Tensor) -> Tensor:
     return ((share / 10 - 1) * (1 - log_p.exp()) ** 2 * log_p).mean()
 
 
+def squared_loss(scores: Tensor, y: Tensor) -> Tensor:
+    """Mean squared difference between scores (B, 1) and numbers (B,), for networks that say how much, not which."""
+    return nn.functional.mse_loss(scores[:, 0], y)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": nn.functional.cross_entropy,
     "balanced": balanced_loss,
     "focal": focal_loss,
+    "squared": squared_loss,
 }
 
 

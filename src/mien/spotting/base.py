@@ -101,6 +101,7 @@ class Spotter:
         margin: Seconds of rows before and after a part that its decision also sees.
         train: Makes a model from (rows of each training video, their true expressions, frames per second, parameters,
             seed); None where nothing is trained.
+        rate: Frames per second that are enough; of faster films every so manieth frame is watched. 0 watches all.
     """
 
     name: str
@@ -117,6 +118,11 @@ class Spotter:
     train: (
         Callable[[Sequence[Rows], Sequence[Sequence[Spot]], Sequence[float], Mapping[str, Any], int], Model] | None
     ) = None
+    rate: float = 0.0
+
+    def hop(self, fps: float) -> int:
+        """Every so manieth frame is watched."""
+        return max(1, round(fps / self.rate)) if self.rate else 1
 
     def with_parameters(self, given: Mapping[str, str | Any]) -> dict[str, Any]:
         """All parameters, those given replacing the defaults.
@@ -137,9 +143,7 @@ class Along:
         model: The trained part, where the spotter has one.
     """
 
-    def __init__(
-        self, spotter: Spotter, fps: float, parameters: Mapping[str, Any], model: Model | None = None
-    ) -> None:
+    def __init__(self, spotter: Spotter, fps: float, parameters: Mapping[str, Any], model: Model | None = None) -> None:
         self._spotter, self._fps, self._parameters, self._model = spotter, fps, parameters, model
         self._part, self._margin = max(1, round(spotter.part * fps)), round(spotter.margin * fps)
         self._rows: list[Rows] = []

@@ -8,6 +8,7 @@ kept from before can be brought to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.face.crop import Box, crop_box, crop_frame
-from mien.face.detect import detect_faces
+from mien.face.detect import Face, detect_faces
 from mien.face.landmarks import SMALLEST_FACE, ibug68
 from mien.face.mesh import Square, find_mesh, square_of_face, square_of_points
 
@@ -66,6 +67,7 @@ class FaceStream:
         fps: Frames per second.
         every: Seconds between two looks for landmarks.
         device: Where the networks run.
+        detect: The faces in a frame that may be followed; None takes them all, so that the largest is.
 
     Attributes:
         seen: Frames looked at so far.
@@ -75,9 +77,16 @@ class FaceStream:
         too_small: Pixels of the largest face that was too small to use; 0 where there was none.
     """
 
-    def __init__(self, fps: float, every: float = 0.25, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        fps: float,
+        every: float = 0.25,
+        device: str = "cpu",
+        detect: Callable[[Picture], list[Face]] | None = None,
+    ) -> None:
         self._step = max(1, round(every * fps))
         self._device = device
+        self._detect = detect
         self._square: Square | None = None
         self._matrix: Matrix | None = None
         self._box: Box | None = None
@@ -117,6 +126,11 @@ class FaceStream:
         picture = np.asarray(crop_frame(np.asarray(grey), self._box, (HEIGHT, WIDTH)), np.uint8)
         return Look(index, picture, self._points, change, fresh)
 
+    @property
+    def eyes(self) -> Floats | None:
+        """(2, 2) centres of the eyes in the film as they were when the rectangle was made; None without a face."""
+        return None if self._box is None else self._eyes
+
     def _landmarks(self, frame: Picture) -> Floats | None:
         """(68, 2) landmarks in the frame; None where there is no face."""
         if self._square is not None:
@@ -124,7 +138,10 @@ class FaceStream:
             if presence[0] >= _PRESENT:
                 self._square = square_of_points(points[0])
                 return np.asarray(ibug68(points[0]), np.float32)
-        faces = detect_faces([frame], small=self.found == 0, device=self._device)[0]
+        if self._detect is not None:
+            faces = self._detect(frame)
+        else:
+            faces = detect_faces([frame], small=self.found == 0, device=self._device)[0]
         self.most_faces = max(self.most_faces, len(faces))
         if self._eyes is not None:
             centre = self._eyes.mean(0)

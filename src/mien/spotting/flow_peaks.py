@@ -287,9 +287,7 @@ def _strongest(found: list[_Bump]) -> list[_Bump]:
         one
         for i, one in enumerate(found)
         if not any(
-            other.onset <= one.offset
-            and one.onset <= other.offset
-            and (other.rank, -j) > (one.rank, -i)
+            other.onset <= one.offset and one.onset <= other.offset and (other.rank, -j) > (one.rank, -i)
             for j, other in enumerate(found)
             if j != i
         )

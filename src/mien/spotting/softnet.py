@@ -1,0 +1,251 @@
+"""Liong, See and Wong, "Shallow optical flow three-stream CNN for macro- and micro-expression spotting from long videos",
+ICIP 2021.
+
+Flow from each frame to the one k later, without the motion of the nose, eyes masked, brows and mouth cut out: a small
+network says how surely an expression goes on. It is trained on pseudo-labels: 1 where the window meets a true interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+from mien.motion.strain import optical_strain
+from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
+from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look
+from mien.spotting.peaks import Curve, Held, around_peaks, both_kinds, half_window
+
+Floats = NDArray[np.float32]
+
+SIZE: Final = 42
+"""Height and width of the network's input."""
+
+_PER_KIND: Final = 3 * SIZE * SIZE
+_MASK: Final = 0.06 * EYES  # how far the mask of an eye reaches beyond its lids; 15 pixels of 128 in the authors' code
+
+
+def three_regions(flow: NDArray[Any], points: Floats) -> Floats:
+    """The network's input from a flow field of the face.
+
+    Args:
+        flow: (HEIGHT, WIDTH, 2), pixels.
+        points: (68, 2) landmarks in it.
+
+    Returns:
+        (3, 42, 42): u, v and strain, in distances of the eyes and without unit; both brows above, the mouth below.
+    """
+    nose = _box(points[27:36], 0.0)
+    still = (flow - flow[nose].reshape(-1, 2).mean(0)) / EYES
+    seen = np.dstack([still, optical_strain(still * EYES, "small")]).astype(np.float32)
+    for lids in (points[36:42], points[42:48]):
+        seen[_box(lids, _MASK)] = 0
+    half = SIZE // 2
+    brows = [
+        _resized(seen[_box(np.concatenate([brow, lids]), 0.08 * EYES)], half, half)
+        for brow, lids in ((points[17:22], points[36:42]), (points[22:27], points[42:48]))
+    ]
+    mouth = _resized(seen[_box(points[48:68], 0.12 * EYES)], half, SIZE)
+    return np.ascontiguousarray(np.concatenate([np.concatenate(brows, 1), mouth]).transpose(2, 0, 1))
+
+
+def _box(points: Floats, margin: float) -> tuple[slice, slice]:
+    low, high = points.min(0) - margin, points.max(0) + margin
+    x0, y0 = (int(np.clip(v, 0, n - 3)) for v, n in zip(low, (WIDTH, HEIGHT), strict=True))
+    x1, y1 = (int(np.clip(np.ceil(v), lo + 2, n - 1)) for v, lo, n in zip(high, (x0, y0), (WIDTH, HEIGHT), strict=True))
+    return slice(y0, y1 + 1), slice(x0, x1 + 1)
+
+
+def _resized(picture: Floats, height: int, width: int) -> Floats:
+    return np.asarray(cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+class SoftWatcher:
+    """Rows of 2 x 3 x 42 x 42 numbers in half precision: the network's input at a frame, for each kind's window."""
+
+    def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
+        self._k = [half_window(parameters[f"{kind}_seconds"], fps) for kind in KINDS]
+        self._held = Held(max(self._k) + 1)
+        self._owed = 0
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._newest: Floats | None = None
+
+    def see(self, look: Look) -> list[Rows]:
+        """The row of the frame max(k) before this one, once there is one."""
+        self._held.add(look)
+        # All pictures kept are as the newest rectangle cuts them, and so are the landmarks that go with them.
+        self._newest = look.points
+        self._owed += 1
+        return self._next() if self._owed > max(self._k) else []
+
+    def finish(self) -> list[Rows]:
+        """Rows whose later frames never came: unknown for the kinds that need them."""
+        rows = []
+        while self._owed:
+            self._held.pad()
+            rows += self._next()
+        return rows
+
+    def _next(self) -> list[Rows]:
+        self._owed -= 1
+        first = len(self._held) - 1 - max(self._k)
+        row = np.full(2 * _PER_KIND, np.nan, np.float16)
+        for column, k in enumerate(self._k):
+            if first < 0 or self._newest is None:
+                continue
+            now, later = self._held[first], self._held[first + k]
+            if now is not None and later is not None:
+                flow = np.asarray(self._flow.calc(now, later, None))
+                row[column * _PER_KIND : (column + 1) * _PER_KIND] = three_regions(flow, self._newest).ravel()
+        return [row]
+
+
+def pseudo_labels(n: int, true: Sequence[Spot], k: int, kind: Kind) -> NDArray[np.float32]:
+    """(n,) 1 where the window of frames i..i + k shares a frame with a true interval of this kind, else 0.
+
+    Source: section 2.3: "1" wherever the intersection over union is above 0.
+    """
+    labels = np.zeros(n, np.float32)
+    for spot in true:
+        if spot.kind == kind:
+            labels[max(spot.onset - k, 0) : spot.offset + 1] = 1
+    return labels
+
+
+class SoftModel:
+    """Two trained networks, one for each kind."""
+
+    def __init__(self, networks: Sequence[Any]) -> None:
+        self.networks = list(networks)
+
+    def score(self, rows: Rows) -> Rows:
+        """(T, 2) scores from (T, 2 x 3 x 42 x 42) inputs; NaN where the input is."""
+        import torch
+
+        scores = np.full((len(rows), len(KINDS)), np.nan, np.float32)
+        for column, network in enumerate(self.networks):
+            part = rows[:, column * _PER_KIND : (column + 1) * _PER_KIND]
+            known = np.flatnonzero(~np.isnan(part[:, 0]))
+            network.eval()
+            with torch.inference_mode():
+                for start in range(0, len(known), 512):
+                    some = known[start : start + 512]
+                    x = torch.from_numpy(np.asarray(part[some], np.float32)).view(-1, 3, SIZE, SIZE)
+                    scores[some, column] = network(x * SCALE)[:, 0].numpy()
+        return scores
+
+
+SCALE: Final = 20.0
+"""The networks see inputs times this: a motion by a twentieth of the eyes' distance is then 1."""
+
+
+def train(
+    rows: Sequence[Rows],
+    true: Sequence[Sequence[Spot]],
+    fps: Sequence[float],
+    parameters: Mapping[str, Any],
+    seed: int,
+) -> SoftModel:
+    """One network per kind, on as many frames without an expression as with one.
+
+    Args:
+        rows: Inputs of each training video.
+        true: Its true expressions.
+        fps: Its frames per second.
+        parameters: As in `SOFTNET`.
+        seed: Same seed, same machine, same networks.
+    """
+    import torch
+
+    from mien.models.softnet import SoftNet
+    from mien.training import Schedule, fit
+
+    rng = np.random.default_rng([seed, 3])
+    schedule = Schedule(
+        epochs=int(parameters["epochs"]), batch_size=int(parameters["batch_size"]), lr=parameters["lr"],
+        momentum=parameters["momentum"], loss="squared",
+    )  # fmt: skip
+    networks = []
+    for column, kind in enumerate(KINDS):
+        places: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
+        for v, (part, spots, rate) in enumerate(zip(rows, true, fps, strict=True)):
+            labels = pseudo_labels(len(part), spots, half_window(parameters[f"{kind}_seconds"], rate), kind)
+            known = ~np.isnan(part[:, column * _PER_KIND])
+            for label in (0, 1):
+                places[label] += [(v, int(i)) for i in np.flatnonzero(known & (labels == label))]
+        n = min(len(places[0]), len(places[1]), int(parameters["samples"]) // 2)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence([seed, column]).generate_state(1)[0]))
+            network = SoftNet(SIZE)
+            if n > 0:
+                chosen = [places[label][i] for label in (0, 1) for i in rng.permutation(len(places[label]))[:n]]
+                x = np.stack([rows[v][i, column * _PER_KIND : (column + 1) * _PER_KIND] for v, i in chosen])
+                y = torch.cat([torch.zeros(n), torch.ones(n)])
+                inputs = torch.from_numpy(x.astype(np.float32)).view(-1, 3, SIZE, SIZE) * SCALE
+                fit(network, inputs, y, schedule)
+            else:  # nothing of this kind to learn from: nothing of it is ever found
+                torch.nn.init.zeros_(network.score.weight)
+                torch.nn.init.zeros_(network.score.bias)
+        networks.append(network)
+    return SoftModel(networks)
+
+
+def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
+    """Peaks of the smoothed scores.
+
+    Args:
+        rows: (T, 2) scores.
+        fps: Frames per second.
+        parameters: As in `SOFTNET`.
+    """
+
+    def one(curve: Curve, kind: Kind) -> list[Spot]:
+        k = half_window(parameters[f"{kind}_seconds"], fps)
+        known = ~np.isnan(curve)
+        if known.sum() < 2 * k + 1:
+            return []
+        level = float(curve[known].mean())
+        filled = np.where(known, curve, level)
+        smooth = uniform_filter1d(filled, 2 * k + 1, mode="nearest")
+        return around_peaks(smooth, parameters["p"], k, kind)
+
+    return both_kinds(rows, one)
+
+
+SOFTNET = Spotter(
+    name="softnet",
+    title="SOFTNet",
+    paper="Liong, See and Wong, ICIP 2021 (arXiv 2106.06489).",
+    summary="A small three-stream network over flow and strain of brows and mouth, trained on pseudo-labels.",
+    departures=(
+        "DIS flow instead of TV-L1, which is hundreds of times as slow.",
+        "The authors' code stretches every picture of motion to the same range; here motion keeps its size, in distances "
+        "of the eyes, as spotting is about how large it is.",
+        "k is half of 0.4 s for micro- and half of 1.3 s for macro-expressions; the paper takes half of the mean length in "
+        "each database, known from the annotation of all subjects.",
+        "Films faster than 30 frames a second are watched at about 30: the windows are seconds, and SAMM's 200 hold "
+        "seven times the same picture.",
+        "As many frames without an expression as with one, at most 20 000 together.",
+        "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
+    ),
+    parameters={
+        "micro_seconds": 0.4,
+        "macro_seconds": 1.3,
+        "p": 0.55,
+        "epochs": 10,
+        "batch_size": 12,
+        "lr": 5e-4,
+        "momentum": 0.0,
+        "samples": 20000,
+    },
+    watch=SoftWatcher,
+    decide=decide,
+    part=120.0,
+    margin=4.0,
+    train=train,
+    rate=30.0,
+)
