@@ -18,7 +18,7 @@ from mien.descriptors.blocks import Array, colour_clip
 from mien.descriptors.lbp import lbp_top
 from mien.errors import MienError
 
-_STEPS = (1 << 15) - 1
+_STEPS = 255 * 128  # red, green and blue themselves stay whole
 
 
 def learn_colour_space(pixels: Array, *, seed: int = 0, max_iter: int = 500) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def learn_colour_space(pixels: Array, *, seed: int = 0, max_iter: int = 500) -> 
 
 
 def to_colour_space(clip: Array, transform: Array) -> NDArray[np.int32]:
-    """The channels of a colour space, each from 0 to 32767 over all colours that 8 bits hold.
+    """The channels of a colour space, each from 0 to 32640 over all colours that 8 bits hold.
 
     Whole numbers, so that patches of one colour have ties in every channel.
 

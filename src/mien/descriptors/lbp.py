@@ -177,7 +177,7 @@ def lbp_sip(
     count = BlockCounts(inner, (grid[0], grid[1], grid[2]), overlap, 64)
     made = Patterns(levels, (rt, border, border), max(1, _AT_ONCE // (h * w)))
     for first in made.pieces():
-        space = made.patterns((2, 1), ring(4, rx, ry))
+        space = made.patterns((2, 1), ring(4, rx, ry)).copy()
         count.add(first, space | (made.patterns((0, 1), [(rt * UNIT, 0), (-rt * UNIT, 0)]) << np.uint8(4)))
     found = count.histograms()
     if joint:
@@ -221,7 +221,7 @@ class Patterns:
             yield first
 
     def patterns(self, axes: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> Array:
-        """Patterns (t, y, x) of a ring whose offsets, in 1 / UNIT, run along two axes."""
+        """Patterns (t, y, x) of a ring whose offsets, in 1 / UNIT, run along two axes; good until the next call."""
         kind = np.uint8 if len(offsets) <= 8 else np.uint16 if len(offsets) <= 16 else np.uint32
         codes = self._room("codes", kind)
         inner = codes[self._first : self._stop]
