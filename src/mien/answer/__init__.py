@@ -1,0 +1,9 @@
+"""From a raw video to an answer: who is in it, which expressions were found, what they were named, and what was not said.
+
+`recognise` is the door.
+"""
+
+from mien.answer.recognise import recognise
+from mien.answer.records import Answer, Event, Moment, Reason, Track, VideoFacts
+
+__all__ = ["Answer", "Event", "Moment", "Reason", "Track", "VideoFacts", "recognise"]

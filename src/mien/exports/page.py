@@ -1,0 +1,196 @@
+"""An answer as one HTML file that loads nothing: timeline, pictures of every interval, and what it cannot say."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import mien
+from mien.answer import wording
+from mien.answer.naming import Namer, open_namer
+from mien.answer.records import Answer, Event, Track
+from mien.errors import MienError
+from mien.exports.event_pictures import EventPictures, animation, event_pictures, still
+from mien.exports.tables import write
+from mien.video import open_video
+
+MOST_PICTURED: Final = 24
+"""Intervals with pictures, the surest first; each takes about half a megabyte of the page."""
+
+_WIDTH, _HEIGHT = 1000, 150
+
+
+def write_page(
+    answer: Answer, out: Path, progress: Callable[[float], None] | None = None, namer: Namer | None = None
+) -> Path:
+    """Writes the page.
+
+    Args:
+        answer: The answer.
+        out: The file, `.html`.
+        progress: Told how much is done, 0..1.
+        namer: The weights, for saliency; None opens those of the answer.
+
+    Raises:
+        MienError: `out` cannot be written. A video that is gone costs the pictures only.
+    """
+    pictures, notes = _pictures(answer, progress or (lambda share: None), namer)
+    environment = Environment(
+        loader=PackageLoader("mien.exports", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["clock"] = clock
+    page = environment.get_template("answer.html.j2").render(
+        a=answer,
+        tracks=[
+            {"t": track, "timeline": timeline(answer, track), "events": [_shown(e, pictures) for e in track.events]}
+            for track in answer.tracks
+        ],
+        says=[wording.trained_on(answer.card), wording.error_rate(answer.card)]
+        + ([wording.SPOTTING] if answer.spotter else []),
+        isnot=wording.NOT,
+        local=wording.LOCAL,
+        notes=[*answer.notes, *answer.video.problems, *notes],
+        version=mien.__version__,
+    )
+    return write(out, page)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `2:07.35`, or `7.35 s` below a minute."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:05.2f}" if hours else f"{minutes}:{rest:05.2f}"
+
+
+def event_id(event: Event) -> str:
+    """The name of an interval within the page."""
+    return f"p{event.person}-f{event.onset.index}"
+
+
+def _pictures(
+    answer: Answer, tell: Callable[[float], None], namer: Namer | None
+) -> tuple[dict[str, EventPictures], list[str]]:
+    """Pictures of the surest intervals, by name."""
+    source = answer.video
+    chosen = sorted(answer.events, key=lambda e: (not e.probabilities, e.kind == "macro", -(e.score or math.inf)))
+    notes = []
+    if len(chosen) > MOST_PICTURED:
+        notes.append(f"Pictures are shown of the {MOST_PICTURED} surest of {len(chosen)} intervals.")
+    pictures: dict[str, EventPictures] = {}
+    try:
+        film = open_video(source.source, fps=None if source.variable_rate else source.fps)
+        if namer is None and any(event.label for event in chosen):
+            namer = open_namer(answer.weights)
+    except MienError as error:
+        return {}, [*notes, f"No pictures: {error.found}"] if chosen else notes
+    for n, event in enumerate(chosen[:MOST_PICTURED]):
+        try:
+            pictures[event_id(event)] = event_pictures(film, event, namer, source.fps)
+            notes += [note for note in pictures[event_id(event)].notes if note not in notes]
+        except MienError as error:
+            notes.append(f"No pictures of the interval at {clock(event.onset.seconds)}: {error.found}")
+        tell((n + 1) / min(len(chosen), MOST_PICTURED))
+    return pictures, notes
+
+
+def _shown(event: Event, pictures: dict[str, EventPictures]) -> dict[str, Any]:
+    """What the template shows of one interval."""
+    drawn = pictures.get(event_id(event))
+    stills: list[dict[str, str]] = []
+    if drawn is not None:
+        rows = [
+            ("onset", drawn.onset, f"frame {event.onset.index}, {clock(event.onset.seconds)}"),
+            ("apex", drawn.apex, f"frame {event.apex.index}, {clock(event.apex.seconds)}"),
+            ("offset", drawn.offset, f"frame {event.offset.index}, {clock(event.offset.seconds)}"),
+            ("flow, onset to apex", drawn.flow, f"full colour: {drawn.largest:.2f} pixels; hue: direction"),
+            ("strain", drawn.strain, f"brightest: {drawn.most_strain:.3f}; how much the skin is stretched"),
+        ]
+        if drawn.saliency is not None:
+            rows.append(("saliency", drawn.saliency, f"what counted for “{event.label}” in this network"))
+        stills = [{"title": t, "uri": uri(still(p)), "text": text} for t, p, text in rows]
+    return {
+        "e": event,
+        "id": event_id(event),
+        "stills": stills,
+        "loop": None if drawn is None else uri(drawn.loop),
+        "slower": 0.0 if drawn is None else drawn.slower,
+        "shares": sorted(event.probabilities.items(), key=lambda item: -item[1]),
+    }
+
+
+def uri(webp: bytes) -> str:
+    """A WebP file as an address that holds it."""
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
+
+
+def timeline(answer: Answer, track: Track) -> dict[str, Any]:
+    """Coordinates of one person's timeline in a box of 1000 x 150, from the beginning to the end of the video."""
+    last = max(answer.video.seconds, 1e-9)
+    begin = 0.0
+    if answer.spotter is None and track.trace is not None:
+        # Of a given interval only its surroundings were looked at.
+        begin = track.trace.first / answer.video.fps
+        last = begin + len(track.trace.values) * track.trace.width / answer.video.fps
+    span = max(last - begin, 1e-9)
+
+    def x(seconds: float) -> float:
+        return round(_WIDTH * min(max((seconds - begin) / span, 0), 1), 2)
+
+    lines: list[str] = []
+    most = 0.0
+    if track.trace is not None:
+        values = track.trace.values
+        known = sorted(v for v in values if not math.isnan(v))
+        # One blink or a passing hand must not flatten all the rest.
+        most = known[min(len(known) - 1, int(0.998 * len(known)))] if known else 0.0
+        lines = _lines(track, answer.video.fps, most or 1.0, x)
+    return {
+        "lines": lines,
+        "most": most,
+        "unit": "" if track.trace is None else track.trace.unit,
+        "bars": [
+            {
+                "id": event_id(e), "kind": e.kind, "x": x(e.onset.seconds),
+                "width": max(3.0, x(e.offset.seconds) - x(e.onset.seconds)), "apex": x(e.apex.seconds),
+                "label": e.label, "text": f"{e.kind}, {clock(e.onset.seconds)}" + (f", {e.label}" if e.label else ""),
+            }
+            for e in track.events
+        ],
+        "gaps": [{"x": x(a.seconds), "width": max(1.0, x(b.seconds) - x(a.seconds))} for a, b in track.gaps],
+        "ticks": [{"x": x(t), "text": clock(t) if span < 10 else clock(t).replace(".00", "")} for t in _ticks(begin, last)],
+    }  # fmt: skip
+
+
+def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -> list[str]:
+    """Paths between the stretches without a face."""
+    assert track.trace is not None
+    lines, points = [], []
+    for place, value in enumerate((*track.trace.values, math.nan)):
+        if math.isnan(value):
+            if len(points) > 1:
+                lines.append("M" + "L".join(points))
+            points = []
+            continue
+        seconds = (track.trace.first + (place + 0.5) * track.trace.width) / fps
+        points.append(f"{x(seconds):.1f},{_HEIGHT - 30 - (_HEIGHT - 46) * min(value / most, 1):.1f}")
+    return lines
+
+
+def _ticks(begin: float, end: float) -> Sequence[float]:
+    """Round times, about eight of them."""
+    span = end - begin
+    steps = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+    step = next((s for s in steps if span / s <= 8), steps[-1])
+    first = math.ceil(begin / step)
+    return [round(step * n, 3) for n in range(first, int(end / step) + 1)]
+
+
+__all__ = ["animation", "clock", "event_id", "timeline", "uri", "write_page"]
