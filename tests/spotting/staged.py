@@ -127,7 +127,7 @@ def frames(staged: Film) -> Iterator[Picture]:
             scale, scale, staged.head, staged.head,
         )  # fmt: skip
         c, s = np.cos(turn) * (1 + grow), np.sin(turn) * (1 + grow)
-        away = grid - (centre + [dx, dy])
+        away = grid - (centre + np.array([dx, dy]))
         turned = np.stack([c * away[..., 0] + s * away[..., 1], -s * away[..., 0] + c * away[..., 1]], -1)
         source = (turned / (1 + grow) ** 2 + centre - corner).astype(np.float32)
         pull = blank

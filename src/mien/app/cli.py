@@ -46,7 +46,9 @@ def benchmark(
     shuffle_labels: Annotated[
         bool, typer.Option("--shuffle-labels", help="Permute the classes first: the score must fall to chance.")
     ] = False,
-    task: Annotated[str, typer.Option(help="recognise; or spot: --system then names one of `mien spotters`.")] = "recognise",
+    task: Annotated[
+        str, typer.Option(help="recognise; or spot: --system then names one of `mien spotters`.")
+    ] = "recognise",
     as_json: Json = False,
 ) -> None:
     """Score a system on databases. Prints the report; only the ledger is stored."""

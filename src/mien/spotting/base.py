@@ -20,7 +20,7 @@ from mien.spotting.face_stream import Look
 
 Kind = Literal["micro", "macro"]
 KINDS: Final[tuple[Kind, ...]] = ("micro", "macro")
-Rows = NDArray[np.float32]
+Rows = NDArray[np.floating[Any]]
 
 MICRO_LONGEST: Final = 0.5
 """Seconds; what lasts longer, up to `MACRO_LONGEST`, is a macro-expression (Yan et al. 2013; MEGC 2020)."""

@@ -136,7 +136,7 @@ def spot_benchmark(
     films = filmed(data)
     samples = [Sample(f.clip, 0, f.clip.key) for f in films]
     folds = _folds(protocol, samples, protocol_parameters or {})
-    settings = {
+    settings: dict[str, Any] = {
         "task": "spot",
         "version": mien.__version__,
         "system": chosen.name,

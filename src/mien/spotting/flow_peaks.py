@@ -137,8 +137,8 @@ class FlowWatcher:
         )
         boxes = []
         for lids in (points[36:42], points[42:48]):
-            x0, y0 = np.maximum(lids.min(0) - [0.02 * EYES, 0.10 * EYES], 0).astype(int)
-            x1, y1 = (lids.max(0) + [0.02 * EYES, 0.06 * EYES]).astype(int) + 1
+            x0, y0 = np.maximum(lids.min(0) - EYES * np.array([0.02, 0.10]), 0).astype(int)
+            x1, y1 = (lids.max(0) + EYES * np.array([0.02, 0.06])).astype(int) + 1
             boxes.append((slice(y0, max(y1, y0 + 2)), slice(x0, max(x1, x0 + 2))))
         self._boxes = boxes
 

@@ -1,5 +1,5 @@
-"""Moilanen, Zhao and Pietikäinen, "Spotting rapid facial movements from videos using appearance-based feature difference
-analysis", ICPR 2014.
+"""Moilanen, Zhao and Pietikäinen, "Spotting rapid facial movements from videos using appearance-based feature
+difference analysis", ICPR 2014.
 
 LBP histograms of 6 x 6 blocks; how far a frame's are from the mean of those k frames before and after; the contrast of
 that curve; a threshold between its mean and its greatest value.
@@ -129,8 +129,8 @@ LBP_CHI2 = Spotter(
     paper="Moilanen, Zhao and Pietikäinen, ICPR 2014.",
     summary="How far LBP histograms are from those before and after; peaks above mean + p (max - mean).",
     departures=(
-        "The paper follows the inner corners of the eyes and the nose spine and turns every frame; here the face is cut "
-        "by a rectangle that is made anew when landmarks, looked for four times a second, have left it.",
+        "The paper follows the inner corners of the eyes and the nose spine and turns every frame; here the face is "
+        "cut by a rectangle that is made anew when landmarks, looked for four times a second, have left it.",
         "The paper masks nothing and nor do we; it threw out blinks by hand.",
         "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
         "The paper spots rapid movements only; a second, longer window spots macro-expressions.",

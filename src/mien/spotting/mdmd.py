@@ -123,8 +123,8 @@ MDMD = Spotter(
     summary="Skin that has moved half way through a window and is back at its end; runs above mean + p (max - mean).",
     departures=(
         "DIS flow instead of robust local optical flow, which is twenty times as slow.",
-        "The mean of the largest third of the differences, and the 12 largest of 36 blocks: read from descriptions of the "
-        "method, as the paper was not at hand.",
+        "The mean of the largest third of the differences, and the 12 largest of 36 blocks: read from descriptions of "
+        "the method, as the paper was not at hand.",
         "Windows and lengths are seconds, those of CAS(ME)^2 at 30 frames a second (k 12 and 39; 7 to 16 frames).",
         "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
         "Films faster than 50 frames a second are watched at 50 to 75: two flows per frame and window are slow.",

@@ -107,7 +107,7 @@ def count(films: Sequence[Film], least: float = IOU) -> dict[str, Count]:
     Returns:
         "micro", "macro", and "all", the sum of both: a macro-expression never counts as a hit for a micro one.
     """
-    total = {kind: Count() for kind in KINDS}
+    total: dict[str, Count] = {kind: Count() for kind in KINDS}
     for true, found in films:
         for kind in KINDS:
             t, f = [s for s in true if s.kind == kind], [s for s in found if s.kind == kind]

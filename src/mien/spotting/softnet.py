@@ -1,5 +1,5 @@
-"""Liong, See and Wong, "Shallow optical flow three-stream CNN for macro- and micro-expression spotting from long videos",
-ICIP 2021.
+"""Liong, See and Wong, "Shallow optical flow three-stream CNN for macro- and micro-expression spotting from long
+videos", ICIP 2021.
 
 Flow from each frame to the one k later, without the motion of the nose, eyes masked, brows and mouth cut out: a small
 network says how surely an expression goes on. It is trained on pseudo-labels: 1 where the window meets a true interval.
@@ -93,7 +93,7 @@ class SoftWatcher:
     def _next(self) -> list[Rows]:
         self._owed -= 1
         first = len(self._held) - 1 - max(self._k)
-        row = np.full(2 * _PER_KIND, np.nan, np.float16)
+        row: Rows = np.full(2 * _PER_KIND, np.nan, np.float16)
         for column, k in enumerate(self._k):
             if first < 0 or self._newest is None:
                 continue
@@ -223,10 +223,10 @@ SOFTNET = Spotter(
     summary="A small three-stream network over flow and strain of brows and mouth, trained on pseudo-labels.",
     departures=(
         "DIS flow instead of TV-L1, which is hundreds of times as slow.",
-        "The authors' code stretches every picture of motion to the same range; here motion keeps its size, in distances "
-        "of the eyes, as spotting is about how large it is.",
-        "k is half of 0.4 s for micro- and half of 1.3 s for macro-expressions; the paper takes half of the mean length in "
-        "each database, known from the annotation of all subjects.",
+        "The authors' code stretches every picture of motion to the same range; here motion keeps its size, in "
+        "distances of the eyes, as spotting is about how large it is.",
+        "k is half of 0.4 s for micro- and half of 1.3 s for macro-expressions; the paper takes half of the mean "
+        "length in each database, known from the annotation of all subjects.",
         "Films faster than 30 frames a second are watched at about 30: the windows are seconds, and SAMM's 200 hold "
         "seven times the same picture.",
         "As many frames without an expression as with one, at most 20 000 together.",

@@ -178,7 +178,8 @@ def spot(
     stream = Stream(video.fps, name, parameters)
     found: list[Spot] = []
     n = 0
-    for n, frame in enumerate(video.frames(grey=True), 1):
+    for frame in video.frames(grey=True):
+        n += 1
         found += stream.add(to_uint8(frame.pixels))
         if progress is not None:
             progress(1)
@@ -208,7 +209,8 @@ def why_abstain(faces: FaceStream, n: int, fps: float) -> str:
     if n < SHORTEST * fps:
         return f"The film lasts {n / fps:.2f} s ({n} frames); {SHORTEST:g} s are the least."
     if faces.found == 0 and faces.too_small:
-        return f"The face is only {faces.too_small:.0f} pixels across; {SMALLEST_FACE} are the least, 200 and more are good."
+        least = f"{SMALLEST_FACE} are the least, 200 and more are good"
+        return f"The face is only {faces.too_small:.0f} pixels across; {least}."
     if faces.found == 0:
         return f"No face in any of the frames looked at (four a second of {n})."
     return ""
@@ -221,7 +223,8 @@ def _notes(video: Video, faces: FaceStream) -> Iterator[str]:
     if video.variable_rate:
         yield "Frames follow each other at changing intervals; lengths are told as if they were even."
     if 0 < faces.found < faces.seen:
-        yield f"The face was lost in {faces.seen - faces.found} of {faces.seen} frames; nothing is spotted across a gap."
+        lost = faces.seen - faces.found
+        yield f"The face was lost in {lost} of {faces.seen} frames; nothing is spotted across a gap."
     if faces.most_faces > 1:
         yield f"Up to {faces.most_faces} faces in one frame; the largest at first was followed."
     if 0 < faces.eye_distance < 60:
