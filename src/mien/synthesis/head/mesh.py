@@ -78,7 +78,9 @@ def head_mesh() -> HeadMesh:
         vertices=vertices,
         triangles=np.concatenate([tensors["triangles"].astype(np.int64), *eyeballs]),
         part=np.concatenate([tensors["part"], np.full(2 * len(ball), 2, np.uint8)]),
-        masks={name: mask.astype(np.float32) / 255 for name, mask in zip(names["masks"], tensors["masks"], strict=True)},
+        masks={
+            name: mask.astype(np.float32) / 255 for name, mask in zip(names["masks"], tensors["masks"], strict=True)
+        },
         eyes=(tensors["right_eye"].astype(np.int64), tensors["left_eye"].astype(np.int64)),
         bases=tensors["dense"].astype(np.float32),
         base_names=tuple(names["dense"]),

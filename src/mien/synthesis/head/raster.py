@@ -47,6 +47,13 @@ class Samples:
         first += (corners[:, 2] - corners[:, 0]).take(self.triangle, 0) * self.share[:, 1:]
         return np.asarray(first, np.float32)
 
+    def points(self, vertices: NDArray[np.float64], triangles: Whole) -> NDArray[np.float64]:
+        """(N, 3) what `carry` gives for vertices (V, 3), in double precision, for exact motion."""
+        corners = vertices[triangles[self.triangle]]
+        share = self.share.astype(np.float64)
+        first = 1 - share.sum(1, keepdims=True)
+        return np.asarray(corners[:, 0] * first + corners[:, 1] * share[:, :1] + corners[:, 2] * share[:, 1:])
+
 
 def rasterise(
     xy: NDArray[np.floating[Any]], nearness: NDArray[np.floating[Any]], triangles: Whole, shape: tuple[int, int]
@@ -96,20 +103,19 @@ def rasterise(
 
     # Screen-space barycentric coordinates are linear along a row; over distance they are so in space.
     near = np.asarray(nearness, np.float64)[triangles[which]]
-    dx1, dy1 = -(c[:, 1] - a[:, 1]) / -area, (c[:, 0] - a[:, 0]) / -area
-    dx2, dy2 = (b[:, 1] - a[:, 1]) / -area, -(b[:, 0] - a[:, 0]) / -area
+    dx1, dy1 = (c[:, 1] - a[:, 1]) / area, -(c[:, 0] - a[:, 0]) / area
+    dx2, dy2 = -(b[:, 1] - a[:, 1]) / area, (b[:, 0] - a[:, 0]) / area
+    over1, over2 = near[:, 1] - near[:, 0], near[:, 2] - near[:, 0]
     rx, ry = first - a[of, 0], y - a[of, 1]
     second, third = rx * dx1[of] + ry * dy1[of], rx * dx2[of] + ry * dy2[of]
     # The three numbers of a sample: nearness times each share, and nearness itself.
-    start = np.column_stack([second * near[of, 1], third * near[of, 2]])
-    start = np.column_stack([start, near[of, 0] + second * (near[:, 1] - near[:, 0])[of] + third * (near[:, 2] - near[:, 0])[of]])
-    step = np.column_stack(
-        [dx1 * near[:, 1], dx2 * near[:, 2], dx1 * (near[:, 1] - near[:, 0]) + dx2 * (near[:, 2] - near[:, 0])]
-    )[of]
+    middle = near[of, 0] + second * over1[of] + third * over2[of]
+    start = np.column_stack([second * near[of, 1], third * near[of, 2], middle]).astype(np.float32)
+    step = np.column_stack([dx1 * near[:, 1], dx2 * near[:, 2], dx1 * over1 + dx2 * over2])[of].astype(np.float32)
     row = np.repeat(np.arange(len(of), dtype=np.int32), columns)
     along = (np.arange(len(row)) - np.repeat(np.cumsum(columns) - columns, columns)).astype(np.float32)
     place = np.repeat(y * width + first, columns).astype(np.int32) + along.astype(np.int32)
-    near_here = start[:, 2].astype(np.float32)[row] + step[:, 2].astype(np.float32)[row] * along
+    near_here = start[row, 2] + step[row, 2] * along
 
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, place, near_here)
@@ -119,6 +125,6 @@ def rasterise(
     last_of[place[kept]] = kept
     kept = kept[last_of[place[kept]] == kept]
     row, along, near_here = row[kept], along[kept], near_here[kept]
-    share = start[:, :2].astype(np.float32)[row] + step[:, :2].astype(np.float32)[row] * along[:, None]
+    share = start[row, :2] + step[row, :2] * along[:, None]
     share /= near_here[:, None]
     return Samples(place[kept], which.astype(np.int32)[of[row]], share.clip(0, 1), near_here)

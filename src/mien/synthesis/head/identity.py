@@ -1,0 +1,176 @@
+"""Who it is: the shape of a head and the looks of its skin, eyes and hair, drawn at random."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.synthesis.head.mesh import head_mesh
+
+Floats = NDArray[np.float32]
+
+ORIGINS: Final = ("african", "asian", "caucasian")
+"""The three bases of the mesh, by their own names; every head is a mixture."""
+
+AGES: Final = (18.0, 80.0)
+
+_YOUNG, _OLD = 25.0, 85.0  # ages that the bases "young" and "old" stand for
+_OPPOSITE: Final = (
+    ("incr", "decr"), ("up", "down"), ("in", "out"), ("forward", "backward"), ("concave", "convex"),
+    ("compress", "uncompress"),
+)  # fmt: skip
+_SPREAD: Final = {
+    "cheek": 0.22, "chin": 0.2, "eyebrows": 0.22, "eye": 0.15, "forehead": 0.2, "head": 0.12, "mouth": 0.15, "nose": 0.17,
+    "ear": 0.2, "neck": 0.15,
+}  # fmt: skip
+_LEFT_OUT: Final = re.compile(
+    r"measure|head-(trans|angle|age)|mouth-trans-(in|out|forward|backward)|nose-trans-(in|out)|neck-trans"
+)
+_OUTLINES: Final = ("head-oval", "head-round", "head-rectangular", "head-square", "head-diamond", "head-triangular")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """One person.
+
+    Attributes:
+        seed: Draws the details of the skin.
+        age: In years, 18..80.
+        female: 0 male .. 1 female.
+        origins: Parts of the three bases `ORIGINS`; they sum to one.
+        weight: -1 thin .. 1 heavy.
+        shapes: (S,) amounts of the mesh's shape targets.
+        shade: 0 the palest .. 1 the darkest skin.
+        hair: sRGB colour, 0..1.
+        iris: sRGB colour, 0..1.
+        hairline: Millimetres by which the hair begins higher than usual; below zero lower.
+        volume: Millimetres of hair above the scalp.
+        beard: 0 none .. 1 a full shadow.
+    """
+
+    seed: int
+    age: float
+    female: float
+    origins: tuple[float, float, float]
+    weight: float
+    shapes: Floats
+    shade: float
+    hair: tuple[float, float, float]
+    iris: tuple[float, float, float]
+    hairline: float
+    volume: float
+    beard: float
+
+    def __post_init__(self) -> None:
+        low, high = AGES
+        if not low <= self.age <= high or not 0 <= self.female <= 1 or abs(self.weight) > 1 or not 0 <= self.shade <= 1:
+            raise MienError(
+                f"An identity of age {self.age:g}, female {self.female:g}, weight {self.weight:g}, shade {self.shade:g}.",
+                f"an age of {low:g} to {high:g}, female and shade of 0 to 1, a weight of -1 to 1.",
+                "`random_identity(0)`.",
+            )
+
+
+@cache
+def _pairs() -> tuple[tuple[str, list[tuple[int, int]]], ...]:
+    """Of each shape that can go two ways: its region, and per side of the face its two targets."""
+    names = head_mesh().shape_names
+    found: dict[str, list[tuple[int, int]]] = {}
+    for i, name in enumerate(names):
+        for plus, minus in _OPPOSITE:
+            if name.endswith(f"-{plus}") and not _LEFT_OUT.match(name):
+                stem = name.removesuffix(f"-{plus}")
+                other = f"{stem}-{minus}"
+                if other in names:
+                    stem = re.sub(r"^[lr]-", "", stem)
+                    found.setdefault(stem, []).append((i, names.index(other)))
+    return tuple((stem.split("-")[0], sides) for stem, sides in found.items())
+
+
+def random_identity(seed: int) -> Identity:
+    """A person drawn at random; the same seed gives the same person.
+
+    Args:
+        seed: A whole number from 0.
+    """
+    if seed < 0:
+        raise MienError(f"The identity's seed is {seed}.", "a whole number from 0.", "`random_identity(0)`.")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 31]))
+    mesh = head_mesh()
+    shapes = np.zeros(len(mesh.shape_names), np.float32)
+    for region, sides in _pairs():
+        amount = float(rng.normal(0, _SPREAD[region]))
+        for plus, minus in sides:
+            one = np.clip(amount + (rng.normal(0, 0.06) if len(sides) > 1 else 0.0), -0.7, 0.7)
+            shapes[plus if one > 0 else minus] += abs(one)
+    shapes[mesh.shape_names.index(str(rng.choice(_OUTLINES)))] = rng.uniform(0, 0.6)
+    origins = rng.dirichlet([0.5, 0.5, 0.5])
+    darkness = origins @ [0.72, 0.30, 0.18]
+    age = float(np.clip(18 + rng.gamma(1.8, 9.0), *AGES))
+    female = float(np.clip(rng.choice([0.05, 0.95]) + rng.normal(0, 0.12), 0, 1))
+    shade = float(np.clip(darkness + rng.normal(0, 0.12), 0.02, 0.95))
+    tones = np.array([(0.07, 0.055, 0.05), (0.16, 0.10, 0.07), (0.30, 0.20, 0.13), (0.52, 0.38, 0.23)])
+    fair = rng.uniform(0, 3) * max(0.0, origins[2] - 0.3) / 0.7
+    hair = np.array([np.interp(fair, range(4), tones[:, c]) for c in range(3)])
+    grey = np.clip((age - 38) / 35 + rng.normal(0, 0.2), 0, 1)
+    hair = hair * (1 - 0.75 * grey) + 0.62 * 0.75 * grey
+    irises = np.array([(0.20, 0.12, 0.07), (0.33, 0.21, 0.11), (0.36, 0.42, 0.40), (0.33, 0.45, 0.55)])
+    light = rng.uniform(0, 3) * max(0.0, origins[2] - 0.3) / 0.7
+    iris = np.array([np.interp(light, range(4), irises[:, c]) for c in range(3)])
+    hairline = float(rng.normal(0, 4) + (1 - female) * max(0.0, age - 30) * rng.uniform(0, 0.5))
+    beard = float((female < 0.5) * rng.choice([rng.uniform(0, 0.25), rng.uniform(0.3, 0.9)], p=[0.65, 0.35]))
+    return Identity(
+        seed=seed,
+        age=age,
+        female=female,
+        origins=(float(origins[0]), float(origins[1]), float(origins[2])),
+        weight=float(np.clip(rng.normal(0, 0.35), -0.9, 0.9)),
+        shapes=shapes,
+        shade=shade,
+        hair=(float(hair[0]), float(hair[1]), float(hair[2])),
+        iris=(float(iris[0]), float(iris[1]), float(iris[2])),
+        hairline=hairline,
+        volume=float(rng.uniform(3, 14)),
+        beard=beard,
+    )
+
+
+def mean_identity() -> Identity:
+    """The middle of everything: nobody's shape, a middle shade, no beard."""
+    third = 1 / 3
+    shapes = np.zeros(len(head_mesh().shape_names), np.float32)
+    return Identity(
+        0, 30.0, 0.5, (third, third, third), 0.0, shapes, 0.3, (0.1, 0.08, 0.07), (0.25, 0.16, 0.09), 0.0, 8.0, 0.0
+    )
+
+
+def base_shape(identity: Identity) -> Floats:
+    """(V, 3) vertices of a person's neutral face without hair, millimetres, the middle between the eyeballs at 0."""
+    mesh = head_mesh()
+    old = np.clip((identity.age - _YOUNG) / (_OLD - _YOUNG), 0, 1)
+    sexes = {"female": identity.female, "male": 1 - identity.female}
+    ages = {"young": 1 - old, "old": old}
+    weights = {"min": max(0.0, -identity.weight), "max": max(0.0, identity.weight)}
+    weights["average"] = 1 - weights["min"] - weights["max"]
+    origins = dict(zip(ORIGINS, identity.origins, strict=True))
+    amounts = np.zeros(len(mesh.base_names), np.float32)
+    for i, name in enumerate(mesh.base_names):
+        kind, sex, age, *rest = name.split("-")
+        share = weights[rest[1].removesuffix("weight")] if kind == "universal" else origins[kind]
+        amounts[i] = sexes[sex] * ages[age] * share
+    vertices = mesh.vertices + np.tensordot(amounts, mesh.bases, 1)
+    vertices = vertices + (identity.shapes @ mesh.shapes).reshape(-1, 3)
+    middle = np.mean([vertices[eye].mean(0) for eye in mesh.eyes], axis=0)
+    return np.asarray(vertices - middle, np.float32)
+
+
+@cache
+def mean_shape() -> Floats:
+    """(V, 3) `base_shape` of `mean_identity`, on which skin and hair are laid out."""
+    return base_shape(mean_identity())

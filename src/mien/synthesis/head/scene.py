@@ -1,0 +1,338 @@
+"""A head before a camera: its frames, the exact motion between any two states, its landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.synthesis.head.actions import Halves, moved_vertices
+from mien.synthesis.head.identity import Identity, base_shape
+from mien.synthesis.head.light import Light, brightness, lamp_reach, normals, open_sky
+from mien.synthesis.head.mesh import head_mesh
+from mien.synthesis.head.raster import Samples, rasterise
+from mien.synthesis.head.skin import eyeball, looks_of
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+_CENTRE: Final = (0.0, -25.0, 0.0)  # what the camera looks at: the middle of the face, in millimetres from the eyes
+_PIVOT: Final = (0.0, -70.0, -75.0)  # where a head turns: the top of the spine
+_YAW, _PITCH, _ROLL = 45.0, 30.0, 45.0
+_TURN: Final = 35.0  # degrees an eye can turn
+_ROOMY: Final = 0.985  # an eyeball is drawn a little smaller than its socket, so that no lid cuts into it
+_WALK: Final = (0.25, -0.35)  # how much a lid follows an eye that looks up or down, in eyeWide and eyeBlink
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera straight before the face.
+
+    Attributes:
+        height: Of the picture in pixels.
+        width: Of the picture in pixels.
+        distance: From the eyes in millimetres; near ones make noses large.
+        span: Millimetres at the eyes that the picture's height shows.
+        right: Millimetres by which the face stands right of the middle.
+        down: Millimetres by which it stands lower.
+        samples: Samples per pixel each way, 1..4.
+    """
+
+    height: int = 300
+    width: int = 245
+    distance: float = 900.0
+    span: float = 275.0
+    right: float = 0.0
+    down: float = 0.0
+    samples: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 32 or not 300 <= self.distance <= 10_000 or not 120 <= self.span <= 2000:
+            raise MienError(
+                f"A camera of {self.height}x{self.width} pixels at {self.distance:g} mm that spans {self.span:g} mm.",
+                "at least 32 pixels each way, a distance of 300 to 10000 mm, a span of 120 to 2000 mm.",
+                "`Camera(height=300, width=245, distance=900, span=275)`.",
+            )
+        if self.samples not in (1, 2, 3, 4):
+            raise MienError(f"{self.samples} samples per pixel.", "1, 2, 3 or 4.", "`samples=2`.")
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels."""
+        return self.height * self.distance / self.span
+
+    def project(self, points: NDArray[np.floating[Any]]) -> tuple[Doubles, Doubles]:
+        """Where points (N, 3) are on the picture (N, 2), x then y, and one over their distance (N,)."""
+        p = np.asarray(points, np.float64) - _CENTRE
+        nearness = 1 / (self.distance - p[:, 2])
+        scale = self.focal * nearness
+        x = (self.width - 1) / 2 + (p[:, 0] + self.right) * scale
+        y = (self.height - 1) / 2 - (p[:, 1] - self.down) * scale
+        return np.stack([x, y], -1), nearness
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where a head is turned and moved to.
+
+    Attributes:
+        yaw: Degrees; above zero the face turns to the right of the picture.
+        pitch: Degrees; above zero it looks up.
+        roll: Degrees; above zero it tilts to the right of the picture.
+        right: Millimetres to the right of the picture.
+        down: Millimetres down.
+        nearer: Millimetres towards the camera.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    right: float = 0.0
+    down: float = 0.0
+    nearer: float = 0.0
+
+    def __post_init__(self) -> None:
+        if abs(self.yaw) > _YAW or abs(self.pitch) > _PITCH or abs(self.roll) > _ROLL:
+            raise MienError(
+                f"A head turned by yaw {self.yaw:g}, pitch {self.pitch:g}, roll {self.roll:g} degrees hides its face.",
+                f"a yaw within {_YAW:g}, a pitch within {_PITCH:g} and a roll within {_ROLL:g} degrees.",
+                "`Pose(yaw=15)`.",
+            )
+
+    def place(self, points: NDArray[np.floating[Any]]) -> Doubles:
+        """Points (N, 3) of the head where the pose puts them."""
+        yaw, pitch, roll = np.radians([self.yaw, self.pitch, self.roll])
+        sy, cy, sp, cp, sr, cr = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch), np.sin(roll), np.cos(roll)
+        about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+        about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+        turned = (np.asarray(points, np.float64) - _PIVOT) @ (about_z @ about_y @ about_x).T
+        return np.asarray(turned + _PIVOT + [self.right, -self.down, self.nearer], np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a head does at one moment.
+
+    Attributes:
+        amounts: Of action units or single actions, see `mien.synthesis.head.actions.moved_vertices`.
+        pose: Of the head.
+        gaze: Degrees by which both eyes turn to the right of the picture and down.
+    """
+
+    amounts: Mapping[str, float | Halves] = field(default_factory=dict)
+    pose: Pose = field(default_factory=Pose)
+    gaze: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if max(abs(g) for g in self.gaze) > _TURN:
+            raise MienError(f"A gaze of {self.gaze} degrees.", f"-{_TURN:g} to {_TURN:g}.", "`gaze=(5, 0)`.")
+
+
+class Head:
+    """One person before one camera in one light. What does not change from frame to frame is made once.
+
+    Args:
+        identity: Who.
+        camera: From where.
+        light: In which light.
+        seed: Draws the background.
+    """
+
+    def __init__(
+        self, identity: Identity, camera: Camera | None = None, light: Light | None = None, *, seed: int = 0
+    ) -> None:
+        self.identity, self.camera, self.light = identity, camera or Camera(), light or Light()
+        self._mesh = head_mesh()
+        skin = base_shape(identity)
+        self._eyes = [eyeball(skin, marks) for marks in self._mesh.eyes]
+        self._looks = looks_of(identity, self._mesh.ball)
+        n = len(skin)
+        body = self._mesh.triangles[(self._mesh.triangles < n).all(1)]
+        self.rest: Floats = skin + self._looks.lift[:, None] * normals(skin, body)
+        """(V, 3) vertices of the neutral head with its hair, without eyeballs, in millimetres."""
+        self._seed = seed
+
+    def vertices(self, state: State) -> Doubles:
+        """(V + E, 3) vertices, then those of the right and the left eyeball, in millimetres, in the pose of a state."""
+        return state.pose.place(self._unposed(state))
+
+    def _unposed(self, state: State) -> Doubles:
+        amounts = dict(state.amounts)
+        right, down = state.gaze
+        moved = self.rest + moved_vertices(amounts)
+        yaw, pitch = np.radians([right, -down])
+        ahead = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+        across = np.array([np.cos(yaw), 0, -np.sin(yaw)])
+        turn = np.stack([across, np.cross(ahead, across), ahead])
+        half = len(self._mesh.ball) // 2
+        balls = [
+            centre + _ROOMY * radius * (ball @ turn)
+            for (centre, radius), ball in zip(self._eyes, (self._mesh.ball[:half], self._mesh.ball[half:]), strict=True)
+        ]
+        return np.concatenate([moved, *balls]).astype(np.float64)
+
+    @cached_property
+    def _sky(self) -> Floats:
+        rest = self._unposed(State()).astype(np.float32)
+        return open_sky(rest, normals(rest, self._mesh.triangles), self._mesh.triangles)
+
+    @cached_property
+    def _reach(self) -> Floats:
+        return lamp_reach(self._unposed(State()).astype(np.float32), self._mesh.triangles, self.light)
+
+    @cached_property
+    def _exposure(self) -> float:
+        """Factor that brings the face to the middle of the scale; dark skin stays darker."""
+        lit = self._looks.picture[350:600, 350:650].mean() * (0.5 * self.light.lamp + 0.8 * self.light.room)
+        return float(0.30 * (lit / 0.30) ** 0.45 / lit)
+
+    @cached_property
+    def _background(self) -> Floats:
+        rng = np.random.default_rng(np.random.SeedSequence([self._seed, 33]))
+        s = self.camera.samples
+        height, width = self.camera.height * s, self.camera.width * s
+        y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
+        tone = rng.uniform(0.08, 0.55) * (1 + rng.uniform(-0.15, 0.15, 3))
+        slope = rng.uniform(-0.2, 0.2, 2)
+        return np.asarray(tone * (1 + slope[0] * x + slope[1] * y)[..., None], np.float32)
+
+    def _see(self, state: State, samples: int) -> tuple[Doubles, Doubles, Samples]:
+        """Vertices in space and on the picture, and the samples of a frame."""
+        points = self.vertices(state)
+        xy, nearness = self.camera.project(points)
+        marks = xy[self._mesh.landmarks]
+        inside = (marks >= 0) & (marks <= [self.camera.width - 1, self.camera.height - 1])
+        if inside.all(1).mean() < 0.8:
+            raise MienError(
+                f"{(~inside.all(1)).sum()} of the 68 landmarks lie outside the picture.",
+                "a pose and a camera that show the face.",
+                "a larger `Camera(span=...)`, or a smaller movement in `Pose`.",
+            )
+        grid = xy * samples + (samples - 1) / 2
+        shape = (self.camera.height * samples, self.camera.width * samples)
+        return points, xy, rasterise(grid, nearness, self._mesh.triangles, shape)
+
+    def frame(self, state: State | None = None) -> Picture:
+        """(H, W, 3) RGB picture, 0..255. No noise: that is a sensor's part. The same arguments give the same bytes."""
+        state = state or State()
+        s = self.camera.samples
+        points, _, seen = self._see(state, s)
+        looks = self._looks
+        normal = normals(points, self._mesh.triangles)
+        eye = np.asarray(_CENTRE) + [0, 0, self.camera.distance] - points
+        eye /= np.linalg.norm(eye, axis=1, keepdims=True)
+        diffuse, shine = brightness(normal, self.light, self._sky, self._reach, eye.astype(np.float32))
+        diffuse *= self._exposure
+        shine *= 0.12 * self._exposure * looks.gloss
+        carried = seen.carry(
+            np.column_stack([looks.place, looks.tint * diffuse, looks.own * diffuse + shine[:, None]]),
+            self._mesh.triangles,
+        )
+        colour = _look_up(looks.picture, carried[:, :2])
+        colour *= carried[:, 2:5]
+        colour += carried[:, 5:]
+        light = self._background.copy()
+        light.reshape(-1, 3)[seen.place] = colour
+        return _develop(_shrink(light, s))
+
+    def frames(self, states: Iterable[State], *, jobs: int = 1) -> Iterator[Picture]:
+        """One picture after another; `jobs` threads work ahead of the reader."""
+        if jobs == 1:
+            yield from map(self.frame, states)
+            return
+        self.frame(State())  # what is made once is made before the threads start
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from pool.map(self.frame, states)
+
+    def flow(self, before: State, after: State) -> tuple[Floats, NDArray[np.bool_]]:
+        """True motion of every pixel from one state to another.
+
+        Returns:
+            (H, W, 2) in pixels, x then y: what is seen at (x, y) before is at (x, y) + flow[y, x] after; zero on the
+            background. And (H, W) whether the pixel shows the head and is seen afterwards too.
+        """
+        shape = (self.camera.height, self.camera.width)
+        points, _, seen = self._see(before, 1)
+        moved, _, then = self._see(after, 2)
+        start = self.camera.project(seen.points(points, self._mesh.triangles))[0]
+        end, nearness = self.camera.project(seen.points(moved, self._mesh.triangles))
+        flow, visible = np.zeros((shape[0] * shape[1], 2), np.float32), np.zeros(shape[0] * shape[1], bool)
+        flow[seen.place] = end - start
+        depth = np.zeros(shape[0] * shape[1] * 4, np.float32)
+        depth[then.place] = then.nearness
+        at = np.rint(end * 2 + 0.5).astype(int)
+        inside = (at >= 0).all(1) & (at < [shape[1] * 2, shape[0] * 2]).all(1)
+        at = np.where(inside[:, None], at, 0)
+        # 1.5 mm of tolerance: the nearest sample lies up to half a pixel away on a slope.
+        there = depth[at[:, 1] * (2 * shape[1]) + at[:, 0]]
+        hidden = (there > 0) & (1 / np.where(there > 0, there, 1) < 1 / nearness - 1.5)
+        visible[seen.place] = inside & ~hidden
+        return flow.reshape(*shape, 2), visible.reshape(shape)
+
+    def landmarks(self, state: State | None = None) -> Floats:
+        """(68, 2) points of iBUG 300-W in pixels, x then y, whether seen or not."""
+        return np.asarray(self.vertices_on_picture(state)[self._mesh.landmarks], np.float32)
+
+    def vertices_on_picture(self, state: State | None = None) -> Doubles:
+        """(V + E, 2) all vertices in pixels, x then y."""
+        return self.camera.project(self.vertices(state or State()))[0]
+
+    def visible_vertices(self, state: State | None = None) -> NDArray[np.bool_]:
+        """(V + E,) whether a vertex belongs to a triangle that is seen somewhere."""
+        _, _, seen = self._see(state or State(), 1)
+        out = np.zeros(len(self._mesh.part), bool)
+        out[self._mesh.triangles[np.unique(seen.triangle)]] = True
+        return out
+
+
+def _look_up(picture: Floats, at: Floats) -> Floats:
+    """(N, 3) colours of a picture at places (N, 2), bilinear."""
+    n, row = len(at), 512
+    padded = np.zeros((-(-n // row) * row, 2), np.float32)
+    padded[:n] = at
+    padded = padded.reshape(-1, row, 2)
+    found = np.empty((len(padded) * row, 3), np.float32)
+    # OpenCV takes at most 32767 rows at once.
+    for start in range(0, len(padded), 16384):
+        part = padded[start : start + 16384]
+        colours = cv2.remap(picture, part[..., 0], part[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found[start * row : start * row + colours.shape[0] * row] = colours.reshape(-1, 3)
+    return found[:n]
+
+
+def _shrink(samples: Floats, s: int) -> Floats:
+    """Pixels from s x s samples each, under a tent that reaches the middles of the next pixels."""
+    if s == 1:
+        return samples
+    offset = (np.arange(2 * s) + 0.5) / s - 1 if s % 2 == 0 else np.arange(-s + 1, s) / s
+    tent = (1 - np.abs(offset)).astype(np.float32)
+    tent /= tent.sum()
+    before = (len(tent) - s + 1) // 2 if s % 2 == 0 else (len(tent) - s) // 2
+    height, width = samples.shape[0] // s, samples.shape[1] // s
+    padded = cv2.copyMakeBorder(samples, before, before + s, before, before + s, cv2.BORDER_REPLICATE)
+    rows = sum(w * padded[k : k + height * s : s] for k, w in enumerate(tent))
+    return np.asarray(sum(w * rows[:, k : k + width * s : s] for k, w in enumerate(tent)), np.float32)
+
+
+_STEPS: Final = 4096
+_TONE: Final = np.linspace(0, 1, _STEPS, dtype=np.float32)
+_SRGB: Final = np.where(_TONE <= 0.0031308, 12.92 * _TONE, 1.055 * _TONE ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _develop(light: Floats) -> Picture:
+    """sRGB levels of light 0..1, with a soft shoulder above."""
+    light = np.clip(light, 0, None)
+    light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3), light)
+    at = light * (_STEPS - 1)
+    low = at.astype(np.int32).clip(0, _STEPS - 2)
+    part = at - low
+    return np.asarray((_SRGB[low] * (1 - part) + _SRGB[low + 1] * part) * 255 + 0.5, np.uint8)
