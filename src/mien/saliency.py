@@ -7,7 +7,7 @@ no proof that the network is right.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args, runtime_checkable
 
@@ -71,6 +71,7 @@ class Explanation:
         images: (S, h, w) dynamic images in grey levels; None for other systems.
         segments: (S,) weights that sum to 1; None without.
         attention: (S, h', w'), each summing to 1; None without.
+        names: (S), what each image shows.
         notes: What the reader should know.
     """
 
@@ -85,7 +86,8 @@ class Explanation:
     images: Maps | None = None
     segments: Maps | None = None
     attention: Maps | None = None
-    notes: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def attribution(
@@ -141,14 +143,19 @@ def attribution(
         else:
             noise = 0.1 * float(start.max() - start.min()) or 1e-6
             made = captum.NoiseTunnel(captum.Saliency(score)).attribute(
-                start.requires_grad_(), target=target, nt_samples=STEPS, nt_samples_batch_size=8, stdevs=noise, abs=False
+                start.requires_grad_(),
+                target=target,
+                nt_samples=STEPS,
+                nt_samples_batch_size=8,
+                stdevs=noise,
+                abs=False,
             )
     return np.asarray(made[0].detach().cpu().numpy(), np.float32)
 
 
 def _captum() -> Any:
     try:
-        import captum.attr
+        import captum.attr  # type: ignore[import-untyped]
     except ImportError:
         raise MienError(
             "Saliency needs the package captum, which is not installed.",
@@ -163,14 +170,18 @@ def _mirrors(classifier: NetClassifier) -> list[Callable[[Tensor], Tensor] | Non
 
 
 def _score_of(model: nn.Module, mirror: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
-    scores: Callable[[Tensor], Tensor] = model.soft_scores if isinstance(model, SoftScores) else model
+    scores: Callable[[Tensor], Tensor] = model
+    if isinstance(model, SoftScores):
+        scores = model.soft_scores
     return scores if mirror is None else lambda x: scores(mirror(x))
 
 
 def _at_rest(model: nn.Module) -> None:
     """Evaluation mode; and no weight moves, even where a network would step within its backward pass."""
+    from mien.training import StepsItself
+
     model.eval()
-    if hasattr(model, "step_at"):
+    if isinstance(model, StepsItself):
         model.step_at(None)
 
 
@@ -247,6 +258,9 @@ def explain(
         with torch.inference_mode():
             seen = [model.look(classifier._finish(x[None])) for model in classifier.models]  # type: ignore[operator]
         found["images"] = x.mean(-1).astype(np.float32)
+        kind = "sequence" if card.parameters["sampling"] == "interleaved" else "segment"
+        names = [f"{kind} {k + 1}" for k in range(len(x))]
+        found["names"] = (*names[:-1], "whole clip") if card.parameters["whole"] else tuple(names)
         found["segments"] = torch.stack([s.segments[0] for s in seen]).mean(0).cpu().numpy()
         maps = [s.attention[0] for s in seen if s.attention is not None]
         if maps:
@@ -278,7 +292,7 @@ def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float 
 
     Args:
         face: (H, W, 3); None takes plain grey.
-        heat: (h, w) >= 0, any size; its 99.5th percentile gets the last colour.
+        heat: (h, w) >= 0, any size; drawn a little blurred, its 99.5th percentile with the last colour.
         strength: Share of the colour where the map is strongest.
 
     Returns:
@@ -288,7 +302,9 @@ def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float 
         factor = max(1, 240 // heat.shape[0])
         face = np.full((factor * heat.shape[0], factor * heat.shape[1], 3), 205, np.uint8)
     height, width = face.shape[:2]
-    large = cv2.resize(np.asarray(heat, np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(np.asarray(heat, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    # Strided convolutions leave a pattern of dots; what is looked at is larger than a pixel.
+    large = cv2.GaussianBlur(large, (0, 0), 0.018 * width)
     high = float(np.percentile(large, 99.5))
     share = np.clip(large / high, 0, 1) if high > 0 else np.zeros((height, width))
     # The face in grey under the colours: skin and map do not mix their hues.
@@ -299,7 +315,7 @@ def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float 
 
 
 def figure(explanation: Explanation, title: str = "") -> Figure:
-    """Face, saliency over it and probabilities; below, images, attention and weights of segments where there are any."""
+    """Face, saliency over it and probabilities; below, images, weights and attention of segments if any."""
     from matplotlib.figure import Figure as NewFigure
 
     e = explanation
@@ -308,7 +324,7 @@ def figure(explanation: Explanation, title: str = "") -> Figure:
     columns = 3 if e.images is None else max(3, len(e.images))
     rows = 1 if e.images is None else (2 if e.attention is None else 3)
     cell, tall = 1.75, 1.75 * height / width
-    drawn = NewFigure(figsize=(cell * columns, (tall + 0.32) * rows + 0.3), dpi=144, layout="constrained")
+    drawn = NewFigure(figsize=(cell * columns, (tall + 0.12) * rows + 0.3), dpi=144, layout="constrained")
     grid = drawn.subplots(rows, columns, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
@@ -323,7 +339,7 @@ def figure(explanation: Explanation, title: str = "") -> Figure:
             axes = grid[1, k]
             axes.imshow(image, cmap="RdBu_r", vmin=-high, vmax=high, aspect="auto")
             axes.set_box_aspect(height / width)
-            axes.set_title(f"image {k + 1}: weight {weight:.2f}", fontsize=8)
+            axes.set_title(f"{e.names[k]}: {weight:.2f}", fontsize=8)
             if e.attention is not None:
                 _show(grid[2, k], heat_over(face, e.attention[k]), "attention" if k == 0 else "")
     elif e.over_time is not None and len(e.over_time) > 1:
@@ -349,7 +365,7 @@ def _probabilities(axes: Axes, e: Explanation) -> None:
     places = np.arange(len(e.classes))
     colours = ["#2563eb" if c == e.explained else "#bfcdea" for c in places]
     inner.barh(places, e.probabilities, color=colours, height=0.7)
-    for place, p in zip(places, e.probabilities, strict=True):
+    for place, p in enumerate(e.probabilities):
         inner.text(p + 0.03, place, f"{p:.2f}", va="center", fontsize=7, color="#6b7280")
     inner.set_yticks(places, e.classes, fontsize=7)
     inner.set_xlim(0, 1.15)
@@ -378,7 +394,7 @@ def as_json(explanation: Explanation, picture: Path | None = None) -> dict[str, 
         "explained": e.classes[e.explained],
         "method": e.method,
         "over_time": numbers(e.over_time, 5),
-        "segments": numbers(e.segments, 5),
+        "segments": None if e.segments is None else dict(zip(e.names, numbers(e.segments, 5), strict=True)),
         "heat": numbers(e.heat, 6),
         "attention": numbers(e.attention, 6),
         "picture": None if picture is None else str(picture),

@@ -30,7 +30,8 @@ def plain(state: dict[str, Tensor], x: Tensor, blocks: tuple[int, ...], large: b
     """ResNet from its tensors' names alone."""
 
     def norm(z: Tensor, name: str) -> Tensor:
-        mean, var, w, b = (state[f"{name}.{k}"][:, None, None] for k in ("running_mean", "running_var", "weight", "bias"))
+        kinds = ("running_mean", "running_var", "weight", "bias")
+        mean, var, w, b = (state[f"{name}.{kind}"][:, None, None] for kind in kinds)
         return (z - mean) / (var + 1e-5).sqrt() * w + b
 
     x = F.conv2d(x, state["conv1.weight"], stride=2, padding=3 if large else 1)
@@ -54,7 +55,7 @@ def test_resnet18_has_torchvisions_size_and_names() -> None:
     assert parameters(net) == 11_689_512 - 513_000  # torchvision's, less its 1000 classes
     names = set(net.state_dict())
     assert len(names) == 120
-    assert {"conv1.weight", "bn1.running_var", "layer2.0.downsample.1.num_batches_tracked", "layer4.1.bn2.bias"} <= names
+    assert {"conv1.weight", "bn1.running_var", "layer2.0.downsample.1.running_mean", "layer4.1.bn2.bias"} <= names
     assert net(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 512, 7, 7)
 
 

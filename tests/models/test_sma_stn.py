@@ -17,9 +17,9 @@ from mien.models.sma_stn import (
     draw_deviation,
     neutral_deviation,
 )
+from mien.recipe.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 from mien.training import CopyBatches, NetClassifier, Schedule, mirror_frames, shift_frames
-from mien.recipe.inputs import ArrayInputs
 
 
 def drawn(net: torch.nn.Module, seed: int = 0) -> None:
@@ -30,7 +30,7 @@ def drawn(net: torch.nn.Module, seed: int = 0) -> None:
 
 def slow_non_local(net: NonLocal, x: Tensor) -> Tensor:
     """Place by place, from the formula."""
-    theta, phi, g = (net.embed(x)[:, k * net.half : (k + 1) * net.half] for k in range(3))
+    theta, phi, g = (net.embed(x)[:, k * net.inner : (k + 1) * net.inner] for k in range(3))
     out = x.clone()
     height, width = x.shape[2:]
     places = [(i, j) for i in range(height) for j in range(width)]
@@ -168,7 +168,7 @@ def test_shifts_move_all_images_of_a_clip_alike() -> None:
     x = torch.randn(6, 2, 9, 8, 3)
     moved = shift_frames(2)(x)
     found = set()
-    padded = F.pad(x.permute(0, 1, 4, 2, 3).flatten(0, 1), (2, 2, 2, 2), mode="replicate").unflatten(0, (6, 2))
+    padded = F.pad(x.permute(0, 1, 4, 2, 3).flatten(0, 1), (2, 2, 2, 2), mode="replicate").view(6, 2, 3, 13, 12)
     for clip, big in zip(moved, padded.permute(0, 1, 3, 4, 2), strict=True):
         fits = [(r, c) for r in range(5) for c in range(5) if torch.equal(clip, big[:, r : r + 9, c : c + 8])]
         assert len(fits) == 1

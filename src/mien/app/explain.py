@@ -25,7 +25,9 @@ def explain(
     folder: Annotated[Path, typer.Option("--out", help="Folder for one picture per clip.")],
     of: Annotated[str | None, typer.Option("--of", help="Class to explain; default: the predicted one.")] = None,
     method: Annotated[str, typer.Option(help="integrated, gradient or smooth.")] = "integrated",
-    clip: Annotated[list[str] | None, typer.Option(help="Only clips whose key holds this text; may be repeated.")] = None,
+    clip: Annotated[
+        list[str] | None, typer.Option(help="Only clips whose key holds this text; may be repeated.")
+    ] = None,
     interval: IntervalText = None,
     fps: Fps = None,
     as_json: Json = False,

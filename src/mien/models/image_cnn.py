@@ -155,7 +155,7 @@ class ImageCNN(nn.Module):
     def frames(self, x: Tensor) -> Tensor:
         """(B, T, H, W, C), 0..255, to the logits of every frame, (B, T, n_classes)."""
         logits: Tensor = self.net(x.flatten(0, 1).permute(0, 3, 1, 2))
-        return logits.unflatten(0, x.shape[:2])
+        return logits.view(*x.shape[:2], -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, H, W, C), 0..255, to (B, n_classes), the logarithm of `vote`."""

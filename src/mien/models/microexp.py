@@ -41,14 +41,14 @@ def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Valid 3-D convolution of grey clips, ReLU, 3x3x3 max pool; see the module's text.
 
     Args:
-        x: (B, T, H, W) float; gets no gradient on a CPU.
+        x: (B, T, H, W) float; one that wants a gradient takes the plain path.
         weight: (M, 1, time, height, width) of the same type.
         bias: (M,).
 
     Returns:
         (B, T', M, H', W'), >= 0, with T' = (T - time + 1) // 3 and so on.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or x.requires_grad:
         return plain(x, weight, bias)
     kernel = weight.shape[2:]
     frames, rows, columns = pooled_shape(x.shape[1], x.shape[2], x.shape[3], (kernel[1], kernel[2], kernel[0]))

@@ -40,7 +40,7 @@ class NonLocal(nn.Module):
     def __init__(self, maps: int) -> None:
         super().__init__()
         half = max(1, maps // 2)
-        self.half = half
+        self.inner = half
         self.embed = nn.Conv2d(maps, 3 * half, 1)  # theta, phi and g as one product
         self.out = nn.Conv2d(half, maps, 1)
         nn.init.zeros_(self.out.weight)
@@ -48,14 +48,15 @@ class NonLocal(nn.Module):
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) to z of the same shape and who looks at whom, (B, h w, h w), rows summing to 1."""
-        theta, phi, g = self.embed(x).flatten(2).split(self.half, 1)
+        theta, phi, g = self.embed(x).flatten(2).split(self.inner, 1)
         attention = torch.softmax(theta.transpose(1, 2) @ phi, 2)
-        y = (g @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
+        y = (g @ attention.transpose(1, 2)).view(len(x), self.inner, *x.shape[2:])
         return x + self.out(y), attention
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same shape."""
-        return self.look(x)[0]
+        z: Tensor = self.look(x)[0]
+        return z
 
 
 class SegmentWeights(nn.Module):
@@ -72,7 +73,8 @@ class SegmentWeights(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """(B, S, D) to (B, S), rows summing to 1."""
-        return torch.softmax(self.outer(torch.tanh(self.inner(v)))[..., 0], 1)
+        score: Tensor = self.outer(torch.tanh(self.inner(v)))[..., 0]
+        return torch.softmax(score, 1)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def neutral_deviation(f: Tensor, neutral: Tensor, margin: float = 1.0) -> Tensor
         Scalar: mean of max(0, margin - distance)^2.
     """
     distance = ((f - neutral) / f.shape[1] ** 0.5).square().sum(1).clamp_min(1e-12).sqrt()
-    return (margin - distance).clamp_min(0).square().mean()
+    short: Tensor = (margin - distance).clamp_min(0)
+    return short.square().mean()
 
 
 def draw_deviation(f: Tensor, other: Tensor) -> Tensor:
@@ -192,12 +195,10 @@ class SMASTN(nn.Module):
         attention = None
         if self.spatial is not None:
             maps, who = self.spatial.look(maps)
-            attention = who.mean(1).unflatten(1, maps.shape[2:]).unflatten(0, (clips, images))
-        pooled = maps.mean((2, 3)).unflatten(0, (clips, images))
-        if self.temporal is None:
-            segments = pooled.new_full((clips, images), 1 / images)
-        else:
-            segments = self.temporal(pooled)
+            attention = who.mean(1).view(clips, images, *maps.shape[2:])
+        pooled = maps.mean((2, 3)).view(clips, images, -1)
+        even = pooled.new_full((clips, images), 1 / images)
+        segments = even if self.temporal is None else self.temporal(pooled)
         return Seen((segments[:, None] @ pooled)[:, 0], segments, attention)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise MienError(
             f"{str(path)!r} holds no safetensors ({error}).",
             "a .safetensors file; pickled .pth and .pt files can run code and are not read.",
-            "where you trust it: `python -c \"import torch; from safetensors.torch import save_file; "
+            'where you trust it: `python -c "import torch; from safetensors.torch import save_file; '
             f"save_file(torch.load('{path.name}', weights_only=True), 'weights.safetensors')\"`.",
         ) from None
 

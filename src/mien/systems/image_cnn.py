@@ -2,7 +2,7 @@
 
 Input    frames of the aligned clip, evenly spread.
 Network  VGG-Face (VGG-16) from a local weights file; without one, a small residual network from scratch.
-Training every frame has the class of its clip; mirror images, small shifts and changes of contrast as copies.
+Training every frame has the class of its clip; mirror images, small shifts and changes of light as copies.
 Test     a clip gets the class of at least half its frames, else that of most.
 """
 
@@ -114,16 +114,16 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 IMAGE_CNN = System(
     name="image-cnn",
     title="Image-based CNN",
-    paper="Takalkar and Xu, Image Based Facial Micro-Expression Recognition Using Deep Learning on Small Datasets, DICTA "
-    "2017 (abstract), as Xia et al., IEEE TMM 2020, section IV ran it",
+    paper="Takalkar and Xu, Image Based Facial Micro-Expression Recognition Using Deep Learning on Small Datasets, "
+    "DICTA 2017 (abstract), as Xia et al., IEEE TMM 2020, section IV ran it",
     summary="single frames and their votes; VGG-Face with a local weights file, else a SMALL network from scratch",
     departures=(
         "Without `--set weights=FILE` this is a small residual network from scratch: another, weaker baseline than "
         "VGG-Face fine-tuned. Each fold's log says which it was.",
         "10 frames of a clip, evenly spread, instead of all (`--set frames=N`).",
-        "Where no class has half the frames, the class of most; among equals, the greatest mean probability. The papers "
-        "do not say.",
-        "Copies: mirror image, shifts, contrast. The first paper's synthetic images are not described in its abstract.",
+        "Where no class has half the frames, the class of most; among equals, the greatest mean "
+        "probability. The papers do not say.",
+        "Copies: mirror image, shifts, light. The first paper's synthetic images are not described in its abstract.",
         "Learning rate, passes and weight decay are ours; the papers do not print them.",
     ),
     recipes={"frames": from_frames},

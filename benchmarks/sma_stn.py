@@ -1,0 +1,273 @@
+"""SMA-STN-style and image-cnn: speed against the same written plainly, memory of the largest presets, inner choices.
+
+python benchmarks/sma_stn.py [--out FILE]              speed and memory
+python benchmarks/sma_stn.py --choose [--out FILE]     settings compared on inner splits by subject of drawn faces
+
+The plain version is what one would write down: one dynamic image after another, frame after frame; one image after
+another through the network, in torch's own memory layout, nothing in place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import commit, machine, peak_mib
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor, nn
+
+from mien.benchmark.run import plan
+from mien.datasets import open_dataset
+from mien.datasets.writer import write_corpus
+from mien.models.image_cnn import ImageCNN
+from mien.models.resnet import BasicBlock, ResNet
+from mien.models.sma_stn import SMASTN
+from mien.motion.dssi import dssi, dssi_weights, sampled_rows
+from mien.motion.rank_pooling import dynamic_image
+from mien.recipe.inputs import ArrayInputs
+from mien.systems import SYSTEMS
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, ours: BasicBlock) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.conv2, self.bn2 = ours.conv1, ours.bn1, ours.conv2, ours.bn2
+        self.downsample = None
+        if ours.downsample is not None:
+            skip, norm = ours.downsample
+            conv = nn.Conv2d(skip.in_channels, skip.out_channels, 1, skip.every, bias=False)
+            conv.weight = skip.weight
+            self.downsample = nn.Sequential(conv, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        rest = x if self.downsample is None else self.downsample(x)
+        return torch.relu(z + rest)
+
+
+class PlainSMASTN(nn.Module):
+    """The same function, image by image. In training each image has batch statistics of its own."""
+
+    def __init__(self, ours: SMASTN) -> None:
+        super().__init__()
+        self.ours = ours
+        net: ResNet = ours.backbone
+        stages = [PlainBlock(block) for n in range(net.stages) for block in net.get_submodule(f"layer{n + 1}")]  # type: ignore[union-attr, arg-type]
+        self.body = nn.Sequential(net.conv1, net.bn1, nn.ReLU(), net.maxpool, *stages)
+        for p in self.parameters():
+            if p.dim() == 4:
+                p.data = p.data.contiguous(memory_format=torch.contiguous_format)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = []
+        for k in range(x.shape[1]):
+            maps = self.body(x[:, k].permute(0, 3, 1, 2).contiguous() * self.ours.scale)
+            assert self.ours.spatial is not None
+            features.append(self.ours.spatial(maps).mean((2, 3)))
+        pooled = torch.stack(features, 1)
+        assert self.ours.temporal is not None
+        logits: Tensor = self.ours.classify((self.ours.temporal(pooled)[..., None] * pooled).sum(1))
+        return logits
+
+
+def step_of(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+
+    def train() -> None:
+        model.train()
+        optimiser.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def predict() -> None:
+        model.eval()
+        with torch.inference_mode():
+            model(x)
+
+    return train if training else predict
+
+
+def timed(steps: list[Callable[[], Any]], turns: int) -> list[float]:
+    """Median seconds of each, taken in turn."""
+    found: list[list[float]] = [[] for _ in steps]
+    for turn in range(turns + 1):
+        for place, step in enumerate(steps):
+            began = time.perf_counter()
+            step()
+            if turn:
+                found[place].append(time.perf_counter() - began)
+    return [statistics.median(f) for f in found]
+
+
+def plain_images(frames: NDArray[np.float32], draws: int) -> NDArray[np.float32]:
+    made = []
+    for draw in range(draws):
+        rng = None if draw == 0 else np.random.default_rng(draw)
+        rows = sampled_rows(len(frames), "local-global", 3, 4, rng=rng)
+        made.append(np.stack([dynamic_image(frames[r]) for r in rows]))
+    return np.stack(made)
+
+
+def our_images(frames: NDArray[np.float32], draws: int) -> NDArray[np.float32]:
+    rngs = [None, *(np.random.default_rng(d) for d in range(1, draws))]
+    return dssi(frames, np.concatenate([dssi_weights(len(frames), "local-global", 3, 4, rng=r) for r in rngs]))
+
+
+def memory(name: str) -> None:
+    """Prints MiB and seconds of one training step of a large preset, in this process."""
+    torch.set_num_threads(1)
+    before = peak_mib()
+    p = SYSTEMS[name].with_parameters({"preset": "resnet18" if name == "sma-stn" else "vgg-face"})
+    batch = p["batch_size"]
+    model: SMASTN | ImageCNN
+    if name == "sma-stn":
+        model, x = SMASTN(5, 3, "resnet18", p["maps"], deviation=p["de_loss"]), torch.randn(batch, 4, 112, 112, 3)
+    else:
+        model, x = ImageCNN(5, 3, "vgg-face", dropout=0.5), 255 * torch.rand(batch, p["frames"], 224, 224, 3)
+    y = torch.arange(batch) % 5
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, fused=True)
+    for _ in range(2):
+        began = time.perf_counter()
+        optimiser.zero_grad(set_to_none=True)
+        model.objective(x, y, nn.functional.cross_entropy).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    print(peak_mib() - before, time.perf_counter() - began, batch)
+
+
+def speed(turns: int) -> list[str]:
+    lines = [
+        f"One thread; medians of {turns} turns, ours and plain in turn.",
+        "",
+        "| step | ours, ms | plain, ms | ratio |",
+        "|---|---|---|---|",
+    ]
+    frames = np.random.default_rng(0).uniform(0, 255, (64, 64, 64, 1)).astype(np.float32)
+    assert np.isfinite(plain_images(frames, 4)).all()
+    cases: list[tuple[str, Callable[[], Any], Callable[[], Any]]] = [
+        ("4 draws of 4 images, 64 frames of 64x64", lambda: our_images(frames, 4), lambda: plain_images(frames, 4))
+    ]
+    for preset, size, channels, maps, backbone, batch in (
+        ("small", 48, 1, 8, "small", 32),
+        ("cpu", 64, 1, 16, "small", 32),
+        ("resnet18", 112, 3, 64, "resnet18", 4),
+    ):
+        ours = SMASTN(5, channels, backbone, maps)
+        plain = PlainSMASTN(SMASTN(5, channels, backbone, maps))
+        plain.ours.load_state_dict(ours.state_dict())
+        x, y = torch.randn(batch, 3 if preset == "small" else 4, size, size, channels), torch.arange(batch) % 5
+        ours.eval(), plain.eval()
+        assert torch.allclose(ours(x), plain(x), atol=1e-3)
+        for training in (True, False):
+            what = f"{preset}, {'training' if training else 'predicting'} a batch of {batch}"
+            cases.append((what, step_of(ours, x, y, training), step_of(plain, x, y, training)))
+    for what, ours_step, plain_step in cases:
+        a, b = timed([ours_step, plain_step], turns)
+        lines.append(f"| {what} | {1000 * a:.1f} | {1000 * b:.1f} | {b / a:.2f} |")
+        print(lines[-1], flush=True)
+    lines += ["", "| largest preset | batch | MiB beyond the start | s per batch |", "|---|---|---|---|"]
+    for name in ("sma-stn", "image-cnn"):
+        words = [sys.executable, __file__, "--memory", name]
+        answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        lines.append(f"| {name} | {answer[2]} | {float(answer[0]):.0f} | {float(answer[1]):.1f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+CHOICES: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"sampling": "local"},
+    {"sampling": "interleaved"},
+    {"whole": False},
+    {"stma": "none"},
+    {"stma": "spatial"},
+    {"stma": "temporal"},
+    {"de_loss": "centres"},
+    {"de_loss": "neutral"},
+    {"de_loss": "draws"},
+    {"lr": 1e-2},
+)
+BASE: Mapping[str, Any] = {"preset": "small", "face": "none", "de_loss": "none", "epochs": 12}
+
+
+def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[str]:
+    """UF1 of each choice by cross-validation over subjects, one column per written corpus."""
+    torch.set_num_threads(1)
+    system = SYSTEMS["sma-stn"]
+    columns: list[list[float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for layout in layouts:
+            root = Path(folder) / layout
+            write_corpus(layout, root, subjects=subjects, clips_per_subject=clips, seed=7)
+            decided = plan([open_dataset(layout, root)], "sma-stn", labels="strcn4")
+            y = np.array([s.label for s in decided.samples])
+            people = [s.clip.person for s in decided.samples]
+            number = np.unique(["/".join(p) for p in people], return_inverse=True)[1]
+            column = []
+            for choice in CHOICES:
+                p = system.with_parameters({**BASE, **choice})
+                recipe = system.recipe("frames", p)
+                x = ArrayInputs(np.stack([recipe.prepare(s.clip).array for s in decided.samples]), p["draws"])
+                said = np.full(len(y), -1)
+                for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(y, y, number):
+                    net = system.build(len(decided.classes), p)
+                    net.fit(x[train], y[train], [people[i] for i in train], seed=0)
+                    said[test] = net.predict_proba(x[test]).argmax(1)
+                column.append(float(f1_score(y, said, average="macro")))
+                print(layout, choice, f"{column[-1]:.3f}", flush=True)
+            columns.append(column)
+    lines = [
+        f"{folds}-fold cross-validation over subjects, UF1, one seed; drawn faces, {subjects} subjects with {clips} clips "
+        f"in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
+        "",
+        "| change | " + " | ".join(layouts) + " | mean |",
+        "|---" * (len(layouts) + 2) + "|",
+    ]
+    for row, choice in enumerate(CHOICES):
+        values = [column[row] for column in columns]
+        named = ", ".join(f"{k} {v}" for k, v in choice.items()) or "none: local-global, both, whole"
+        lines.append(f"| {named} | " + " | ".join(f"{v:.3f}" for v in [*values, float(np.mean(values))]) + " |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--memory", choices=["sma-stn", "image-cnn"])
+    parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--subjects", type=int, default=9)
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--layouts", nargs="+", default=["casme2", "smic_hs", "casme_sq"])
+    given = parser.parse_args()
+    if given.memory:
+        memory(given.memory)
+        return
+    torch.set_num_threads(1)
+    lines = [
+        "# SMA-STN-style: choices on inner splits"
+        if given.choose
+        else "# SMA-STN-style and image-cnn: speed and memory",
+        "",
+        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+    ]
+    lines += choose(given.subjects, given.clips, given.layouts, given.folds) if given.choose else speed(given.turns)
+    print("\n".join(lines))
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
