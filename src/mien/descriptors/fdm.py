@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.descriptors.blocks import check_grid, spans
+from mien.descriptors.blocks import spans
 from mien.descriptors.hoof import Floats, check_flow, lengths
 from mien.errors import MienError
 
@@ -46,7 +46,11 @@ def fdm(
     Transactions on Affective Computing 8(2), 2017; what is read and what is not is in docs/fdm.md.
     """
     flows = check_flow(flows, 4)
-    times, rows, columns = check_grid(cuboids, 0.0)
+    if len(cuboids) != 3 or any(int(n) != n or n < 1 for n in cuboids):
+        raise MienError(
+            f"cuboids is {list(cuboids)}.", "parts of time, rows and columns, from 1.", "`cuboids=[4, 8, 8]`."
+        )
+    times, rows, columns = (int(n) for n in cuboids)
     if times > len(flows):
         raise MienError(
             f"cuboids={list(cuboids)} for {len(flows)} flow fields.",

@@ -237,8 +237,8 @@ def main_directions(
         still: Pixels; shorter vectors do not vote.
 
     Returns:
-        (T, R, 2): the mean of the vectors in the bin that has the most of them, of equals the first; 0 where nothing
-        moves.
+        (T, R, 2): the mean of the vectors in the bin that has the most of them, of equals that with the longest sum; 0
+        where nothing moves.
     """
     chosen = np.flatnonzero(labels.ravel() >= 0)
     region = labels.ravel()[chosen]
@@ -248,11 +248,14 @@ def main_directions(
         place = region * bins + orientation_bins(vectors, bins, centred=True)
         moving = lengths(vectors) >= still
         counts = np.bincount(place, moving, n_regions * bins).reshape(n_regions, bins)
-        best = counts.argmax(1)
-        most = counts[np.arange(n_regions), best]
-        for axis in (0, 1):
-            sums = np.bincount(place, vectors[:, axis] * moving, n_regions * bins).reshape(n_regions, bins)
-            out[:, axis] = sums[np.arange(n_regions), best] / np.maximum(most, 1)
+        sums = np.stack(
+            [np.bincount(place, vectors[:, axis] * moving, n_regions * bins) for axis in (0, 1)], axis=-1
+        ).reshape(n_regions, bins, 2)
+        # Lengths decide between equal counts only: as shares of twice the largest they stay below 1.
+        pull = lengths(sums)
+        best = (counts + pull / np.maximum(2 * pull.max(1, keepdims=True), 1e-300)).argmax(1)
+        rows = np.arange(n_regions)
+        out[:] = sums[rows, best] / np.maximum(counts[rows, best], 1)[:, None]
     return result
 
 

@@ -107,7 +107,8 @@ def describe(
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
     recipes = {medium: chosen.recipe(parameters, medium) for medium in {clip.medium for clip in clips}}
-    jobs = max(1, min(jobs, len(clips)))
+    # Ready pictures are read faster than processes start.
+    jobs = 1 if set(recipes) == {"flow"} else max(1, min(jobs, len(clips)))
     work = (delayed(_describe_one)(clip, recipes[clip.medium], cache, jobs > 1) for clip in clips)
     rows = []
     for row in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
