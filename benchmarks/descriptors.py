@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import cos, floor, pi, sin
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from machine import commit, machine, peak_mib
@@ -92,6 +93,50 @@ def hog_top() -> Callable[[], object]:
     return lambda: hog_top(clip)
 
 
+def flow_fields(against: Literal["first", "previous"]) -> NDArray[np.float32]:
+    """DIS flow through the grey clip; all 63 fields."""
+    from mien.motion.clip_flow import flows_of_clip
+
+    return flows_of_clip(grey_clip(), "dis", against)
+
+
+def hoof() -> Callable[[], object]:
+    from mien.descriptors import hoof
+
+    flow = flow_fields("first")[29]
+    return lambda: hoof(flow)
+
+
+def bi_woof() -> Callable[[], object]:
+    from mien.descriptors import bi_woof
+
+    flow = flow_fields("first")[29]
+    return lambda: bi_woof(flow)
+
+
+def mdmo() -> Callable[[], object]:
+    from mien.descriptors import mdmo
+    from mien.face.align import reference_face
+
+    flows = flow_fields("first")
+    landmarks = reference_face(300, 245) * 0.256 + [25, 28]  # about the drawn face
+    return lambda: mdmo(flows, landmarks)
+
+
+def fdm() -> Callable[[], object]:
+    from mien.descriptors import fdm
+
+    flows = flow_fields("previous")
+    return lambda: fdm(flows)
+
+
+def flows_dis() -> Callable[[], object]:
+    from mien.motion.clip_flow import flows_of_clip
+
+    clip = grey_clip()
+    return lambda: flows_of_clip(clip, "dis")
+
+
 # A row for each descriptor: its name, and what makes the call that is timed.
 ROWS: Mapping[str, Callable[[], Callable[[], object]]] = {
     "lbp_top": lbp_top,
@@ -101,6 +146,11 @@ ROWS: Mapping[str, Callable[[], Callable[[], object]]] = {
     "hierarchical_stlbp_ip": hierarchical_stlbp_ip,
     "higo_top": higo_top,
     "hog_top": hog_top,
+    "hoof (of the apex flow)": hoof,
+    "bi_woof (of the apex flow)": bi_woof,
+    "mdmo (of 63 flows)": mdmo,
+    "fdm (of 63 flows)": fdm,
+    "63 flows by dis, for mdmo and fdm": flows_dis,
 }
 
 
