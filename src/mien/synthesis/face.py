@@ -175,9 +175,13 @@ def _complexion(image: _Floats, points: _Points, rng: np.random.Generator) -> _F
     cheeks = [points[[36, 48, 3]].mean(0), points[[45, 54, 13]].mean(0)]
     patches = [image[int(y) - 12 : int(y) + 12, int(x) - 12 : int(x) + 12].reshape(-1, 3) for x, y in cheeks]
     skin = np.concatenate(patches).mean(0)
-    # What has the hue of the cheeks is skin, light or dark.
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    u, v = (x - frame.origin[0]) / frame.iod, (y - frame.origin[1]) / frame.iod
+    # What has the hue of the cheeks is skin, light or dark; within the face, highlights are too.
     hue = image / (image.sum(-1, keepdims=True) + 1) - skin / skin.sum()
-    share = np.exp(-0.5 * (hue / 0.035) ** 2).prod(-1) * np.clip(image.mean(-1) / skin.mean() * 2 - 0.5, 0, 1)
+    within = np.clip((1 - (u / 0.85) ** 2 - ((v - 0.55) / 1.05) ** 2) * 3, 0, 1)
+    share = np.maximum(np.exp(-0.5 * (hue / 0.035) ** 2).prod(-1), within)
+    share = share * np.clip(image.mean(-1) / skin.mean() * 2 - 0.5, 0, 1)
     share = cv2.GaussianBlur(share.astype(np.float32), (0, 0), 3)[..., None]
     shade = float(rng.uniform(0, 1)) ** 1.3
     target = np.array([222, 178, 152]) * (1 - shade) + np.array([108, 72, 54]) * shade + rng.normal(0, 5, 3)
@@ -188,8 +192,6 @@ def _complexion(image: _Floats, points: _Points, rng: np.random.Generator) -> _F
         for cell, weight in ((2.5, 0.6), (5, 1.0), (11, 1.0), (26, 0.8), (60, 0.8))
     )
     made = made * (1 + float(rng.uniform(0.012, 0.03)) * np.asarray(grain)[..., None] * (0.25 + 0.75 * share))
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    u, v = (x - frame.origin[0]) / frame.iod, (y - frame.origin[1]) / frame.iod
     side, above = rng.normal(0, 0.10), rng.normal(0, 0.07)
     light = rng.uniform(0.85, 1.1) * (1 + side * np.tanh(u) - above * np.tanh(v - 0.4))
     return np.asarray(made * light[..., None], np.float32)

@@ -20,7 +20,7 @@ from mien.synthesis.timeline import Timeline
 
 _LID_LINES: Final = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))
 _SEAM: Final = ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64))
-_FOLD = 0.32  # how far above the lid its skin is stretched by a blink, in IOD
+_BROWS: Final = {True: (18, 19, 20), False: (23, 24, 25)}  # left of the nose in the picture, and right of it
 _CHEEK = 0.12  # how far below the corners of the mouth the jaw moves whole, in IOD
 
 _FAR = 1e3
@@ -81,7 +81,7 @@ def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
     above, below = np.full(shape, _FAR), np.full(shape, _FAR)
     share, blink = np.zeros(shape), np.zeros((*shape, 2))
     for upper, lower in _LID_LINES:
-        inner, outer = points[upper[0], 0], points[upper[-1], 0]
+        inner, outer = points[upper[0], 0], points[upper[-1], 0]  # left and right in the picture
         columns = np.flatnonzero((x > inner) & (x < outer))
         if not len(columns):
             continue
@@ -89,8 +89,11 @@ def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
         above[:, columns], below[:, columns] = top - y, y - bottom
         place = 2 * (x[columns] - inner) / (outer - inner) - 1
         share[:, columns] = 1 - place**2
-        fold = np.clip(1 - (top - y) / (_FOLD * iod), 0, 1)
-        blink[:, columns, 1] = np.clip(bottom - top, 0, None) * (fold * fold * (3 - 2 * fold))
+        # The skin between brow and lid is what unfolds; the brow stays.
+        opening = np.clip(bottom - top, 0, None)
+        brow = points[list(_BROWS[outer < points[27, 0]])][:, 1].max()
+        room = np.maximum(0.9 * (top - brow), 1.4 * opening)
+        blink[:, columns, 1] = opening * np.clip(1 - (top - y) / np.maximum(room, 1), 0, 1)
     seam, mouth = (_line(points[list(line)], x) for line in _SEAM)
     left, right = points[60, 0], points[64, 0]
     opening = np.clip(1 - (2 * (x - left) / (right - left) - 1) ** 2, 0, 1)
