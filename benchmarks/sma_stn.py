@@ -32,7 +32,7 @@ from mien.benchmark.run import plan
 from mien.datasets import open_dataset
 from mien.datasets.writer import write_corpus
 from mien.models.image_cnn import ImageCNN
-from mien.models.resnet import BasicBlock, ResNet
+from mien.models.resnet import BasicBlock, ResNet, Skip
 from mien.models.sma_stn import SMASTN
 from mien.motion.dssi import dssi, dssi_weights, sampled_rows
 from mien.motion.rank_pooling import dynamic_image
@@ -41,12 +41,15 @@ from mien.systems import SYSTEMS
 
 
 class PlainBlock(nn.Module):
+    """A residual block with torch's own strided convolution, nothing in place."""
+
     def __init__(self, ours: BasicBlock) -> None:
         super().__init__()
         self.conv1, self.bn1, self.conv2, self.bn2 = ours.conv1, ours.bn1, ours.conv2, ours.bn2
         self.downsample = None
         if ours.downsample is not None:
-            skip, norm = ours.downsample
+            skip, norm = ours.downsample.children()
+            assert isinstance(skip, Skip)
             conv = nn.Conv2d(skip.in_channels, skip.out_channels, 1, skip.every, bias=False)
             conv.weight = skip.weight
             self.downsample = nn.Sequential(conv, norm)
@@ -64,7 +67,7 @@ class PlainSMASTN(nn.Module):
         super().__init__()
         self.ours = ours
         net: ResNet = ours.backbone
-        stages = [PlainBlock(block) for n in range(net.stages) for block in net.get_submodule(f"layer{n + 1}")]  # type: ignore[union-attr, arg-type]
+        stages = [PlainBlock(block) for block in net.modules() if isinstance(block, BasicBlock)]
         self.body = nn.Sequential(net.conv1, net.bn1, nn.ReLU(), net.maxpool, *stages)
         for p in self.parameters():
             if p.dim() == 4:
@@ -228,8 +231,8 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[st
                 print(layout, choice, f"{column[-1]:.3f}", flush=True)
             columns.append(column)
     lines = [
-        f"{folds}-fold cross-validation over subjects, UF1, one seed; drawn faces, {subjects} subjects with {clips} clips "
-        f"in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
+        f"{folds}-fold cross-validation over subjects, UF1, one seed; drawn faces, {subjects} subjects with {clips} "
+        f"clips in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
         "",
         "| change | " + " | ".join(layouts) + " | mean |",
         "|---" * (len(layouts) + 2) + "|",

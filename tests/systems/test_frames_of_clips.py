@@ -1,6 +1,7 @@
 """SMA-STN-style and the image-based CNN from frames to scores, and the steps they read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_from_frames_to_a_score_above_chance(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["casme_sq", "smic_hs", "casme2"])
 @pytest.mark.parametrize("name", ["sma-stn", "image-cnn"])
 def test_every_layout_beats_chance_and_shuffled_labels_do_not(layout: str, name: str, tmp_path: Path) -> None:
-    settings = {"epochs": 15, "lr": 0.02, "size": [64, 64]} if name == "image-cnn" else {}
+    settings: dict[str, Any] = {"epochs": 15, "lr": 0.02, "size": [64, 64]} if name == "image-cnn" else {}
     size = (12, 9) if name == "image-cnn" else (8, 6)
     made = scores(layout, tmp_path, name, *size, **settings)
     assert made["uar"] > made["chance"] + 0.1, made
