@@ -54,4 +54,6 @@ def synthesise(
     shown = f"{made.n_clips} micro-expressions" + (f" and {made.n_macro} macro-expressions" if made.n_macro else "")
     out.print(f"{shown} of {made.n_subjects} subjects in {made.n_films} films: {layout}={escape(str(folder))}")
     out.print(f"[dim]The true flow, landmarks and timelines: {escape(str(folder))}/truth")
-    out.print(f"[dim]Score something on it: [/]mien benchmark {layout}={escape(str(folder))} --system flow-svm --out runs/first")
+    out.print(
+        f"[dim]Score something on it: [/]mien benchmark {layout}={escape(str(folder))} --system flow-svm --out runs/first"
+    )

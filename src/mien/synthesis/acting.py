@@ -99,7 +99,13 @@ def draw_span(kind: Kind, fps: float, rng: np.random.Generator) -> tuple[int, in
 
 
 def draw_movements(
-    units: str, onset: int, apex: int, offset: int, rng: np.random.Generator, *, kind: Kind = "micro",
+    units: str,
+    onset: int,
+    apex: int,
+    offset: int,
+    rng: np.random.Generator,
+    *,
+    kind: Kind = "micro",
     manner: Manner | None = None,
 ) -> tuple[Movement, ...]:
     """Movements for action units, with strength, asymmetry and small differences in time drawn at random.

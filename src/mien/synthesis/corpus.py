@@ -7,6 +7,7 @@ by its file of truth. So an interrupted run goes on where it stopped, and ends w
 from __future__ import annotations
 
 import json
+import multiprocessing
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -212,8 +213,13 @@ def _check(plan: Plan) -> None:
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:
-            raise MienError(f"{name} is {value:g}.", f"{low:g} to {high:g}.", f"`{name}={min(max(value, low), high):g}`.")
-    for name, choice, known in (("faces", plan.faces, ("any", "photo", "drawn")), ("balance", plan.balance, ("equal", "published"))):
+            raise MienError(
+                f"{name} is {value:g}.", f"{low:g} to {high:g}.", f"`{name}={min(max(value, low), high):g}`."
+            )
+    for name, choice, known in (
+        ("faces", plan.faces, ("any", "photo", "drawn")),
+        ("balance", plan.balance, ("equal", "published")),
+    ):
         if choice not in known:
             raise MienError(f"{name} is {choice!r}.", f"one of {', '.join(known)}.", f"`--{name} {known[0]}`.")
 
@@ -424,6 +430,8 @@ def _truth_path(root: Path, reel: Reel) -> Path:
 
 
 def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
+    if multiprocessing.parent_process() is not None:
+        cv2.setNumThreads(1)  # the processes have all cores already
     session = _session(plan, reel.subject)
     body = puppet(session.face, crop=session.crop, width=plan.width, colour=colour)
     reel.folder.mkdir(parents=True, exist_ok=True)
@@ -446,7 +454,12 @@ def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
         "gaze": reel.timeline.gaze().astype(np.float32),
         "head": reel.timeline.head_path().astype(np.float32),
     }
-    told = {"timeline": asdict(reel.timeline), "spans": reel.spans, "face": session.face.name, "sensor": asdict(session.sensor)}
+    told = {
+        "timeline": asdict(reel.timeline),
+        "spans": reel.spans,
+        "face": session.face.name,
+        "sensor": asdict(session.sensor),
+    }
     # One entry only: the order of several would not be the same each time.
     write_atomically(_truth_path(root, reel), save(truth, {"json": json.dumps(told)}))
 
@@ -454,5 +467,3 @@ def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
 def _parts(frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     cuts = [*range(0, len(frames), 512), len(frames)]
     return [frames[a:b] for a, b in pairwise(cuts)]
-
-

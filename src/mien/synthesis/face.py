@@ -102,11 +102,16 @@ def drawn_identity(identity: int) -> Face:
     eye = np.concatenate([upper, lower[2:0:-1]])  # right half of the picture, outer corner first
     b = np.array([0.9, 0.5, 0.0, -0.5, -0.9])
     brow = np.stack(
-        [f.eye_distance + 0.006 + 1.28 * f.eye_width * b, f.eye_y - f.brow_gap + f.brow_arch * (0.65 * (b - 0.2) ** 2 - 0.2)],
+        [
+            f.eye_distance + 0.006 + 1.28 * f.eye_width * b,
+            f.eye_y - f.brow_gap + f.brow_arch * (0.65 * (b - 0.2) ** 2 - 0.2),
+        ],
         -1,
     )
     bridge = np.stack([np.zeros(4), np.linspace(f.eye_y, f.nose_y - 0.02, 4)], -1)
-    below = np.stack([f.nose_width * np.array([-1, -0.5, 0, 0.5, 1]), f.nose_y + np.array([0, 0.02, 0.024, 0.02, 0])], -1)
+    below = np.stack(
+        [f.nose_width * np.array([-1, -0.5, 0, 0.5, 1]), f.nose_y + np.array([0, 0.02, 0.024, 0.02, 0])], -1
+    )
     m = np.array([-1, -0.6, -0.25, 0, 0.25, 0.6, 1])
     curve = np.clip(1 - m * m, 0, None)
     line = f.mouth_y + 0.004 * np.cos(m * np.pi) - 0.002
@@ -159,7 +164,10 @@ def _carried(points: _Points, found: _Points, lips: tuple[int, ...], shape: tupl
     there = frame.origin + frame.iod * (rim[:, :1] * frame.across + rim[:, 1:] * frame.down)
     # Doubled points (the corners are in both lips) would make the plates singular.
     plates = RBFInterpolator(
-        np.concatenate([points[keep], rim]), np.concatenate([found[keep], there]), kernel="thin_plate_spline", smoothing=1e-4
+        np.concatenate([points[keep], rim]),
+        np.concatenate([found[keep], there]),
+        kernel="thin_plate_spline",
+        smoothing=1e-4,
     )
     cells = (shape[0] // 14, shape[1] // 14)
     y, x = ((np.arange(n) + 0.5) / n for n in cells)

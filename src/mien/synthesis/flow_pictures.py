@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -83,7 +84,7 @@ def flow_corpus(
         n: Number of pictures.
         seed: Which corpus.
         method: "exact" takes the true flow and disturbs it as flow methods do (thousands a second); a name in
-            `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures it there (some ten a second), which
+            `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures it there (a few a second), which
             is nearer to real pictures.
         size: Side of a picture in pixels.
         classes: Emotions (`mien.synthesis.acting.emotions()`), each a class.
@@ -103,7 +104,9 @@ def flow_corpus(
         )
     if method not in ("exact", *METHODS):
         raise MienError(
-            f"There is no flow method {method!r}.", f"exact, {', '.join(METHODS)}.", '`method="exact"` or `method="tvl1"`.'
+            f"There is no flow method {method!r}.",
+            f"exact, {', '.join(METHODS)}.",
+            '`method="exact"` or `method="tvl1"`.',
         )
     manner = manner or Manner()
     chunks = [range(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
@@ -123,9 +126,17 @@ def flow_corpus(
 
 
 def _chunk(
-    indices: range, seed: int, method: str, size: int, classes: tuple[str, ...], balanced: bool, per_subject: int,
+    indices: range,
+    seed: int,
+    method: str,
+    size: int,
+    classes: tuple[str, ...],
+    balanced: bool,
+    per_subject: int,
     manner: Manner,
 ) -> list[tuple[Floats, int, str]]:
+    if multiprocessing.parent_process() is not None:
+        cv2.setNumThreads(1)  # the processes have all cores already
     weights = np.array([1 if balanced else _BASE_RATES.get(c, 1) for c in classes], float)
     made = []
     for i in indices:
@@ -186,6 +197,8 @@ def disturbed(flow: NDArray[np.floating[Any]], iod: float, rng: np.random.Genera
     x, y = np.arange(width), np.arange(height)
     for _ in range(rng.poisson(2)):
         centre, spread = rng.uniform((0, 0), (width, height)), iod * rng.uniform(0.08, 0.2, 2)
-        hill = np.outer(np.exp(-0.5 * ((y - centre[1]) / spread[1]) ** 2), np.exp(-0.5 * ((x - centre[0]) / spread[0]) ** 2))
+        hill = np.outer(
+            np.exp(-0.5 * ((y - centre[1]) / spread[1]) ** 2), np.exp(-0.5 * ((x - centre[0]) / spread[0]) ** 2)
+        )
         result = result + (hill[..., None] * rng.normal(0, 5 * level, 2)).astype(np.float32)
     return np.asarray(result, np.float32)

@@ -22,7 +22,7 @@ _OVER: Final = 2
 """The reference picture has so many pixels each way for one of a frame."""
 _CHUNK: Final = 16
 _TURNS: Final = 3
-_BLINK_TURNS: Final = 9
+_ENOUGH: Final = 0.004  # pixels by which the place of a pixel may be wrong
 _CLIP: Final = 4.0  # pixels beyond which a border map need not tell how far
 _CAVITY: Final = np.array([70, 30, 28], np.float32)
 
@@ -53,7 +53,9 @@ class Puppet:
         return (*self.rig.shape, *self.skin.shape[2:])
 
 
-def puppet(face: Face, *, crop: Crop | None = None, width: int = 245, height: int | None = None, colour: bool = True) -> Puppet:
+def puppet(
+    face: Face, *, crop: Crop | None = None, width: int = 245, height: int | None = None, colour: bool = True
+) -> Puppet:
     """Makes a face ready to be moved.
 
     Args:
@@ -143,14 +145,29 @@ def clean_frames(body: Puppet, moving: Motion, frames: NDArray[np.integer]) -> I
         some = frames[start : start + _CHUNK]
         skin, lid, jaw, gaze = moving.weights(some)
         fields = (skin @ flat).reshape(len(some), height, width, 2)
+        turns = _turns(np.abs(skin) @ moving.steepness, np.abs(skin) @ moving.reach)
         for t, field in enumerate(fields):
-            yield _frame(body, moving, grid, field, skin[t, -6:], lid[t], jaw[t], gaze[t])
+            yield _frame(body, moving, grid, field, turns[t], skin[t, -6:], lid[t], jaw[t], gaze[t])
+
+
+def _turns(steepness: Floats, reach: Floats) -> list[int]:
+    """Turns of the iteration that bring the error below `_ENOUGH`, for fields so steep and so large: (T,) each."""
+    steep = np.clip(steepness, 1e-6, 0.9)
+    return [int(n) for n in np.clip(np.ceil(np.log(_ENOUGH / np.maximum(reach, 1e-6)) / np.log(steep)) - 1, 0, 12)]
 
 
 def _frame(
-    body: Puppet, moving: Motion, grid: Floats, field: Floats, head: Floats, lid: Floats, jaw: Floats, gaze: Floats
+    body: Puppet,
+    moving: Motion,
+    grid: Floats,
+    field: Floats,
+    turns: int,
+    head: Floats,
+    lid: Floats,
+    jaw: Floats,
+    gaze: Floats,
 ) -> Floats:
-    origin = _inverse(grid, field, _TURNS)
+    origin = _inverse(grid, field, turns)
     picture = _sample(body.skin, origin)
     for box in body.eye_boxes:
         _draw_eye(picture, body, moving, grid, field, origin, box, head, lid, gaze)
@@ -160,16 +177,24 @@ def _frame(
 
 
 def _draw_eye(
-    picture: Floats, body: Puppet, moving: Motion, grid: Floats, field: Floats, origin: Floats, box: _Box, head: Floats,
-    lid: Floats, gaze: Floats,
+    picture: Floats,
+    body: Puppet,
+    moving: Motion,
+    grid: Floats,
+    field: Floats,
+    origin: Floats,
+    box: _Box,
+    head: Floats,
+    lid: Floats,
+    gaze: Floats,
 ) -> None:
     """Upper lid before lower lid before eyeball, each in its own place."""
     here, below = grid[box], origin[box]
     upper = below
     if moving.lid is not None and lid.any():
         extra = np.tensordot(lid, moving.lid[(slice(None), *box)], 1)
-        turns = _BLINK_TURNS if lid[-1] > 0.1 else _TURNS
-        upper = _inverse(here, field[box] + extra, turns, (box[1].start, box[0].start))
+        slope = lid[-1] * body.rig.blink_slope[box] if lid[-1] > 0 else None
+        upper = _inverse(here, field[box] + extra, _TURNS + 2, (box[1].start, box[0].start), slope)
     above = _map(body.rig.above_eye, upper)
     under = _map(body.rig.below_eye, below)
     rest = np.tensordot(head, moving.skin[(slice(-6, None), *box)], 1)
@@ -201,16 +226,25 @@ def _share(distance: Floats, dimensions: int) -> Floats:
     return share[..., None] if dimensions == 3 else share
 
 
-def _inverse(grid: Floats, field: Floats, turns: int, corner: tuple[int, int] = (0, 0)) -> Floats:
+def _inverse(
+    grid: Floats, field: Floats, turns: int, corner: tuple[int, int] = (0, 0), slope: Floats | None = None
+) -> Floats:
     """Where each pixel was in the neutral face: solves q + field(q) = grid by fixed-point iteration.
 
-    Each turn lowers the error by the steepness of the field, a third at the most for skin.
+    Each turn lowers the error by the steepness of the field, a third at the most for skin. A blink is steeper: there the
+    known slope of the field makes the turns Newton's.
     """
     points = grid - field
     shift = np.array(corner, np.float32)
     for _ in range(turns):
         at = points - shift if corner != (0, 0) else points
-        points = grid - cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if slope is None:
+            points = grid - moved
+        else:
+            left = points + moved - grid
+            left[..., 1] /= 1 + cv2.remap(slope, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            points = points - left
     return np.asarray(points, np.float32)
 
 
@@ -257,7 +291,7 @@ def onset_and_apex(
     """
     face = _acquainted(seed, subject)
     crop = draw_crop(rng)
-    body = puppet(face, crop=crop, width=int(rng.integers(120, 200)), colour=False)
+    body = puppet(face, crop=crop, width=int(rng.integers(84, 140)), colour=False)
     timeline, units = draw_micro(emotion, 200, rng, manner=manner)
     apex = timeline.movements[0].apex if timeline.movements else timeline.n_frames // 2
     sensor = draw_sensor(rng)

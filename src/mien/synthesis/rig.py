@@ -38,6 +38,7 @@ class Rig:
         below_eye: (H, W) how far it lies below the lower lid's line; large beside the eyes.
         lid_share: (H, W) how much of a pull on the upper lid a pixel follows, 0 at the corners and beside.
         blink: (H, W, 2) displacement that closes the eyes.
+        blink_slope: (H, W) change of its lower component down the picture.
         below_seam: (H, W) how far a pixel lies below the upper edge of the mouth's opening.
         below_mouth: (H, W) how far it lies below the lower edge; the same where the mouth is closed.
         jaw_share: (H, W) how much of a pull on the jaw a pixel below the seam follows.
@@ -50,6 +51,7 @@ class Rig:
     below_eye: Floats
     lid_share: Floats
     blink: Floats
+    blink_slope: Floats
     below_seam: Floats
     below_mouth: Floats
     jaw_share: Floats
@@ -79,7 +81,7 @@ def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
     iod = face_frame(points).iod
     x, y = np.arange(shape[1], dtype=np.float64), np.arange(shape[0], dtype=np.float64)[:, None]
     above, below = np.full(shape, _FAR), np.full(shape, _FAR)
-    share, blink = np.zeros(shape), np.zeros((*shape, 2))
+    share, slope, blink = np.zeros(shape), np.zeros(shape), np.zeros((*shape, 2))
     for upper, lower in _LID_LINES:
         inner, outer = points[upper[0], 0], points[upper[-1], 0]  # left and right in the picture
         columns = np.flatnonzero((x > inner) & (x < outer))
@@ -93,12 +95,15 @@ def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
         opening = np.clip(bottom - top, 0, None)
         brow = points[list(_BROWS[outer < points[27, 0]])][:, 1].max()
         room = np.maximum(0.9 * (top - brow), 1.4 * opening)
-        blink[:, columns, 1] = opening * np.clip(1 - (top - y) / np.maximum(room, 1), 0, 1)
+        room = np.maximum(room, 1)
+        height = 1 - (top - y) / room
+        blink[:, columns, 1] = opening * np.clip(height, 0, 1)
+        slope[:, columns] = np.where((height > 0) & (height < 1), opening / room, 0)
     seam, mouth = (_line(points[list(line)], x) for line in _SEAM)
     left, right = points[60, 0], points[64, 0]
     opening = np.clip(1 - (2 * (x - left) / (right - left) - 1) ** 2, 0, 1)
     jaw = 1 - (1 - opening) * np.exp(-np.clip(y - mouth, 0, None) / (_CHEEK * iod))
-    as_floats = (above, below, share, blink, y - seam, y - mouth, jaw)
+    as_floats = (above, below, share, blink, slope, y - seam, y - mouth, jaw)
     return Rig(points, shape, iod, *(np.asarray(each, np.float32) for each in as_floats))
 
 
@@ -120,6 +125,8 @@ class Motion:
         skin: (K, H, W, 2) displacement of the skin per unit of each weight: movements, then the head's six columns.
         lid: (L, H, W, 2) what upper lids do besides: movements, then the blink; None where they do nothing.
         jaw: (J, H, W, 2) what the jaw does besides; None where it does nothing.
+        steepness: (K,) bound of the change of each field of the skin from pixel to pixel.
+        reach: (K,) its greatest displacement in pixels, each way.
     """
 
     rig: Rig
@@ -127,6 +134,8 @@ class Motion:
     skin: Floats
     lid: Floats | None
     jaw: Floats | None
+    steepness: Floats
+    reach: Floats
 
     def weights(self, frames: NDArray[np.integer[Any]]) -> tuple[Floats, Floats, Floats, Floats]:
         """Weights (T, K) of the skin, (T, L) of the lids, (T, J) of the jaw, and the gaze (T, 2) in pixels."""
@@ -202,7 +211,12 @@ def motion(geometry: Rig, timeline: Timeline) -> Motion:
                 jaw[k] += halves[side] * field * geometry.jaw_share[..., None]
     lid[-1] = geometry.blink
     everything = np.concatenate([skin, head_fields(points, shape)])
-    return Motion(geometry, timeline, everything, lid if lids else None, jaw if jaw.any() else None)
+    thin = everything[:, ::2, ::2]
+    steepness = sum(np.abs(np.diff(thin, axis=axis)).max((1, 2, 3)) / 2 for axis in (1, 2))
+    reach = np.abs(thin).max((1, 2, 3))
+    return Motion(
+        geometry, timeline, everything, lid if lids else None, jaw if jaw.any() else None, np.asarray(steepness), reach
+    )
 
 
 def _at(fields: Floats, points: NDArray[np.float64] | Sequence[Any]) -> Floats:

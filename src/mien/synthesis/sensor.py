@@ -76,7 +76,9 @@ class Exposure:
             y, x = self._at
             noise = self._noise[y : y + self._shape[0], x : x + self._shape[1]]
             sign = 1.0 if self._rng.random() < 0.5 else -1.0
-            frame = cv2.scaleAdd(noise, sign, cv2.multiply(frame, np.full(4, gain)) if frame.ndim == 3 else frame * np.float32(gain))
+            frame = cv2.scaleAdd(
+                noise, sign, cv2.multiply(frame, np.full(4, gain)) if frame.ndim == 3 else frame * np.float32(gain)
+            )
         else:
             frame = frame * np.float32(gain)
         stored = np.asarray(cv2.convertScaleAbs(np.maximum(frame, 0)), np.uint8)

@@ -288,9 +288,7 @@ def movements_of(units: str, **given: Any) -> tuple[Movement, ...]:
     Raises:
         MienError: A unit that faces here cannot show, or a value out of its range.
     """
-    return tuple(
-        Movement(unit=f"AU{number}", side=_side(side), **given) for side, number in parse_action_units(units)
-    )
+    return tuple(Movement(unit=f"AU{number}", side=_side(side), **given) for side, number in parse_action_units(units))
 
 
 def _side(text: str | None) -> Side | None:
@@ -310,9 +308,7 @@ def _check_order(what: str, onset: int, apex: int, offset: int) -> None:
         )
 
 
-def _hill(
-    frames: NDArray[np.floating[Any]], onset: int, apex: int, offset: int, skew: float
-) -> NDArray[np.float64]:
+def _hill(frames: NDArray[np.floating[Any]], onset: int, apex: int, offset: int, skew: float) -> NDArray[np.float64]:
     rise = np.clip((frames - onset) / (apex - onset), 0, 1) ** skew
     fall = np.clip((offset - frames) / (offset - apex), 0, 1)
     share = np.where(frames <= apex, rise, fall)
