@@ -55,5 +55,6 @@ def synthesise(
     out.print(f"{shown} of {made.n_subjects} subjects in {made.n_films} films: {layout}={escape(str(folder))}")
     out.print(f"[dim]The true flow, landmarks and timelines: {escape(str(folder))}/truth")
     out.print(
-        f"[dim]Score something on it: [/]mien benchmark {layout}={escape(str(folder))} --system flow-svm --out runs/first"
+        f"[dim]Score something on it: [/]mien benchmark {layout}={escape(str(folder))} --system flow-svm "
+        "--out runs/first"
     )

@@ -1,4 +1,4 @@
-"""Timelines drawn at random: which action units an emotion is shown with, how strongly, how long, and what else happens."""
+"""Timelines drawn at random: which action units show an emotion, how strongly and how long, and what else happens."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def _pick(weights: Mapping[str, float], rng: np.random.Generator) -> str:
 def draw_span(kind: Kind, fps: float, rng: np.random.Generator) -> tuple[int, int]:
     """Frames from onset to apex and from onset to offset of one expression, at random.
 
-    A micro-expression lasts 0.08 to 0.5 s (median 0.32), a macro-expression 0.5 to 2.5 s; the apex lies about two fifths on.
+    A micro-expression lasts 0.08 to 0.5 s (median 0.32), a macro-expression 0.5 to 2.5 s; the apex lies
+    about two fifths on.
     """
     median, spread, (low, high) = (0.32, 0.35, _MICRO_SECONDS) if kind == "micro" else (1.1, 0.4, _MACRO_SECONDS)
     seconds = float(np.clip(median * np.exp(spread * rng.normal()), low, high))

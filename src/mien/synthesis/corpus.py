@@ -100,7 +100,7 @@ class Reel:
     subject: int
     turn: int
     timeline: Timeline
-    spans: tuple[tuple[str, int, int, int], ...] = ()
+    spans: tuple[tuple[Kind, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +151,9 @@ def synthesise(
     corpus finishes it. One frame is held at a time in each job.
 
     Beside the database's own files there are `truth/` with one safetensors file per folder of frames: the true flow
-    from onset to apex of each expression in pixels ("flow", (expressions, H, W, 2), half precision), 68 landmarks at every
-    frame ("landmarks", (T, 68, 2)), activation of each movement ("activations"), closure of the eyes ("closures"), and the
-    timeline as JSON in its metadata.
+    from onset to apex of each expression, in pixels, at the pixels of frame 0 ("flow", (expressions, H, W, 2), half
+    precision); 68 landmarks at every frame ("landmarks", (T, 68, 2)); activation of each movement ("activations");
+    closure of the eyes ("closures"), gaze and head; and the timeline as JSON in its metadata.
 
     Args:
         layout: Id of an official layout (`mien datasets`).
@@ -172,7 +172,7 @@ def synthesise(
         progress: Called with the number of films that are there, and of all.
 
     Raises:
-        MienError: An unknown layout, a number out of range, a portrait without a face, a folder that holds something else.
+        MienError: An unknown layout, a number out of range, a portrait without a face, a folder with something else.
     """
     corpus = release(layout, root)
     rate = float(fps or corpus.card.fps or 100.0)
@@ -389,12 +389,13 @@ def _plan_long(corpus: Release, plan: Plan) -> tuple[list[Reel], list[Cells]]:
 
 def _long_timeline(
     plan: Plan, kinds: Sequence[Kind], shown: Sequence[Mapping[str, str]], rng: np.random.Generator
-) -> tuple[Timeline, list[tuple[str, int, int, int]], list[str]]:
+) -> tuple[Timeline, list[tuple[Kind, int, int, int]], list[str]]:
     def pause() -> int:
         return max(4, round(plan.quiet * float(np.exp(0.4 * rng.normal())) * plan.fps))
 
     movements: list[Movement] = []
-    spans, told = [], []
+    spans: list[tuple[Kind, int, int, int]] = []
+    told: list[str] = []
     at = pause()
     for kind, expression in zip(kinds, shown, strict=True):
         units = draw_units(_asked(expression), rng, plan.manner.atypical)

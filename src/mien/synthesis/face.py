@@ -78,8 +78,8 @@ def draw_identity(rng: np.random.Generator, source: str = "any", portrait: Face 
     Args:
         rng: Where the draws come from.
         portrait: The photograph that is changed; by default the one that comes with the package.
-        source: "photo": the portrait with other proportions, skin, texture, hair and light; "drawn": a drawn face; "any":
-            three of four are photographs.
+        source: "photo": the portrait with other proportions, skin, texture, hair and light; "drawn": a drawn face;
+            "any": three of four are photographs.
 
     Raises:
         MienError: Another source.
@@ -127,7 +127,7 @@ def drawn_identity(identity: int) -> Face:
     points = np.concatenate(
         [jaw, brow * mirror, brow[::-1], bridge, below, left_eye, right_eye, top, bottom, seam, seam[3:0:-1]]
     )
-    return Face(draw_face(f, side), (points + (0.5, 0)) * side - 0.5, f"drawn {identity}")
+    return Face(draw_face(f, side), (points + np.array([0.5, 0])) * side - 0.5, f"drawn {identity}")
 
 
 def _photo_identity(rng: np.random.Generator, given: Face | None = None) -> Face:

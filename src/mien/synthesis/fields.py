@@ -61,7 +61,7 @@ def face_frame(points: NDArray[np.floating[Any]]) -> Frame:
     """
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise MienError(
-            f"Landmarks of shape {points.shape}, {int(np.isfinite(points).all()) and 'finite' or 'not all finite'}.",
+            f"Landmarks of shape {points.shape}, {'finite' if np.isfinite(points).all() else 'not all finite'}.",
             "(68, 2) points in the order of iBUG 300-W, in pixels.",
             "`ibug68` of the points that `track_face` found.",
         )

@@ -23,8 +23,6 @@ from mien.synthesis.drawn_face import Features, bump, draw_face, features_of
 EMOTIONS: Final = ("negative", "positive", "surprise", "none")
 """What `render_clip` can show; "none" is head micro-motion alone."""
 
-"""Name of the file that says, in the root of a corpus, that its pictures are drawn and show nobody."""
-
 _REFERENCE = 96  # amplitudes, drift and noise below are in pixels of a face this wide
 _AMPLITUDE = (0.5, 2.5)
 _OVERSAMPLING = 2

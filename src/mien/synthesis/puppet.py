@@ -1,4 +1,4 @@
-"""A face that can be moved: photo warp with exact motion. Every frame is sampled from one picture, never from a frame."""
+"""A face that can be moved: photo warp with exact motion. Every frame is sampled from one picture."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _cut(image: Floats, points: NDArray[np.float64], placed: NDArray[np.float64]
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.5 / scale), np.float32)
     size = (_OVER * shape[1], _OVER * shape[0])
     cut = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(cv2.GaussianBlur(cut, (0, 0), 0.4 * _OVER), 0, 255).astype(np.float32)
+    return np.asarray(np.clip(cv2.GaussianBlur(cut, (0, 0), 0.4 * _OVER), 0, 255), np.float32)
 
 
 def _eye_boxes(geometry: Rig) -> tuple[_Box, ...]:
@@ -222,7 +222,7 @@ def _draw_jaw(
 
 def _share(distance: Floats, dimensions: int) -> Floats:
     """0..1 from a signed distance in pixels: a border one pixel wide."""
-    share = np.clip(distance + 0.5, 0, 1)
+    share: Floats = np.clip(distance + 0.5, 0, 1)
     return share[..., None] if dimensions == 3 else share
 
 
@@ -231,8 +231,8 @@ def _inverse(
 ) -> Floats:
     """Where each pixel was in the neutral face: solves q + field(q) = grid by fixed-point iteration.
 
-    Each turn lowers the error by the steepness of the field, a third at the most for skin. A blink is steeper: there the
-    known slope of the field makes the turns Newton's.
+    Each turn lowers the error by the steepness of the field, a third at the most for skin. A blink is steeper: there
+    the known slope of the field makes the turns Newton's.
     """
     points = grid - field
     shift = np.array(corner, np.float32)

@@ -67,17 +67,17 @@ class Rig:
         return np.asarray((self.below_seam > 0) & (self.below_mouth < 0))
 
 
-def rig(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
+def rig(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
     """The geometry of a face.
 
     Args:
-        points: (68, 2) landmarks in pixels of the grid; the eyes level to within a few degrees.
+        landmarks: (68, 2) in pixels of the grid; the eyes level to within a few degrees.
         shape: Height and width of the grid.
 
     Raises:
         MienError: Points that are no face.
     """
-    points = np.asarray(points, np.float64)
+    points: NDArray[np.float64] = np.asarray(landmarks, np.float64)
     iod = face_frame(points).iod
     x, y = np.arange(shape[1], dtype=np.float64), np.arange(shape[0], dtype=np.float64)[:, None]
     above, below = np.full(shape, _FAR), np.full(shape, _FAR)

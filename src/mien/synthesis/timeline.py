@@ -1,7 +1,7 @@
 """What a face does and when: action units, blinks, glances and the small movements of a head, as frozen records.
 
-Amounts have no unit of the picture: intensities are parts of an action unit's greatest movement, lengths of the head are
-distances between the eyes (IOD). All times are frames, so a timeline means the same at every size of the picture.
+Amounts have no unit of the picture: intensities are parts of an action unit's greatest movement, lengths of the head
+are distances between the eyes (IOD). All times are frames, so a timeline means the same at every size of the picture.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ class Head:
         sizes = (self.drift, self.tremor, self.breathing)
         if min(sizes) < 0 or max(sizes) > 0.2 or min(self.tremor_hz, self.breathing_hz) <= 0 or self.seed < 0:
             raise MienError(
-                f"A head that drifts by {self.drift:g}, trembles by {self.tremor:g} at {self.tremor_hz:g} Hz and breathes "
-                f"by {self.breathing:g} at {self.breathing_hz:g} Hz, seed {self.seed}.",
+                f"A head that drifts by {self.drift:g}, trembles by {self.tremor:g} at {self.tremor_hz:g} Hz and "
+                f"breathes by {self.breathing:g} at {self.breathing_hz:g} Hz, seed {self.seed}.",
                 "sizes of 0 to 0.2 of the distance between the eyes, frequencies above 0, a seed from 0.",
                 "`Head()`, or `STILL` for a head that does not move.",
             )
@@ -234,7 +234,8 @@ class Timeline:
                 "at least one frame, and 1 to 1000 per second.",
                 "`Timeline(n_frames=60, fps=200)`.",
             )
-        for each in (*self.movements, *self.blinks):
+        timed: list[Movement | Blink] = [*self.movements, *self.blinks]
+        for each in timed:
             if each.apex > self.n_frames - 1:
                 raise MienError(
                     f"The apex of {_name(each)} is frame {each.apex} of a timeline of {self.n_frames} frames.",
@@ -258,12 +259,12 @@ class Timeline:
     def closures(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
         """(T,) part of the eyes' opening that blinks cover, 0..1."""
         at = self._times(frames)
-        return np.max([np.zeros(len(at)), *(b.curve(at) for b in self.blinks)], axis=0)
+        return np.asarray(np.max([np.zeros(len(at)), *(b.curve(at) for b in self.blinks)], axis=0))
 
     def gaze(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
         """(T, 2) displacement of the irises in IOD, x then y."""
         at = self._times(frames)
-        return np.sum([np.zeros((len(at), 2)), *(g.path(at) for g in self.glances)], axis=0)
+        return np.asarray(np.sum([np.zeros((len(at), 2)), *(g.path(at) for g in self.glances)], axis=0))
 
     def head_path(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
         """(T, 6) movement of the head, columns `HEAD`."""
