@@ -8,7 +8,7 @@ from typing import Any
 
 from mien.errors import MienError, unknown_name
 from mien.parameters import with_defaults
-from mien.recipe import steps
+from mien.recipe import regions, steps
 from mien.recipe.base import Recipe, Step
 
 FACE_SIZE = (300, 245)
@@ -23,6 +23,7 @@ CENTRED_FLOW_PICTURE = Recipe((*FLOW_PICTURE.steps, CENTRE), "CHW", (3, 28, 28),
 """Ready flow pictures about zero motion."""
 
 _FACE: Mapping[str, Any] = {"transform": "lwm", "per_frame": False, "landmarker": "mesh"}
+_FRAMES: Mapping[str, Any] = {"frames": 18, "time": "linear", "kernel": [3, 3, 15], "stretch": False}
 _MAGNIFY: Mapping[str, Any] = {"alpha": 8.0, "r1": 0.4, "r2": 0.05, "wavelength": 16.0}
 
 
@@ -175,6 +176,20 @@ RECIPES: Mapping[str, NamedRecipe] = {
             "Bilen et al., CVPR 2016",
             _dynamic_image,
             {**_FACE, **_MAGNIFY, "alpha": 0.0},
+        ),
+        NamedRecipe(
+            "microexp-stcnn",
+            "18 grey frames of the whole face, 64x64",
+            "Reddy et al., IJCNN 2019, Table I",
+            regions.whole_face,
+            {**_FRAMES, "size": [64, 64], "face": "none"},
+        ),
+        NamedRecipe(
+            "microexp-fusenet",
+            "18 grey frames of both eyes, and of nose and mouth, 32x32 each",
+            "Reddy et al., IJCNN 2019, Tables II and III",
+            regions.eyes_mouth,
+            {**_FRAMES, "size": [32, 32], "per_frame": False},
         ),
     )
 }

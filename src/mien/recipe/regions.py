@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.motion.interpolate import METHODS, resample, tim
-from mien.recipe.base import Array, Context
-from mien.recipe.steps import MOST_FRAMES, as_colour, as_grey, clip_rows, clip_video, count_frames
+from mien.recipe.base import Array, Context, Recipe, Step
+from mien.recipe.steps import MOST_FRAMES, aligned_face, as_colour, as_grey, clip_rows, clip_video, count_frames, grey
 from mien.video import frame_rate_warning
 
 if TYPE_CHECKING:
@@ -201,3 +201,51 @@ def _cut(picture: NDArray[np.uint8], points: NDArray[Any], region: str, key: str
 def regions_first(frames: Array, context: Context) -> Array:
     """Step: (T, regions, H, W) as (regions, T, H, W)."""
     return np.ascontiguousarray(frames.swapaxes(0, 1))
+
+
+# Recipes
+
+
+def _length_step(p: Mapping[str, Any]) -> Step:
+    height, width = p["size"]
+    pooled_shape(p["frames"], height, width, p["kernel"])
+    given = {"n": p["frames"], "method": p["time"], "kernel": p["kernel"][2], "stretch": p["stretch"]}
+    return Step("to_frames", to_frames, given)
+
+
+def whole_face(p: Mapping[str, Any]) -> Recipe:
+    """Grey frames of the whole face: (T, height, width), 0..255.
+
+    Args:
+        p: `face` ("none" takes the whole frame, else see `aligned_face`), `size`, `frames`, `time`, `kernel`,
+            `stretch`.
+
+    Raises:
+        MienError: Nothing is left of such clips behind the kernel and the pool, or `time` is unknown.
+
+    Source: Reddy et al., IJCNN 2019, Table I; areas are averaged in colour and then made grey, as in the released code.
+    """
+    _check_time(p)
+    face = {"size": p["size"], "transform": p["face"], "per_frame": False, "landmarker": "mesh"}
+    steps = (Step("aligned_face", aligned_face, face, version=2), Step("grey", grey), _length_step(p))
+    return Recipe(steps, "THW", (p["frames"], *p["size"]), (0, 255), "float16")
+
+
+def eyes_mouth(p: Mapping[str, Any]) -> Recipe:
+    """Grey frames of eyes and mouth: (2, T, height, width), 0..255.
+
+    Args:
+        p: As `whole_face`, with `per_frame` of `eyes_and_mouth` instead of `face`.
+
+    Raises:
+        MienError: As `whole_face`.
+    """
+    _check_time(p)
+    crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p["size"], "per_frame": p["per_frame"]})
+    steps = (crops, _length_step(p), Step("regions_first", regions_first))
+    return Recipe(steps, "CTHW", (2, p["frames"], *p["size"]), (0, 255), "float16")
+
+
+def _check_time(p: Mapping[str, Any]) -> None:
+    if p["time"] not in TIMES:
+        raise MienError(f"time is {p['time']!r}.", f"one of {', '.join(TIMES)}.", "`--set time=linear`.")

@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from mien.recipe import Recipe, Step
+from mien.recipe import Recipe
 from mien.recipe.inputs import Inputs
-from mien.recipe.regions import eyes_and_mouth, regions_first
+from mien.recipe.regions import eyes_mouth
 from mien.systems.base import Classifier, System, check_choices
-from mien.systems.microexp_stcnn import CASME_SQ, CHOICES, DEPARTURES, FEW, PAPER, TRAINING, classifier, length_step
+from mien.systems.microexp_stcnn import CASME_SQ, CHOICES, DEPARTURES, FEW, PAPER, TRAINING, classifier
 
 if TYPE_CHECKING:
     from mien.models.microexp import MicroExpFuseNet
@@ -33,9 +33,7 @@ SMALL: Mapping[str, Any] = {**FEW, "size": [20, 20], "dense": [32, 16]}
 def from_frames(p: Mapping[str, Any]) -> Recipe:
     """Grey frames of eyes and mouth."""
     check_choices(p, {key: CHOICES[key] for key in ("time", "centre")})
-    crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p["size"], "per_frame": p["per_frame"]})
-    steps = (crops, length_step(p), Step("regions_first", regions_first))
-    return Recipe(steps, "CTHW", (2, p["frames"], *p["size"]), (0, 255), "float16")
+    return eyes_mouth(p)
 
 
 def _system(fusion: Literal["intermediate", "late"], table: str, summary: str) -> System:

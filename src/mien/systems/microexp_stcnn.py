@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mien.recipe import Recipe, Step
+from mien.recipe import Recipe
 from mien.recipe.inputs import Inputs
-from mien.recipe.regions import TIMES, pooled_shape, to_frames
-from mien.recipe.steps import aligned_face, grey
+from mien.recipe.regions import TIMES, whole_face
 from mien.systems.base import Classifier, System, check_choices
 
 if TYPE_CHECKING:
@@ -77,29 +76,14 @@ DEPARTURES = (
     "clips.",
     "No pass is chosen on test clips: the last one counts.",
     "`preset=small` is for trying: fewer frames, maps and taps, 32x32, momentum 0.9, and the first frame taken off "
-    "each clip (`centre=onset`), without which a few passes learn faces.",
+    "each clip (`centre=onset`).",
 )
-
-
-def length_step(p: Mapping[str, Any]) -> Step:
-    """The step that brings a clip to T frames.
-
-    Raises:
-        MienError: `kernel` is not three whole numbers, or T leaves nothing behind it.
-    """
-    height, width = p["size"]
-    pooled_shape(p["frames"], height, width, p["kernel"])
-    given = {"n": p["frames"], "method": p["time"], "kernel": p["kernel"][2], "stretch": p["stretch"]}
-    return Step("to_frames", to_frames, given)
 
 
 def from_frames(p: Mapping[str, Any]) -> Recipe:
     """Grey frames of the face, or of the whole picture."""
     check_choices(p, CHOICES)
-    # Averaged over areas in colour, then made grey, as in the released code.
-    face = {"size": p["size"], "transform": p["face"], "per_frame": False, "landmarker": "mesh"}
-    steps = (Step("aligned_face", aligned_face, face, version=2), Step("grey", grey), length_step(p))
-    return Recipe(steps, "THW", (p["frames"], *p["size"]), (0, 255), "float16")
+    return whole_face(p)
 
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
