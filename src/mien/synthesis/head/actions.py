@@ -84,8 +84,8 @@ def moved_vertices(amounts: Mapping[str, float | Halves]) -> Floats:
     """(V, 3) how far the vertices move, in millimetres.
 
     Args:
-        amounts: Of action units ("AU12") or single actions ("jawOpen"): a number for both halves of the face, or one for
-            the person's right and one for the left; 0 to `GREATEST`, 1 is the greatest movement.
+        amounts: Of action units ("AU12") or single actions ("jawOpen"): a number for both halves of the face, or one
+            for the person's right and one for the left; 0 to `GREATEST`, 1 is the greatest movement.
 
     Raises:
         MienError: An unknown unit or action, or an amount out of range.

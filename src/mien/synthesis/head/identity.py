@@ -26,12 +26,13 @@ _OPPOSITE: Final = (
     ("compress", "uncompress"),
 )  # fmt: skip
 _SPREAD: Final = {
-    "cheek": 0.22, "chin": 0.2, "eyebrows": 0.22, "eye": 0.15, "forehead": 0.2, "head": 0.12, "mouth": 0.15, "nose": 0.17,
-    "ear": 0.2, "neck": 0.15,
+    "cheek": 0.22, "chin": 0.2, "eyebrows": 0.22, "eye": 0.15, "forehead": 0.2, "head": 0.12, "mouth": 0.15,
+    "nose": 0.17, "ear": 0.2, "neck": 0.15,
 }  # fmt: skip
 _LEFT_OUT: Final = re.compile(
     r"measure|head-(trans|angle|age)|mouth-trans-(in|out|forward|backward)|nose-trans-(in|out)|neck-trans"
 )
+_EYES_APART: Final = 0.5  # of a target that moves each eye by 4.6 mm; people's are 63 mm apart on average
 _OUTLINES: Final = ("head-oval", "head-round", "head-rectangular", "head-square", "head-diamond", "head-triangular")
 
 
@@ -71,7 +72,7 @@ class Identity:
         low, high = AGES
         if not low <= self.age <= high or not 0 <= self.female <= 1 or abs(self.weight) > 1 or not 0 <= self.shade <= 1:
             raise MienError(
-                f"An identity of age {self.age:g}, female {self.female:g}, weight {self.weight:g}, shade {self.shade:g}.",
+                f"Age {self.age:g}, female {self.female:g}, weight {self.weight:g}, shade {self.shade:g}.",
                 f"an age of {low:g} to {high:g}, female and shade of 0 to 1, a weight of -1 to 1.",
                 "`random_identity(0)`.",
             )
@@ -81,7 +82,7 @@ class Identity:
 def _pairs() -> tuple[tuple[str, list[tuple[int, int]]], ...]:
     """Of each shape that can go two ways: its region, and per side of the face its two targets."""
     names = head_mesh().shape_names
-    found: dict[str, list[tuple[int, int]]] = {}
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for i, name in enumerate(names):
         for plus, minus in _OPPOSITE:
             if name.endswith(f"-{plus}") and not _LEFT_OUT.match(name):
@@ -89,8 +90,16 @@ def _pairs() -> tuple[tuple[str, list[tuple[int, int]]], ...]:
                 other = f"{stem}-{minus}"
                 if other in names:
                     stem = re.sub(r"^[lr]-", "", stem)
-                    found.setdefault(stem, []).append((i, names.index(other)))
-    return tuple((stem.split("-")[0], sides) for stem, sides in found.items())
+                    found.setdefault((stem, plus), []).append((i, names.index(other)))
+    return tuple((stem.split("-")[0], sides) for (stem, _), sides in found.items())
+
+
+def _usual() -> Floats:
+    """Amounts of the shapes that all people here have: the mesh's eyes are 5 mm nearer to each other than people's."""
+    names = head_mesh().shape_names
+    shapes = np.zeros(len(names), np.float32)
+    shapes[[names.index("l-eye-trans-out"), names.index("r-eye-trans-out")]] = _EYES_APART
+    return shapes
 
 
 def random_identity(seed: int) -> Identity:
@@ -103,11 +112,11 @@ def random_identity(seed: int) -> Identity:
         raise MienError(f"The identity's seed is {seed}.", "a whole number from 0.", "`random_identity(0)`.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 31]))
     mesh = head_mesh()
-    shapes = np.zeros(len(mesh.shape_names), np.float32)
+    shapes = _usual()
     for region, sides in _pairs():
         amount = float(rng.normal(0, _SPREAD[region]))
         for plus, minus in sides:
-            one = np.clip(amount + (rng.normal(0, 0.06) if len(sides) > 1 else 0.0), -0.7, 0.7)
+            one = np.clip(amount + (rng.normal(0, 0.05) if len(sides) > 1 else 0.0), -0.7, 0.7)
             shapes[plus if one > 0 else minus] += abs(one)
     shapes[mesh.shape_names.index(str(rng.choice(_OUTLINES)))] = rng.uniform(0, 0.6)
     origins = rng.dirichlet([0.5, 0.5, 0.5])
@@ -144,9 +153,8 @@ def random_identity(seed: int) -> Identity:
 def mean_identity() -> Identity:
     """The middle of everything: nobody's shape, a middle shade, no beard."""
     third = 1 / 3
-    shapes = np.zeros(len(head_mesh().shape_names), np.float32)
     return Identity(
-        0, 30.0, 0.5, (third, third, third), 0.0, shapes, 0.3, (0.1, 0.08, 0.07), (0.25, 0.16, 0.09), 0.0, 8.0, 0.0
+        0, 30.0, 0.5, (third, third, third), 0.0, _usual(), 0.3, (0.1, 0.08, 0.07), (0.25, 0.16, 0.09), 0.0, 8.0, 0.0
     )
 
 

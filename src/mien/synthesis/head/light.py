@@ -47,7 +47,7 @@ class Light:
             or self.lamp + self.room <= 0
         ):
             raise MienError(
-                f"Light from {self.azimuth:g}, {self.elevation:g} degrees of brightness {self.lamp:g} and {self.room:g}.",
+                f"Light from {self.azimuth:g}, {self.elevation:g} degrees, brightness {self.lamp:g} and {self.room:g}.",
                 "angles of -80 to 80 degrees, brightness from 0, one of them above.",
                 "`Light()`.",
             )

@@ -22,7 +22,7 @@ _RINGS, _AROUND, _OPENING = 14, 28, 105.0  # an eyeball is drawn up to this angl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadMesh:
-    """The mean of nobody: the base mesh and what may be added to it. Millimetres; x to the person's left, y up, z ahead.
+    """The base mesh and what may be added to it. Millimetres; x to the person's left, y up, z ahead.
 
     Attributes:
         vertices: (V, 3) of the base mesh.

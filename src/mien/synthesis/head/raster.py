@@ -1,7 +1,8 @@
 """Triangles to samples: which triangle is seen where, and what it carries there.
 
-Every triangle is cut into the rows of samples it crosses and every row into its samples, all at once in numpy; a z-buffer
-keeps the nearest. Samples stay in the order of their triangles, which keeps what is fetched for them near in memory.
+Every triangle is cut into the rows of samples it crosses and every row into its samples, all at once in numpy; a
+z-buffer keeps the nearest. Samples stay in the order of their triangles, which keeps what is fetched for them near in
+memory.
 """
 
 from __future__ import annotations
@@ -110,21 +111,26 @@ def rasterise(
     second, third = rx * dx1[of] + ry * dy1[of], rx * dx2[of] + ry * dy2[of]
     # The three numbers of a sample: nearness times each share, and nearness itself.
     middle = near[of, 0] + second * over1[of] + third * over2[of]
-    start = np.column_stack([second * near[of, 1], third * near[of, 2], middle]).astype(np.float32)
-    step = np.column_stack([dx1 * near[:, 1], dx2 * near[:, 2], dx1 * over1 + dx2 * over2])[of].astype(np.float32)
+    start = np.stack([second * near[of, 1], third * near[of, 2], middle]).astype(np.float32)
+    step = np.stack([dx1 * near[:, 1], dx2 * near[:, 2], dx1 * over1 + dx2 * over2]).astype(np.float32)[:, of]
+    columns = columns.astype(np.int32)
     row = np.repeat(np.arange(len(of), dtype=np.int32), columns)
-    along = (np.arange(len(row)) - np.repeat(np.cumsum(columns) - columns, columns)).astype(np.float32)
-    place = np.repeat(y * width + first, columns).astype(np.int32) + along.astype(np.int32)
-    near_here = start[row, 2] + step[row, 2] * along
+    # Where a row's first sample stands in the list of all: one subtraction gives the step along the row.
+    before = np.cumsum(columns, dtype=np.int32) - columns
+    sample = np.arange(len(row), dtype=np.int32)
+    along = (sample - before[row]).astype(np.float32)
+    place = ((y * width + first).astype(np.int32) - before)[row] + sample
+    near_here = start[2][row] + step[2][row] * along
 
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, place, near_here)
-    kept = np.flatnonzero(near_here >= nearest[place])
-    # Where two triangles share an edge and a sample lies on it, both are kept; they carry the same there, one suffices.
-    last_of = np.zeros(height * width, np.int32)
-    last_of[place[kept]] = kept
-    kept = kept[last_of[place[kept]] == kept]
+    # Of two triangles that carry the same nearness at a sample, as on a shared edge, the last one is kept.
+    owner = np.zeros(height * width, np.int32)
+    won = np.flatnonzero(near_here >= nearest[place]).astype(np.int32)
+    owner[place[won]] = won
+    kept = won[owner[place[won]] == won]
     row, along, near_here = row[kept], along[kept], near_here[kept]
-    share = start[row, :2] + step[row, :2] * along[:, None]
-    share /= near_here[:, None]
+    share = np.empty((len(kept), 2), np.float32)
+    for i in (0, 1):
+        np.divide(start[i][row] + step[i][row] * along, near_here, out=share[:, i])
     return Samples(place[kept], which.astype(np.int32)[of[row]], share.clip(0, 1), near_here)

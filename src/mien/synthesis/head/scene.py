@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.synthesis.head.actions import Halves, moved_vertices
+from mien.synthesis.head.actions import GREATEST, Halves, moved_vertices
 from mien.synthesis.head.identity import Identity, base_shape
 from mien.synthesis.head.light import Light, brightness, lamp_reach, normals, open_sky
 from mien.synthesis.head.mesh import head_mesh
@@ -27,9 +27,10 @@ Picture = NDArray[np.uint8]
 _CENTRE: Final = (0.0, -25.0, 0.0)  # what the camera looks at: the middle of the face, in millimetres from the eyes
 _PIVOT: Final = (0.0, -70.0, -75.0)  # where a head turns: the top of the spine
 _YAW, _PITCH, _ROLL = 45.0, 30.0, 45.0
-_TURN: Final = 35.0  # degrees an eye can turn
+TURN: Final = 35.0
+"""Degrees an eye can turn."""
+
 _ROOMY: Final = 0.985  # an eyeball is drawn a little smaller than its socket, so that no lid cuts into it
-_WALK: Final = (0.25, -0.35)  # how much a lid follows an eye that looks up or down, in eyeWide and eyeBlink
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,8 @@ class State:
     gaze: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if max(abs(g) for g in self.gaze) > _TURN:
-            raise MienError(f"A gaze of {self.gaze} degrees.", f"-{_TURN:g} to {_TURN:g}.", "`gaze=(5, 0)`.")
+        if max(abs(g) for g in self.gaze) > TURN:
+            raise MienError(f"A gaze of {self.gaze} degrees.", f"-{TURN:g} to {TURN:g}.", "`gaze=(5, 0)`.")
 
 
 class Head:
@@ -161,24 +162,42 @@ class Head:
         """(V, 3) vertices of the neutral head with its hair, without eyeballs, in millimetres."""
         self._seed = seed
 
+    @property
+    def eye_distance(self) -> float:
+        """Millimetres between the centres of the eyeballs."""
+        return float(np.linalg.norm(self._eyes[1][0] - self._eyes[0][0]))
+
+    @property
+    def eye_radius(self) -> float:
+        """Radius of an eyeball in millimetres."""
+        return float(_ROOMY * (self._eyes[0][1] + self._eyes[1][1]) / 2)
+
     def vertices(self, state: State) -> Doubles:
         """(V + E, 3) vertices, then those of the right and the left eyeball, in millimetres, in the pose of a state."""
         return state.pose.place(self._unposed(state))
 
     def _unposed(self, state: State) -> Doubles:
-        amounts = dict(state.amounts)
         right, down = state.gaze
-        moved = self.rest + moved_vertices(amounts)
-        yaw, pitch = np.radians([right, -down])
-        ahead = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-        across = np.array([np.cos(yaw), 0, -np.sin(yaw)])
-        turn = np.stack([across, np.cross(ahead, across), ahead])
+        amounts = dict(state.amounts)
+        # Lids follow the eyes.
+        for way, angle in (("Down", down), ("Up", -down)):
+            for side in ("Left", "Right"):
+                action = f"eyeLook{way}{side}"
+                if angle > 0 and action not in amounts:
+                    amounts[action] = min(angle / abs(self._mesh.gaze[action][1]), GREATEST)
+        moved = [self.rest + moved_vertices(amounts)]
         half = len(self._mesh.ball) // 2
-        balls = [
-            centre + _ROOMY * radius * (ball @ turn)
-            for (centre, radius), ball in zip(self._eyes, (self._mesh.ball[:half], self._mesh.ball[half:]), strict=True)
-        ]
-        return np.concatenate([moved, *balls]).astype(np.float64)
+        for side, (centre, radius), ball in zip(
+            ("Right", "Left"), self._eyes, (self._mesh.ball[:half], self._mesh.ball[half:]), strict=True
+        ):
+            yaw, pitch = right, -down
+            for action, (turned, raised) in self._mesh.gaze.items():
+                amount = state.amounts.get(action, 0.0)
+                if action.endswith(side) and amount:
+                    strength = amount if isinstance(amount, float | int) else amount[side == "Left"]
+                    yaw, pitch = yaw + strength * turned, pitch + strength * raised
+            moved.append(centre + _ROOMY * radius * (ball @ _towards(yaw, pitch)))
+        return np.concatenate(moved).astype(np.float64)
 
     @cached_property
     def _sky(self) -> Floats:
@@ -193,7 +212,7 @@ class Head:
     def _exposure(self) -> float:
         """Factor that brings the face to the middle of the scale; dark skin stays darker."""
         lit = self._looks.picture[350:600, 350:650].mean() * (0.5 * self.light.lamp + 0.8 * self.light.room)
-        return float(0.30 * (lit / 0.30) ** 0.45 / lit)
+        return float(0.30 * (lit / 0.30) ** 0.55 / lit)
 
     @cached_property
     def _background(self) -> Floats:
@@ -223,12 +242,16 @@ class Head:
 
     def frame(self, state: State | None = None) -> Picture:
         """(H, W, 3) RGB picture, 0..255. No noise: that is a sensor's part. The same arguments give the same bytes."""
+        return np.asarray(self.picture(state) + 0.5, np.uint8)
+
+    def picture(self, state: State | None = None) -> Floats:
+        """`frame` before it is rounded."""
         state = state or State()
         s = self.camera.samples
         points, _, seen = self._see(state, s)
         looks = self._looks
         normal = normals(points, self._mesh.triangles)
-        eye = np.asarray(_CENTRE) + [0, 0, self.camera.distance] - points
+        eye = np.add(_CENTRE, (0.0, 0.0, self.camera.distance)) - points
         eye /= np.linalg.norm(eye, axis=1, keepdims=True)
         diffuse, shine = brightness(normal, self.light, self._sky, self._reach, eye.astype(np.float32))
         diffuse *= self._exposure
@@ -270,7 +293,7 @@ class Head:
         depth = np.zeros(shape[0] * shape[1] * 4, np.float32)
         depth[then.place] = then.nearness
         at = np.rint(end * 2 + 0.5).astype(int)
-        inside = (at >= 0).all(1) & (at < [shape[1] * 2, shape[0] * 2]).all(1)
+        inside = np.all((at >= 0) & (at < [shape[1] * 2, shape[0] * 2]), axis=1)
         at = np.where(inside[:, None], at, 0)
         # 1.5 mm of tolerance: the nearest sample lies up to half a pixel away on a slope.
         there = depth[at[:, 1] * (2 * shape[1]) + at[:, 0]]
@@ -294,12 +317,20 @@ class Head:
         return out
 
 
+def _towards(yaw: float, pitch: float) -> Doubles:
+    """(3, 3) what turns what looks ahead to a yaw and pitch in degrees; for rows of points from the left."""
+    yaw, pitch = float(np.radians(yaw)), float(np.radians(pitch))
+    ahead = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+    across = np.array([np.cos(yaw), 0, -np.sin(yaw)])
+    return np.stack([across, np.cross(ahead, across), ahead])
+
+
 def _look_up(picture: Floats, at: Floats) -> Floats:
     """(N, 3) colours of a picture at places (N, 2), bilinear."""
     n, row = len(at), 512
-    padded = np.zeros((-(-n // row) * row, 2), np.float32)
-    padded[:n] = at
-    padded = padded.reshape(-1, row, 2)
+    flat = np.zeros((-(-n // row) * row, 2), np.float32)
+    flat[:n] = at
+    padded = flat.reshape(-1, row, 2)
     found = np.empty((len(padded) * row, 3), np.float32)
     # OpenCV takes at most 32767 rows at once.
     for start in range(0, len(padded), 16384):
@@ -323,16 +354,19 @@ def _shrink(samples: Floats, s: int) -> Floats:
     return np.asarray(sum(w * rows[:, k : k + width * s : s] for k, w in enumerate(tent)), np.float32)
 
 
-_STEPS: Final = 4096
-_TONE: Final = np.linspace(0, 1, _STEPS, dtype=np.float32)
-_SRGB: Final = np.where(_TONE <= 0.0031308, 12.92 * _TONE, 1.055 * _TONE ** (1 / 2.4) - 0.055).astype(np.float32)
+_STEPS: Final = 8192
+_PER_STEP: Final = _STEPS / 3.0  # light beyond 3 is white
+_TONE: Final = np.arange(_STEPS) / _PER_STEP
+_SOFT: Final = np.where(_TONE > 0.7, 0.7 + 0.3 * np.tanh((_TONE - 0.7) / 0.3), _TONE)
+_SRGB: Final = np.where(_SOFT <= 0.0031308, 12.92 * _SOFT, 1.055 * _SOFT ** (1 / 2.4) - 0.055)
+_LEVELS: Final = (255 * _SRGB[:-1]).astype(np.float32)
+_SLOPES: Final = (255 * np.diff(_SRGB)).astype(np.float32)
 
 
-def _develop(light: Floats) -> Picture:
-    """sRGB levels of light 0..1, with a soft shoulder above."""
-    light = np.clip(light, 0, None)
-    light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3), light)
-    at = light * (_STEPS - 1)
-    low = at.astype(np.int32).clip(0, _STEPS - 2)
-    part = at - low
-    return np.asarray((_SRGB[low] * (1 - part) + _SRGB[low + 1] * part) * 255 + 0.5, np.uint8)
+def _develop(light: Floats) -> Floats:
+    """sRGB levels 0..255 of light from 0, with a soft shoulder above 0.7."""
+    at = light * np.float32(_PER_STEP)
+    np.clip(at, 0, _STEPS - 2, out=at)
+    low = at.astype(np.int32)
+    at -= low
+    return np.asarray(_LEVELS.take(low) + at * _SLOPES.take(low), np.float32)

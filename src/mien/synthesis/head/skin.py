@@ -1,8 +1,8 @@
-"""The looks of a head: one picture of skin, hair and eye laid around the mean head, and what single vertices add to it.
+"""The looks of a head: one picture of skin, hair and eye laid around the mean head, and what single vertices add.
 
-The picture is laid around the head like a sleeve that closes over the top: u runs around the vertical axis, v along it and,
-above the eyes, along a meridian. Every vertex keeps its place on it, so skin moves with its texture. Colours are linear
-(not sRGB) reflectances, 0..1.
+The picture is laid around the head like a sleeve that closes over the top: u runs around the vertical axis, v along it
+and, above the eyes, along a meridian. Every vertex keeps its place on it, so skin moves with its texture. Colours are
+linear (not sRGB) reflectances, 0..1.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ def linear(colour: Any) -> Floats:
     """Reflectance of an sRGB colour, both 0..1."""
     c = np.asarray(colour, np.float32)
     return np.asarray(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), np.float32)
+
+
+def _rgb(values: Any) -> Floats:
+    return np.asarray(values, np.float32)
 
 
 def _sleeve(points: NDArray[np.floating[Any]]) -> Floats:
@@ -162,10 +166,8 @@ def _paint_skin(identity: Identity, rng: np.random.Generator) -> Floats:
     jaw = jaw * _step((v + 140) / 30) * _step((112 - np.abs(u)) / 20)
     bare = _blob(_surface(0, -73)[0], 26, 10)
     stubble = identity.beard * jaw * (1 - 0.6 * bare) * (0.55 + 0.25 * np.maximum(_noise(rng, 1.1), -1.5))
-    colour = skin * np.exp(
-        -melanin[..., None] * np.float32([0.7, 1.1, 1.5]) - blood[..., None] * np.float32([0.1, 1.0, 0.8])
-    )
-    shadow = np.exp(-stubble[..., None] * np.float32([0.85, 0.75, 0.6]))
+    colour = skin * np.exp(-melanin[..., None] * _rgb([0.7, 1.1, 1.5]) - blood[..., None] * _rgb([0.1, 1.0, 0.8]))
+    shadow = np.exp(-stubble[..., None] * _rgb([0.85, 0.75, 0.6]))
     return np.asarray(colour * shadow, np.float32)
 
 
@@ -219,17 +221,29 @@ def _paint_brows(picture: Floats, identity: Identity, rng: np.random.Generator) 
         for a, b in zip(np.rint(root * 16).astype(int), np.rint(tip * 16).astype(int), strict=True):
             cv2.line(cover, a.tolist(), b.tolist(), 1.0, 1, cv2.LINE_AA, 4)
     soft = cv2.GaussianBlur(cover, (0, 0), 2.2)
-    alpha = np.clip(0.5 * cv2.GaussianBlur(cover, (0, 0), 0.7) + 0.3 * soft, 0, 0.85)[..., None]
-    picture[:] = picture * (1 - alpha) + linear(np.minimum(identity.hair, 0.45)) * 0.9 * alpha
+    alpha = np.clip(0.65 * cv2.GaussianBlur(cover, (0, 0), 0.7) + 0.4 * soft, 0, 0.93)[..., None]
+    picture[:] = picture * (1 - alpha) + linear(np.minimum(identity.hair, 0.45)) * 0.8 * alpha
 
 
 def _paint_hair(picture: Floats, identity: Identity, rng: np.random.Generator) -> None:
     u, v = _grid()
-    ragged = 2.2 * _noise(rng, 4, (0.5, 1.6)) + 1.2 * _noise(rng, 1.2, (0.6, 2.0))
+    ragged = 1.5 * _noise(rng, 6, (0.6, 1.5)) + 1.3 * _noise(rng, 1.2, (0.6, 2.5))
     alpha = _step((v - _hairline(u, identity) + ragged) / 7)[..., None]
     strands = 0.22 * _noise(rng, 1.4, (0.5, 6.0)) + 0.2 * _noise(rng, 5, (0.5, 4.0)) + 0.1 * _noise(rng, 16)
     hair = linear(identity.hair) * np.exp(strands)[..., None]
     picture[:] = picture * (1 - alpha) + hair * alpha
+
+
+def _paint_cloth(picture: Floats, rng: np.random.Generator) -> None:
+    """A shirt with a round neck."""
+    u, v = _grid()
+    edge = -152 + 22 * _step(np.abs(u) / 130)
+    alpha = _step((edge - v) / 1.5)[..., None]
+    hem = 1 - 0.35 * np.exp(-(((edge - v - 7) / 1.2) ** 2))
+    dress = (
+        linear(rng.uniform(0.08, 0.55, 3)) * (hem * np.exp(0.06 * _noise(rng, 1.2) + 0.08 * _noise(rng, 25)))[..., None]
+    )
+    picture[:] = picture * (1 - alpha) + dress * alpha
 
 
 def _paint_eye(identity: Identity, rng: np.random.Generator) -> Floats:
@@ -237,9 +251,9 @@ def _paint_eye(identity: Identity, rng: np.random.Generator) -> Floats:
     grid = (np.arange(_EYE, dtype=np.float32) + 0.5) / _EYE * 2 - 1
     x, y = grid[None], grid[:, None]
     angle, turn = np.hypot(x, y) * _EYE_REACH, np.arctan2(y, x)
-    white = linear([0.86, 0.83, 0.80]) * np.exp(-0.05 * rng.standard_normal((_EYE, _EYE, 1), np.float32))
+    white = linear([0.74, 0.70, 0.67]) * np.exp(-0.05 * rng.standard_normal((_EYE, _EYE, 1), np.float32))
     white = cv2.GaussianBlur(white, (0, 0), 1.0)
-    white = white * np.exp(-np.clip((angle - 38) / 60, 0, 1)[..., None] * np.float32([0.1, 0.6, 0.6]))
+    white = white * np.exp(-np.clip((angle - 38) / 60, 0, 1)[..., None] * _rgb([0.1, 0.6, 0.6]))
     spokes = sum(np.cos(turn * k + rng.uniform(0, 6.3)) * rng.uniform(0.2, 1) for k in range(9, 46, 4))
     ring = np.exp(-(((angle - 0.42 * IRIS) / (0.16 * IRIS)) ** 2))
     iris = linear(identity.iris)[None, None] * np.exp(0.07 * spokes + 0.35 * ring)[..., None]
@@ -247,7 +261,10 @@ def _paint_eye(identity: Identity, rng: np.random.Generator) -> Floats:
     pupil = _step((angle - rng.uniform(0.30, 0.42) * IRIS) / 1.5)[..., None]
     iris = iris * pupil + 0.006 * (1 - pupil)
     edge = _step((angle - IRIS + 1) / 2.5)[..., None]
-    return np.asarray(iris * (1 - edge) + white * edge, np.float32)
+    eye = iris * (1 - edge) + white * edge
+    # The reflection of a window, above and beside the pupil.
+    window = np.exp(-((((x + 0.07) ** 2 + (y + 0.10) ** 2) / 0.033**2) ** 2))[..., None]
+    return np.asarray(eye * (1 - window) + 0.9 * window, np.float32)
 
 
 def looks_of(identity: Identity, ball: Floats) -> Looks:
@@ -264,6 +281,7 @@ def looks_of(identity: Identity, ball: Floats) -> Looks:
     head = _paint_skin(identity, rng)
     _paint_brows(head, identity, rng)
     _paint_hair(head, identity, rng)
+    _paint_cloth(head, rng)
     picture[:, :_COLUMNS] = head
     picture[:_EYE, _COLUMNS:] = _paint_eye(identity, rng)
 
@@ -275,9 +293,7 @@ def looks_of(identity: Identity, ball: Floats) -> Looks:
 
     skin = skin_colour(identity.shade)
     lips, mouth, ears = mesh.masks["lips"], mesh.masks["mouth"], mesh.masks["ears"]
-    rouge = np.exp(
-        -rng.uniform(0.25, 0.8) * np.float32([0.35, 1.0, 0.75]) * (0.75 + 0.5 * identity.female * rng.random())
-    )
+    rouge = np.exp(-rng.uniform(0.25, 0.8) * _rgb([0.35, 1.0, 0.75]) * (0.75 + 0.5 * identity.female * rng.random()))
     tint = 1 - lips[:, None] * (1 - rouge)
     own = np.zeros((n, 3), np.float32)
 
@@ -287,19 +303,17 @@ def looks_of(identity: Identity, ball: Floats) -> Looks:
 
     inside = _step((mouth - 0.25) / 0.5)
     ear = _step(ears * 1.6)
-    cover(ear, skin * np.float32([1.0, 0.86, 0.86]))
+    cover(ear, skin * _rgb([1.0, 0.86, 0.86]))
     cover(inside, [0.16, 0.045, 0.04])
     cover((mesh.part[:n] == 1).astype(np.float32), linear([0.80, 0.76, 0.68]))
-    cloth = _step((-168 - 0.25 * np.abs(shape[:, 2]) - shape[:, 1]) / 6)
-    cover(cloth, linear(rng.uniform(0.08, 0.6, 3)))
     for side, marks in zip((-1, 1), mesh.eyes, strict=True):
         centre, radius = eyeball(shape, marks)
         far = np.linalg.norm(shape - centre, axis=1) / radius
         lash = _step((1.16 - far) / 0.09) * (shape[:, 2] > centre[2]) * (shape[:, 0] * side > 0)
         lash = lash * np.where(shape[:, 1] > centre[1] - 1, 0.9, 0.45)
         lash[np.isin(np.arange(n), marks)] = 0
-        tint = tint * (1 - lash[:, None] * (1 - np.float32([0.16, 0.13, 0.12])))
-    gloss = 0.6 + 0.9 * lips - 0.5 * cloth
+        tint = tint * (1 - lash[:, None] * (1 - _rgb([0.16, 0.13, 0.12])))
+    gloss = 0.6 + 0.9 * lips
     lift = (
         identity.volume
         * _step((uv[:, 1] - _hairline(uv[:, 0], identity) - 1) / 22)
