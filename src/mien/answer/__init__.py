@@ -1,4 +1,4 @@
-"""From a raw video to an answer: who is in it, which expressions were found, what they were named, and what was not said.
+"""From a raw video to an answer: who is in it, what was found and named, and what was not.
 
 `recognise` is the door.
 """

@@ -417,4 +417,3 @@ def _eyes_in_video(track: FaceTrack, cut: Cut) -> tuple[float, float, float, flo
     eyes = track.eyes()[track.first()].astype(np.float64) * cut.scale + np.array(cut.corner)
     x0, y0, x1, y1 = (round(float(v), 2) for v in eyes.ravel())
     return x0, y0, x1, y1
-

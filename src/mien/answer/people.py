@@ -203,7 +203,8 @@ def _inside(face: Floats, box: Floats) -> bool:
     """Whether the middle of a face lies well within another box."""
     x, y = _middle(face)
     margin = 0.2 * (box[2:] - box[:2])
-    return bool(box[0] + margin[0] < x < box[2] - margin[0] and box[1] + margin[1] < y < box[3] - margin[1])
+    (x0, y0), (x1, y1) = box[:2] + margin, box[2:] - margin
+    return float(x0) < x < float(x1) and float(y0) < y < float(y1)
 
 
 def _middle(box: Floats) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from mien.answer.records import Answer, Event, Moment, Reason, Track, VideoFacts
 from mien.answer.trace import Tracer
 from mien.errors import MienError
 from mien.face.landmarks import SMALLEST_FACE
-from mien.spotting import DEFAULT as DEFAULT_SPOTTER
+from mien.spotting import DEFAULT
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import MICRO_LONGEST, Along, Spot, Spotter, Watcher
 from mien.types import Interval
@@ -95,7 +95,7 @@ def open_spotter(name: str) -> Spotter:
         raise MienError(
             f"The spotter {name} must be trained first.",
             "one that needs no training.",
-            f"`--spotter {DEFAULT_SPOTTER}`, or `mien benchmark --task spot` to score {name}.",
+            f"`--spotter {DEFAULT}`, or `mien benchmark --task spot` to score {name}.",
         )
     return chosen
 
@@ -104,7 +104,7 @@ def recognise(
     video: str | Path | int | Video,
     weights: str | Path | Namer | None = None,
     interval: Interval | None = None,
-    spotter: str = DEFAULT_SPOTTER,
+    spotter: str = DEFAULT,
     *,
     fps: float | None = None,
     parameters: Mapping[str, Any] | None = None,

@@ -36,7 +36,7 @@ def error_rate(card: ModelCard) -> str:
         return "How often it is wrong has not been measured: read the classes as guesses."
     wrong, lazy = 100 * (1 - score["accuracy"]), 100 * (1 - score["majority_accuracy"])
     return (
-        f"Under {score['protocol']} on {score['n_clips']} clips of {score['n_subjects']} people it named {wrong:.0f} of "
-        f"100 wrongly (always saying the commonest class: {lazy:.0f} of 100), UF1 {score['uf1']:.2f}. That was "
+        f"Under {score['protocol']} on {score['n_clips']} clips of {score['n_subjects']} people it named {wrong:.0f} "
+        f"of 100 wrongly (always saying the commonest class: {lazy:.0f} of 100), UF1 {score['uf1']:.2f}. That was "
         f"on clips cut by people who knew where to look; on intervals that a program found it errs more often."
     )

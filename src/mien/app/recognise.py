@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -35,9 +37,7 @@ def recognise(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the spotter.")
     ] = None,
     fps: Fps = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Name a class even where there is a reason not to.")
-    ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Name a class even where there is a reason not to.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write a table, one row per interval.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.")] = None,
     eaf: Annotated[Path | None, typer.Option(help="Write tiers for ELAN.")] = None,
@@ -48,9 +48,9 @@ def recognise(
     """Find the expressions in your video and name the micro-expressions, or say why not. Nothing leaves the machine."""
     from mien import exports
     from mien.answer import recognise as run
-    from mien.answer.recognise import DEFAULT_SPOTTER
     from mien.answer.records import as_json as plain
     from mien.progress import Bars
+    from mien.spotting import DEFAULT
 
     targets = {"csv": csv, "json": json_file, "eaf": eaf, "mp4": mp4, "html": html}
     for kind, target in targets.items():
@@ -68,12 +68,12 @@ def recognise(
             shown[stage] = advance, now
 
         answer = run(
-            video, weights, read_interval(interval), spotter or DEFAULT_SPOTTER, fps=fps,
+            video, weights, read_interval(interval), spotter or DEFAULT, fps=fps,
             parameters=pairs(settings, "--set"), anyway=anyway, progress=tell,
         )  # fmt: skip
         for kind, target in targets.items():
             if target is not None:
-                exports.WRITERS[kind](answer, target, lambda share, kind=kind: tell(f"{kind} file", share))
+                exports.WRITERS[kind](answer, target, partial(tell, f"{kind} file"))
     if as_json:
         print_json({**plain(answer), "files": {k: str(t) for k, t in targets.items() if t is not None}})
         return
@@ -116,26 +116,23 @@ def show(answer: Answer) -> None:
         out.print("[dim]" + escape(" ".join([*told, wording.NOT])))
 
 
-def _table(events: tuple[Event, ...]) -> Table:
+def _table(events: tuple[Event, ...]) -> Group:
     table = Table(box=None, padding=(0, 2), pad_edge=True)
     for heading in ("onset", "apex", "offset", "length"):
         table.add_column(heading, justify="right")
-    table.add_column("kind")
-    table.add_column("named", max_width=30)
-    table.add_column("why not, or what to know", style="dim")
+    for heading in ("kind", "class", "other classes", ""):
+        table.add_column(heading)
+    said: list[str] = []
     for event in events:
-        named = "[dim]–"
-        if event.label is not None:
-            ordered = sorted(event.probabilities.items(), key=lambda item: -item[1])
-            named = "\n".join(
-                f"[{'bold' if place == 0 else 'dim'}]{escape(name)} {share:.2f}[/]"
-                for place, (name, share) in enumerate(ordered)
-            )
-        why = [reason.text for reason in event.abstained] + list(event.notes)
+        ordered = sorted(event.probabilities.items(), key=lambda item: -item[1])
+        named = [f"{escape(name)} {share:.2f}" for name, share in ordered] or ["[dim]not named"]
+        marks = []
+        for text in (*(reason.text for reason in event.abstained), *event.notes):
+            if text not in said:
+                said.append(text)
+            marks.append(f"({said.index(text) + 1})")
         table.add_row(
-            *(f"{m.seconds:.2f} s\n[dim]{m.index}[/]" for m in (event.onset, event.apex, event.offset)),
-            f"{event.seconds:.2f} s", event.kind, named, escape(" ".join(why)),
+            *(f"{m.seconds:.2f} s" for m in (event.onset, event.apex, event.offset)), f"{event.seconds:.2f} s",
+            event.kind, f"[bold]{named[0]}", "[dim]" + ", ".join(named[1:]), f"[dim]{' '.join(marks)}",
         )  # fmt: skip
-    return table
-
-
+    return Group(table, *(f"  [dim]({n}) {escape(text)}" for n, text in enumerate(said, 1)))

@@ -54,5 +54,3 @@ def check_target(out: Path, kind: str, source: str = "") -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise MienError(f"{str(folder)!r} is no folder.", "a folder to write into.", f"`--{kind} {name}`.")
-
-

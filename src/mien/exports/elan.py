@@ -58,9 +58,7 @@ def write_eaf(answer: Answer, out: Path) -> Path:
 def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) -> None:
     kind = f"{person}: expression"
     document.add_tier(kind, part=person)
-    parts = {
-        name: f"{person}: {name}" for name in ("class", "probability", "not named because")
-    }
+    parts = {name: f"{person}: {name}" for name in ("class", "probability", "not named because")}
     for tier in parts.values():
         document.add_tier(tier, ling="part", parent=kind, part=person)
     document.add_tier(f"{person}: apex", part=person)

@@ -72,9 +72,7 @@ def _mark(picture: Picture, track: Track, index: int, seconds: float, factor: fl
         return
     x0, y0, x1, y1 = (round(float(v) * factor) for v in face_box(np.array(eyes, np.float64).reshape(2, 2)))
     now = next((e for e in track.events if e.onset.index <= index <= e.offset.index), None)
-    recent = now or next(
-        (e for e in reversed(track.events) if 0 <= seconds - e.offset.seconds <= _LINGER), None
-    )
+    recent = now or next((e for e in reversed(track.events) if 0 <= seconds - e.offset.seconds <= _LINGER), None)
     colour = _QUIET if now is None else _MICRO if now.kind == "micro" else _MACRO
     thick = max(1, round(picture.shape[1] / 640))
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, (2 if now else 1) * thick, cv2.LINE_AA)

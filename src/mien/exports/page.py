@@ -15,7 +15,7 @@ from mien.answer import wording
 from mien.answer.naming import Namer, open_namer
 from mien.answer.records import Answer, Event, Track
 from mien.errors import MienError
-from mien.exports.event_pictures import EventPictures, animation, event_pictures, still
+from mien.exports.event_pictures import EventPictures, event_pictures, still
 from mien.exports.tables import write
 from mien.video import open_video
 
@@ -165,14 +165,15 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
             for e in track.events
         ],
         "gaps": [{"x": x(a.seconds), "width": max(1.0, x(b.seconds) - x(a.seconds))} for a, b in track.gaps],
-        "ticks": [{"x": x(t), "text": clock(t) if span < 10 else clock(t).replace(".00", "")} for t in _ticks(begin, last)],
+        "ticks": [{"x": x(t), "text": clock(t).replace(".00", "")} for t in _ticks(begin, last)],
     }  # fmt: skip
 
 
 def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -> list[str]:
     """Paths between the stretches without a face."""
     assert track.trace is not None
-    lines, points = [], []
+    lines: list[str] = []
+    points: list[str] = []
     for place, value in enumerate((*track.trace.values, math.nan)):
         if math.isnan(value):
             if len(points) > 1:
@@ -191,6 +192,3 @@ def _ticks(begin: float, end: float) -> Sequence[float]:
     step = next((s for s in steps if span / s <= 8), steps[-1])
     first = math.ceil(begin / step)
     return [round(step * n, 3) for n in range(first, int(end / step) + 1)]
-
-
-__all__ = ["animation", "clock", "event_id", "timeline", "uri", "write_page"]
