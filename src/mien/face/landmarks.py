@@ -302,7 +302,8 @@ def no_face(n: int, largest: float = 0.0) -> MienError:
     return MienError(
         f"No face in any of {n} frame(s).",
         "one face, seen from the front, neither covered nor upside down.",
-        "`--set transform=none` for faces that are cropped already, or another part of the video.",
+        "`--set transform=none` (systems and descriptors: `face=none`) for faces that are cropped already, or another "
+        "part of the video.",
     )
 
 
