@@ -232,36 +232,43 @@ def render_leaks(title: str, rows: Sequence[tuple[str, str, Leak | None, Mapping
     """Both ways to score side by side, for the terminal.
 
     Args:
-        title: Of the table.
+        title: Of the tables.
         rows: (method, database, how the paper scores, report of leave-one-subject-out) of each network.
 
     Returns:
-        What rich prints: a table, the warning, and what is to be said about the paper's figures.
+        What rich prints: a table per database, the warning, and what is to be said about the paper's figures.
     """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-    table.add_column("")
-    headings = (
-        "[yellow]best pass\n[yellow]on test", "[yellow]last ten\n[yellow]passes", "constant\nanswer",
-        "new subjects\nacc", "\nUF1", "constant\nanswer", "[dim]paper\n[dim]best", "[dim]paper\n[dim]last ten",
-    )  # fmt: skip
-    for heading in headings:
-        table.add_column(heading, justify="right")
     said: dict[str, None] = {}
-    for method, database, leak, result in rows:
-        cells = ["-"] * len(headings)
-        if leak is not None:
-            mean, spread = leak.last
-            cells[:3] = [f"{leak.best:.3f} ({leak.best_epoch})", f"{mean:.3f} ± {spread:.3f}", f"{leak.majority:.3f}"]
-            for place, claim in zip((6, 7), claims(leak, method), strict=True):
-                if claim is not None and claim.accuracy is not None:
-                    cells[place] = f"[dim]{claim.accuracy:.3f}"
-                    said[f"{claim.method}: comparable: {claim.comparable}. {claim.why}"] = None
-        if result is not None:
-            cells[3:6] = [f"{result[key]:.3f}" for key in ("accuracy", "uf1", "majority_accuracy")]
-        table.add_row(f"{method} · {database}", *cells)
+    tables = []
+    for database in dict.fromkeys(row[1] for row in rows):
+        table = Table(title=f"{title} · {database}", title_justify="left", box=None, padding=(0, 1))
+        table.add_column("")
+        headings = (
+            "[yellow]best pass\n[yellow]on test", "[yellow]last ten\n[yellow]passes", "new subjects\nacc", "\nUF1",
+            "[dim]paper\n[dim]best", "[dim]\n[dim]last ten",
+        )  # fmt: skip
+        for heading in headings:
+            table.add_column(heading, justify="right")
+        constant = ["", "", "", "", "", ""]
+        for method, _, leak, result in (row for row in rows if row[1] == database):
+            cells = ["-"] * len(headings)
+            if leak is not None:
+                mean, spread = leak.last
+                cells[:2] = [f"{leak.best:.3f} ({leak.best_epoch})", f"{mean:.3f}±{spread:.3f}"]
+                constant[0] = f"{leak.majority:.3f}"
+                for place, claim in zip((4, 5), claims(leak, method), strict=True):
+                    if claim is not None and claim.accuracy is not None:
+                        cells[place] = f"[dim]{claim.accuracy:.3f}"
+                        said[f"{claim.method}: comparable: {claim.comparable}. {claim.why}"] = None
+            if result is not None:
+                cells[2:4] = [f"{result[key]:.3f}" for key in ("accuracy", "uf1")]
+                constant[2:4] = [f"{result[key]:.3f}" for key in ("majority_accuracy", "majority_uf1")]
+            table.add_row(method, *cells)
+        table.add_row("[dim]constant answer", *(f"[dim]{value}" for value in constant))
+        tables.append(table)
     known = [leak for _, _, leak, _ in rows if leak is not None]
     notes = [Text(WARNING, style="yellow")]
     if known:
@@ -269,4 +276,4 @@ def render_leaks(title: str, rows: Sequence[tuple[str, str, Leak | None, Mapping
         notes.append(
             Text(f"{shared} of {tested} test clips of the yellow columns are of subjects that are trained on.")
         )
-    return [table, *notes, *(Text(text, style="dim") for text in said)]
+    return [*tables, *notes, *(Text(text, style="dim") for text in said)]
