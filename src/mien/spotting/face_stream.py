@@ -85,6 +85,7 @@ class FaceStream:
         detect: Callable[[Picture], list[Face]] | None = None,
     ) -> None:
         self._step = max(1, round(every * fps))
+        self._due = 0
         self._device = device
         self._detect = detect
         self._square: Square | None = None
@@ -108,7 +109,8 @@ class FaceStream:
         self.seen += 1
         change: Matrix | None = None
         fresh = False
-        if index % self._step == 0:
+        if index >= self._due:  # frames may be missing: not every multiple of the step is seen
+            self._due = index + self._step
             had = self._matrix
             eyes_points = self._landmarks(frame)
             if eyes_points is None:
