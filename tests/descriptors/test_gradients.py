@@ -71,8 +71,10 @@ def test_votes_do_not_see_contrast_but_lengths_do() -> None:
     louder = clip.copy()
     louder[:, :, 7:] *= 2
     both = (clip[:, :, 8:], louder[:, :, 8:])
-    assert np.array_equal(*(higo_top(c, blocks=(1, 1, 1)) for c in both))
-    assert not np.allclose(*(hog_top(c, blocks=(1, 1, 1), normalise=False) for c in both))
+    quiet, loud = (higo_top(c, blocks=(1, 1, 1)) for c in both)
+    assert np.array_equal(quiet, loud)
+    quiet, loud = (hog_top(c, blocks=(1, 1, 1), normalise=False) for c in both)
+    assert not np.allclose(quiet, loud)
 
 
 def test_every_frame_matters() -> None:

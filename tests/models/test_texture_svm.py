@@ -39,8 +39,8 @@ def slow_kernel(a: np.ndarray, b: np.ndarray, kernel: str) -> float:
     if kernel == "hellinger":
         return sum(math.sqrt(p * q) for p, q in zip(a, b, strict=True))
     if kernel == "chi2":
-        return sum((p - q) ** 2 / (p + q) for p, q in zip(a, b, strict=True) if p + q)
-    product = sum(p * q for p, q in zip(a, b, strict=True))
+        return float(sum((p - q) ** 2 / (p + q) for p, q in zip(a, b, strict=True) if p + q))
+    product = float(sum(p * q for p, q in zip(a, b, strict=True)))
     return product if kernel == "linear" else (0.22 * product + 0.5) ** 3
 
 
@@ -75,7 +75,12 @@ def test_settings_come_from_inner_folds_by_subject(monkeypatch: pytest.MonkeyPat
     plain = KernelSvm.solve
 
     machine = KernelSvm(3, costs=(1.0, 100.0), inner_folds=4)
-    monkeypatch.setattr(KernelSvm, "solve", lambda *a: (seen.append(len(a[2])), plain(*a))[1])
+
+    def watched(self: KernelSvm, pairs: np.ndarray, labels: np.ndarray, setting: tuple[float, float]) -> SVC:
+        seen.append(len(labels))
+        return plain(self, pairs, labels, setting)
+
+    monkeypatch.setattr(KernelSvm, "solve", watched)
     machine.fit(x, y, groups)
     subjects = np.array([int(s) for _, s in groups])
     folds = inner_folds(y, subjects, 4, 0)

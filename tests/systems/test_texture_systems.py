@@ -16,8 +16,8 @@ from mien.synthesis.moving_face import render_clip
 from mien.systems import SYSTEMS
 
 SIZE = [96, 96]
-QUICK = {"preset": "small", "face": "none", "size": SIZE, "C": [1.0, 100.0]}
-SYSTEM_SETTINGS = {
+QUICK: dict[str, object] = {"preset": "small", "face": "none", "size": SIZE, "C": [1.0, 100.0]}
+SYSTEM_SETTINGS: dict[str, dict[str, object]] = {
     "lbp-top": {},
     "lbp-sip": {},
     "lbp-tics": {"frames": 9, "size": [64, 64]},
@@ -92,7 +92,7 @@ def test_the_colour_space_sees_training_clips_alone() -> None:
     second.fit(clips[:6].astype(np.float32), y[:6], groups[:6], seed=1)
     first.predict_proba(ArrayInputs(255 - clips[6:, ..., ::-1]))
     assert np.array_equal(first.transform_, second.transform_)
-    assert np.array_equal(first.predict_proba(clips), second.predict_proba(ArrayInputs(clips)))
+    assert np.array_equal(first.predict_proba(clips.astype(np.float32)), second.predict_proba(ArrayInputs(clips)))
 
 
 def test_grey_databases_are_refused_where_colour_is_due() -> None:

@@ -66,7 +66,7 @@ def learn_colour_space(pixels: Array, *, seed: int = 0, max_iter: int = 500) -> 
     return np.asarray((rows * np.where(follows < 0, -1, 1)[:, None])[order])
 
 
-def to_colour_space(clip: Array, transform: Array) -> NDArray[np.int32]:
+def to_colour_space(clip: Array, transform: Array) -> NDArray[np.int16]:
     """The channels of a colour space, each from 0 to 32640 over all colours that 8 bits hold.
 
     Whole numbers, so that patches of one colour have ties in every channel.
@@ -90,9 +90,17 @@ def to_colour_space(clip: Array, transform: Array) -> NDArray[np.int32]:
         )
     low, high = 255 * np.minimum(matrix, 0).sum(1), 255 * np.maximum(matrix, 0).sum(1)
     scale = _STEPS / (high - low)
-    made = np.empty((3, *clip.shape[:3]), np.int32)
-    for frame, picture in enumerate(clip):  # frame by frame: doubles of a whole clip would be eight times its size
-        made[:, frame] = np.moveaxis(np.round((picture @ matrix.T - low) * scale), -1, 0)
+    weights, shifts = (matrix * scale[:, None]).astype(np.float32), (-low * scale).astype(np.float32)
+    made = np.empty((3, *clip.shape[:3]), np.int16)
+    for frame, picture in enumerate(clip):  # frame by frame, in cache
+        red, green, blue = np.moveaxis(picture, -1, 0).astype(np.float32)
+        for channel in range(3):
+            # Not a matrix product: its order of sums may differ from pixel to pixel, and equal colours must stay equal.
+            total = red * weights[channel, 0]
+            total += green * weights[channel, 1]
+            total += blue * weights[channel, 2]
+            total += shifts[channel]
+            made[channel, frame] = np.rint(total, out=total)
     return made
 
 

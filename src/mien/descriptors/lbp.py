@@ -245,10 +245,10 @@ class Patterns:
         if part_a == 0:
             np.greater_equal(self._moved(self._line, along), self._moved(self._line, 0), out=bit)
         elif part_b == 0:
-            np.greater_equal(self._moved(self._between(a, part_a), along), self._centres(UNIT), out=bit)
+            np.greater_equal(self._moved(self._between(a, part_a, 1), along), self._centres(UNIT), out=bit)
         else:
-            near = self._moved(self._weighted(a, part_a, UNIT - part_b), along)
-            far = self._moved(self._weighted(a, part_a, part_b), along + step)
+            near = self._moved(self._between(a, part_a, UNIT - part_b), along)
+            far = self._moved(self._between(a, part_a, part_b), along + step)
             total = np.add(near, far, out=self._room("total", np.float64)[: len(bit)])
             np.greater_equal(total, self._centres(UNIT**2), out=bit)
 
@@ -269,29 +269,22 @@ class Patterns:
             self._fresh.add(key)
         return room
 
-    def _doubles(self) -> Array:
-        return self._made("levels", lambda out: np.copyto(out, self._line))
+    def _times(self, weight: int) -> Array:
+        """The levels times a weight, as doubles."""
+        return self._made(weight, lambda out: np.multiply(self._line, float(weight), out=out))
 
     def _centres(self, unit: int) -> Array:
-        return self._moved(self._made(unit, lambda out: np.multiply(self._doubles(), float(unit), out=out)), 0)
+        return self._moved(self._times(unit), 0)
 
-    def _between(self, axis: int, part: int) -> Array:
-        """Levels `part` of the way to the next pixel of an axis, in 1 / UNIT."""
+    def _between(self, axis: int, part: int, weight: int) -> Array:
+        """Levels `part` of the way to the next pixel of an axis, times a weight, in 1 / UNIT."""
         step = self._strides[axis]
 
         def make(out: Array) -> None:
-            levels = self._doubles()
-            np.multiply(levels, float(UNIT - part), out=out)
-            scratch = self._room("scratch", np.float64)[step:]
-            out[:-step] += np.multiply(levels[step:], float(part), out=scratch)
+            near, far = self._times((UNIT - part) * weight), self._times(part * weight)
+            np.add(near[:-step], far[step:], out=out[:-step])
 
-        return self._made((axis, part), make)
-
-    def _weighted(self, axis: int, part: int, weight: int) -> Array:
-        """The same times the weight of one pixel of a second axis."""
-        return self._made(
-            (axis, part, weight), lambda out: np.multiply(self._between(axis, part), float(weight), out=out)
-        )
+        return self._made((axis, part, weight), make)
 
 
 def _radii(radius: Radius) -> tuple[float, float, float]:
