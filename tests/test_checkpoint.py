@@ -11,7 +11,7 @@ from mien.errors import MienError
 from mien.recipe.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS
 
-DEEP = ["strcn-g", "strcn-a", "strcn-2018", "ststnet"]
+DEEP = ["strcn-g", "strcn-a", "strcn-2018", "ststnet", "sma-stn", "image-cnn"]
 
 
 def trained(name: str) -> tuple[object, ModelCard, Inputs]:

@@ -275,7 +275,7 @@ def _prepared(recipe: Recipe, clip: Clip) -> tuple[NDArray[Any], Picture | None,
     pictures: list[Picture] = []
 
     def watch(step: Step, array: Array, context: Context) -> None:
-        if not pictures and array.dtype == np.uint8 and array.ndim >= 3:
+        if clip.medium == "frames" and not pictures and array.dtype == np.uint8 and array.ndim >= 3:
             first = array[0]
             pictures.append(np.array(first if first.ndim == 3 else np.repeat(first[..., None], 3, -1)))
 

@@ -150,8 +150,8 @@ SMA_STN = System(
         "STMA: a non-local block with zero-initialised output, and a softmax over segments; where it stands and its "
         "equations are open.",
         "DE-Loss: its equation is open. `--set de_loss=` centres (default), neutral, draws, or none.",
-        "Defaults were chosen on inner splits by subject of drawn faces (docs/sma-stn.md), never on real data and "
-        "never by a leave-one-subject-out score.",
+        "Defaults have every part that the abstract names, in its simplest form; no score chose them "
+        "(docs/sma-stn.md). `benchmarks/sma_stn.py --choose` compares them on inner splits by subject.",
         "Trained from scratch unless `--set weights=FILE` gives a local file; the paper is said to pre-train on "
         "WIDER FACE.",
         "Default preset: 64x64 grey and a small residual network, so that a fold trains on a CPU. "
