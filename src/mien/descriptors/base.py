@@ -23,7 +23,7 @@ CLIP_PARAMETERS: Mapping[Reads, Mapping[str, Any]] = {
     "grey": {**_FACE, "frames": 0, "time": "tim"},
     "colour": {**_FACE, "frames": 0, "time": "linear"},
     "flow": {**_FACE, "apex": "given", "flow": "tvl1"},
-    "flows": {**_FACE, "flow": "dis", "against": "first"},
+    "flows": {**_FACE, "size": [150, 122], "flow": "dis", "against": "previous"},
     "clip": {},
 }
 """How a clip is made into what a descriptor reads, by kind; see `Descriptor.reads`."""
