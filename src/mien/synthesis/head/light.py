@@ -13,8 +13,8 @@ from mien.synthesis.head.raster import rasterise
 
 Floats = NDArray[np.float32]
 
-_SKY: Final = 48
-_LAMP: Final = 10
+_SKY: Final = 32
+_LAMP: Final = 8
 _PENUMBRA: Final = 0.16  # radians: half the width of the lamp
 _CELL: Final = 2.0  # millimetres per sample of a shadow map
 _BIAS: Final = 2.5  # millimetres that a surface may lie behind itself

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -266,15 +265,6 @@ class Head:
         light = self._background.copy()
         light.reshape(-1, 3)[seen.place] = colour
         return _develop(_shrink(light, s))
-
-    def frames(self, states: Iterable[State], *, jobs: int = 1) -> Iterator[Picture]:
-        """One picture after another; `jobs` threads work ahead of the reader."""
-        if jobs == 1:
-            yield from map(self.frame, states)
-            return
-        self.frame(State())  # what is made once is made before the threads start
-        with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(self.frame, states)
 
     def flow(self, before: State, after: State) -> tuple[Floats, NDArray[np.bool_]]:
         """True motion of every pixel from one state to another.

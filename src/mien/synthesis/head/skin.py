@@ -14,6 +14,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from mien.synthesis.head.identity import Identity, mean_shape
 from mien.synthesis.head.mesh import head_mesh
@@ -80,15 +81,20 @@ def _grid() -> tuple[Floats, Floats]:
     return u[None], v[:, None]
 
 
-def _surface(x: Any, y: Any) -> Floats:
-    """u and v of the foremost points of the mean face at x and y."""
+@cache
+def _front() -> tuple[cKDTree, Floats]:
     shape = mean_shape()
     front = shape[(shape[:, 2] > -45) & (head_mesh().masks["mouth"] < 0.3)]
+    return cKDTree(front[:, :2]), front[:, 2]
+
+
+def _surface(x: Any, y: Any) -> Floats:
+    """u and v of the foremost points of the mean face at x and y."""
     at = np.stack(np.broadcast_arrays(np.asarray(x, np.float32), np.asarray(y, np.float32)), -1).reshape(-1, 2)
-    far = np.linalg.norm(front[None, :, :2] - at[:, None], axis=-1)
-    near = np.argsort(far, axis=1)[:, :6]
-    weight = 1 / (np.take_along_axis(far, near, 1) + 0.5) ** 2
-    z = (front[near, 2] * weight).sum(1) / weight.sum(1)
+    tree, depth = _front()
+    far, near = tree.query(at, k=6)
+    weight = 1 / (far + 0.5) ** 2
+    z = (depth[near] * weight).sum(1) / weight.sum(1)
     return _sleeve(np.column_stack([at, z]))
 
 
@@ -112,7 +118,9 @@ def _step(x: Any) -> Any:
 
 def _blob(at: Floats, across: float, along: float) -> Floats:
     u, v = _grid()
-    return np.asarray(np.exp(-0.5 * (((u - at[0]) / across) ** 2 + ((v - at[1]) / along) ** 2)), np.float32)
+    return np.asarray(
+        np.exp(-0.5 * ((u - at[0]) / across) ** 2) * np.exp(-0.5 * ((v - at[1]) / along) ** 2), np.float32
+    )
 
 
 def _hairline(u: Any, identity: Identity) -> Any:
