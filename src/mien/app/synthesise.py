@@ -23,7 +23,7 @@ def synthesise(
     seed: Annotated[int, typer.Option(help="Which corpus.")] = 0,
     width: Annotated[int, typer.Option(help="Width of a frame in pixels.")] = 160,
     fps: Annotated[float | None, typer.Option(help="Frames per second; by default the database's own.")] = None,
-    faces: Annotated[str, typer.Option(help="any, photo (one portrait changed) or drawn.")] = "any",
+    faces: Annotated[str, typer.Option(help="any, photo (one portrait changed), head (modelled) or drawn.")] = "any",
     portrait: Annotated[Path | None, typer.Option(help="A neutral portrait of your own to make all faces of.")] = None,
     balance: Annotated[str, typer.Option(help="equal, or published: as often as in the real database.")] = "equal",
     jobs: Annotated[int, typer.Option(help="Films made side by side; -1 for one per core.")] = -1,

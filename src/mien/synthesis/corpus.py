@@ -28,7 +28,7 @@ from mien.datasets.writer import Cells, Release, naming, release, write_sheets
 from mien.errors import MienError
 from mien.files import write_atomically
 from mien.synthesis.acting import Manner, draw_movements, draw_span, draw_surroundings, draw_units
-from mien.synthesis.face import Face, draw_identity, face_from
+from mien.synthesis.face import SOURCES, Face, draw_identity, face_from
 from mien.synthesis.puppet import film, puppet
 from mien.synthesis.rig import motion
 from mien.synthesis.sensor import Sensor, draw_sensor
@@ -42,7 +42,7 @@ TRUTH: Final = "truth"
 """Folder in the root that holds one file of truth for each folder of frames."""
 
 _MARK: Final = (
-    "Made by mien's generator. The faces are drawn, or one photograph in the public domain changed beyond its owner; "
+    "Made by mien's generator. The faces are drawn, modelled, or one public-domain photograph changed; "
     "nobody showed these expressions. Scores on them say nothing about real data.\n"
 )
 _OWN_MARK: Final = (
@@ -62,7 +62,7 @@ class Plan:
         seed: Which corpus.
         width: Width of a frame in pixels.
         fps: Frames per second.
-        faces: Where faces come from: "any", "photo" or "drawn".
+        faces: Where faces come from: one of `mien.synthesis.face.SOURCES`.
         portrait: A photograph to make faces of, as a path; None for the one in the package.
         balance: "equal": emotions take turns; "published": as often as in the real database.
         quiet: Median length of the neutral stretches of a long video, in seconds.
@@ -163,7 +163,7 @@ def synthesise(
         seed: Which corpus.
         width: Width of a frame in pixels, 48 to 2000; the height follows from the subject's crop.
         fps: Frames per second, 15 to 500; by default the database's own.
-        faces: "any", "photo" or "drawn"; see `draw_identity`.
+        faces: "any", "photo", "head" or "drawn"; see `draw_identity`.
         portrait: A photograph of a neutral face to make all faces of.
         balance: "equal" or "published".
         quiet: Median length of the neutral stretches of a long video, in seconds.
@@ -217,7 +217,7 @@ def _check(plan: Plan) -> None:
                 f"{name} is {value:g}.", f"{low:g} to {high:g}.", f"`{name}={min(max(value, low), high):g}`."
             )
     for name, choice, known in (
-        ("faces", plan.faces, ("any", "photo", "drawn")),
+        ("faces", plan.faces, SOURCES),
         ("balance", plan.balance, ("equal", "published")),
     ):
         if choice not in known:

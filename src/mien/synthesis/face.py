@@ -21,6 +21,9 @@ from mien.synthesis.timeline import read_table
 _Floats = NDArray[np.float32]
 _Points = NDArray[np.float64]
 
+SOURCES: Final = ("any", "photo", "head", "drawn")
+"""Where faces come from: see `draw_identity`."""
+
 _IOD: Final = 200  # pixels between the eyes of a made face
 _VIEW: Final = (-1.7, -1.2, 1.7, 2.3)  # left, top, right, bottom of its picture, in IOD from the middle of the eyes
 _UPPER_LIP: Final = (*range(48, 55), *range(60, 65))
@@ -78,16 +81,26 @@ def draw_identity(rng: np.random.Generator, source: str = "any", portrait: Face 
     Args:
         rng: Where the draws come from.
         portrait: The photograph that is changed; by default the one that comes with the package.
-        source: "photo": the portrait with other proportions, skin, texture, hair and light; "drawn": a drawn face;
-            "any": three of four are photographs.
+        source: "photo": the portrait with other proportions, skin, texture, hair and light; "head": a still of the
+            three-dimensional head (two seconds); "drawn": a drawn face; "any": one of these, drawn ones least often.
 
     Raises:
         MienError: Another source.
     """
-    if source not in ("any", "photo", "drawn"):
-        raise MienError(f"There is no source of faces {source!r}.", "any, photo or drawn.", '`source="any"`.')
-    if source == "drawn" or (source == "any" and rng.random() < 0.25):
+    if source not in SOURCES:
+        raise MienError(
+            f"There is no source of faces {source!r}.",
+            f"one of {', '.join(SOURCES)}.",
+            '`source="any"`, `--faces any`.',
+        )
+    if source == "any":
+        source = "photo" if portrait is not None else str(rng.choice(["photo", "head", "drawn"], p=[0.45, 0.4, 0.15]))
+    if source == "drawn":
         return drawn_identity(int(rng.integers(1_000_000)))
+    if source == "head":
+        from mien.synthesis.head.clip import head_face  # it builds on this module
+
+        return head_face(rng)
     return _photo_identity(rng, portrait)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from mien.synthesis.fields import Floats, face_frame, head_fields, unit_fields
 from mien.synthesis.timeline import Timeline
@@ -108,11 +107,11 @@ def rig(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
 
 
 def _line(points: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Height of a smooth line through points at the columns x; level beyond its ends."""
-    order = np.argsort(points[:, 0])
-    through = points[order]
-    inside = np.clip(x, through[0, 0], through[-1, 0])
-    return np.asarray(PchipInterpolator(through[:, 0], through[:, 1])(inside))
+    """Height of a smooth line through four or five points at the columns x; level beyond its ends."""
+    left, right = points[:, 0].min(), points[:, 0].max()
+    middle, half = 0.5 * (left + right), 0.5 * (right - left)
+    line = np.polyfit((points[:, 0] - middle) / half, points[:, 1], len(points) - 1)
+    return np.asarray(np.polyval(line, (np.clip(x, left, right) - middle) / half))
 
 
 @dataclass(frozen=True, slots=True)
