@@ -205,44 +205,42 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     paths = gaussian_filter1d(paths, max(parameters["smooth"] * fps, 0.3), axis=0, mode="nearest")
     blinking = maximum_filter1d(np.nan_to_num(rows[:, -1]), 2 * round(0.12 * fps) + 1, mode="nearest")
     found: list[_Bump] = []
-    for half, kind in _HALF_WIDTHS:
-        w = max(2, round(half * fps))
-        bump = paths - 0.5 * (_shifted(paths, w) + _shifted(paths, -w))
-        size = np.hypot(bump[:, 0::2], bump[:, 1::2])
-        strength = np.sort(size, 1)[:, -2:].mean(1)  # an expression moves two regions at least
-        quiet = uniform_filter1d(strength, 2 * round(4 * fps) + 1, mode="nearest")
-        reach = max(1, w // 2)
-        tops = strength == maximum_filter1d(strength, 2 * reach + 1, mode="nearest")
-        least = parameters[f"{kind}_height"]
-        tops &= (strength >= least) & (strength >= parameters["contrast"] * quiet) & ~lost
-        for apex in np.flatnonzero(tops):
-            one = _measured(paths, bump[apex], int(apex), w, fps, parameters)
-            if one is None or lost[one.onset : one.offset + 1].any():
-                continue
-            near = size[apex, :NEAR_EYES].max()
-            elsewhere = size[apex, NEAR_EYES:].max()
-            shut = blinking[apex] > parameters["blink"]
-            if shut and elsewhere < least and near < parameters["blink_height"]:
-                continue
-            found.append(one)
+    # A blink pulls at the brows but not at nose, mouth and chin: either group is looked at without the other.
+    for columns, factor in ((slice(2 * NEAR_EYES, None), 1.0), (slice(0, 2 * NEAR_EYES), parameters["near_eyes"])):
+        part = paths[:, columns]
+        for half, kind in _HALF_WIDTHS:
+            w = max(2, round(half * fps))
+            bump = part - 0.5 * (_shifted(part, w) + _shifted(part, -w))
+            size = np.hypot(bump[:, 0::2], bump[:, 1::2])
+            strength = np.sort(size, 1)[:, -2:].mean(1)  # an expression moves two regions at least
+            quiet = uniform_filter1d(strength, 2 * round(4 * fps) + 1, mode="nearest")
+            reach = max(1, w // 2)
+            tops = strength == maximum_filter1d(strength, 2 * reach + 1, mode="nearest")
+            tops &= (strength >= factor * parameters[f"{kind}_height"]) & ~lost
+            tops &= strength >= parameters["contrast"] * quiet
+            if columns.start == 0:
+                tops &= (blinking <= parameters["blink"]) | (strength >= parameters["blink_height"])
+            for apex in np.flatnonzero(tops):
+                one = _measured(part, bump[apex], int(apex), w, fps, parameters, factor)
+                if one is not None and not lost[one.onset : one.offset + 1].any():
+                    found.append(one)
     chosen = _strongest(found)
-    return [
-        Spot(b.onset, b.apex, b.offset, b.kind, round(b.height / parameters[f"{b.kind}_height"], 4)) for b in chosen
-    ]
+    return [Spot(b.onset, b.apex, b.offset, b.kind, round(b.score, 4)) for b in chosen]
 
 
 class _Bump:
     """A candidate. Of two that overlap, the longer must be higher by some: it takes in drift and noise besides."""
 
-    __slots__ = ("apex", "height", "kind", "offset", "onset", "rank")
+    __slots__ = ("apex", "kind", "offset", "onset", "rank", "score")
 
-    def __init__(self, onset: int, apex: int, offset: int, kind: Kind, height: float) -> None:
-        self.onset, self.apex, self.offset, self.kind, self.height = onset, apex, offset, kind, height
+    def __init__(self, onset: int, apex: int, offset: int, kind: Kind, height: float, least: float) -> None:
+        self.onset, self.apex, self.offset, self.kind = onset, apex, offset, kind
+        self.score = height / least
         self.rank = height / (offset - onset + 1) ** 0.15
 
 
 def _measured(
-    paths: Floats, bump: Floats, apex: int, w: int, fps: float, parameters: Mapping[str, Any]
+    paths: Floats, bump: Floats, apex: int, w: int, fps: float, parameters: Mapping[str, Any], factor: float
 ) -> _Bump | None:
     """Feet, length and height of the bump at `apex`, on the paths projected on it; None where it is no bump."""
     weights = np.hypot(bump[0::2], bump[1::2])
@@ -276,22 +274,16 @@ def _measured(
         return None
     kind: Kind = "micro" if seconds <= MICRO_LONGEST + 1 / fps else "macro"
     strength = float(np.sort(weights)[-2:].mean())
-    if strength < parameters[f"{kind}_height"]:
-        return None
-    return _Bump(onset, first + top, offset, kind, strength)
+    least = factor * parameters[f"{kind}_height"]
+    return _Bump(onset, first + top, offset, kind, strength, least) if strength >= least else None
 
 
 def _strongest(found: list[_Bump]) -> list[_Bump]:
-    """Those that no stronger one overlaps, in time order."""
-    kept = [
-        one
-        for i, one in enumerate(found)
-        if not any(
-            other.onset <= one.offset and one.onset <= other.offset and (other.rank, -j) > (one.rank, -i)
-            for j, other in enumerate(found)
-            if j != i
-        )
-    ]
+    """The strongest, the strongest of those that do not overlap it, and so on; in time order."""
+    kept: list[_Bump] = []
+    for one in sorted(found, key=lambda b: (-b.rank, b.onset)):
+        if not any(other.onset <= one.offset and one.onset <= other.offset for other in kept):
+            kept.append(one)
     return sorted(kept, key=lambda one: (one.onset, one.offset))
 
 
@@ -318,15 +310,16 @@ FLOW_PEAKS = Spotter(
     summary="Paths of 14 facial regions by optical flow, without head motion; bumps tested for shape; blinks left out.",
     departures=(),
     parameters={
-        "micro_height": 0.006,
-        "macro_height": 0.02,
+        "micro_height": 0.004,
+        "macro_height": 0.012,
         "contrast": 1.5,
         "smooth": 0.02,
         "back": 0.4,
         "foot": 0.1,
         "shortest": 0.1,
-        "blink": 0.25,
-        "blink_height": 0.03,
+        "near_eyes": 1.5,
+        "blink": 0.3,
+        "blink_height": 0.06,
         "reference": 0.75,
     },
     watch=FlowWatcher,
@@ -334,7 +327,7 @@ FLOW_PEAKS = Spotter(
     part=20.0,
     margin=10.0,
     tuned={
-        "micro": {"micro_height": (0.004, 0.006, 0.008, 0.011, 0.015, 0.02, 0.028)},
-        "macro": {"macro_height": (0.01, 0.015, 0.02, 0.03, 0.045, 0.065)},
+        "micro": {"micro_height": (0.003, 0.004, 0.006, 0.008, 0.011, 0.015, 0.02, 0.028)},
+        "macro": {"macro_height": (0.008, 0.012, 0.02, 0.03, 0.045, 0.065)},
     },
 )

@@ -1,0 +1,142 @@
+"""How well and how fast spotters find known expressions in long films, with head motion and blinks.
+
+python benchmarks/spotting.py [--minutes 5] [--fps 100] [--people 2] [--spotters flow-peaks lbp-chi2 mdmd]
+                              [--data NAME=FOLDER ...] [--growth 1 30] [--out benchmarks/results/spotting.md]
+
+Films of a drawn face (640x480, H.264) are made in a temporary folder; their truth is known. `--data` adds corpora in a
+database's own layout (`mien synthesise --layout samm_lv`), scored by leave-one-subject-out. `--growth` spots films of so
+many minutes each in a process of its own and tells its peak memory. Seconds include starting nothing: decoding, face
+and spotting, on the threads given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import torch
+from machine import commit, machine, peak_mib
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "spotting"))
+from staged import Film, film, frames  # noqa: E402
+
+from mien.datasets import open_specs  # noqa: E402
+from mien.spotting import SPOTTERS  # noqa: E402
+from mien.spotting.base import Spot  # noqa: E402
+from mien.spotting.benchmark import spot_benchmark  # noqa: E402
+from mien.spotting.metrics import count  # noqa: E402
+from mien.spotting.report import spot_report  # noqa: E402
+from mien.spotting.spot import spot  # noqa: E402
+from mien.video import write_video  # noqa: E402
+
+
+def stage(identity: int, minutes: float, fps: float) -> Film:
+    """Every minute: eight micro- and two macro-expressions, twelve blinks; the head sways, turns and comes nearer."""
+    return film(
+        identity, 60 * minutes, fps, micros=round(8 * minutes), macros=round(2 * minutes), blinks=round(12 * minutes),
+        seed=1, size=(480, 640), side=400,
+    )  # fmt: skip
+
+
+def truth(made: Film) -> list[Spot]:
+    return [Spot(e.onset, e.apex, e.offset, "micro" if e.kind == "micro" else "macro") for e in made.events]
+
+
+def growth(minutes: list[float], fps: float, folder: Path) -> list[str]:
+    lines = ["", "| minutes | peak MiB, a process of its own | seconds |", "|---|---|---|"]
+    one = stage(90, 0.5, fps)
+    short = list(frames(one))
+    for m in minutes:
+        path = folder / f"grow-{m:g}.mp4"
+        write_video(path, (f for _ in range(max(1, round(m / 0.5))) for f in short), fps=fps)
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", str(path)], capture_output=True, text=True, check=True
+        )
+        lines.append(f"| {m:g} | {float(done.stdout):.0f} | {time.perf_counter() - started:.0f} |")
+        print(lines[-1], file=sys.stderr)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--fps", type=float, default=100)
+    parser.add_argument("--people", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--spotters", nargs="+", default=["flow-peaks", "lbp-chi2", "mdmd"], choices=list(SPOTTERS))
+    parser.add_argument("--data", nargs="*", default=[])
+    parser.add_argument("--growth", nargs="*", type=float, default=[])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    cv2.setNumThreads(given.threads)
+    if given.one:
+        spot(given.one)
+        print(peak_mib())
+        return
+    lines = [
+        "# Spotting",
+        "",
+        f"{machine()}, {given.threads} threads; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        f"{given.people} film(s) of a drawn face, {given.minutes:g} min, 640x480, {given.fps:g} frames/s, H.264; head "
+        "motion and blinks; default parameters. Hit: intersection over union >= 0.5 within a kind.",
+        "",
+        "| spotter | micro F1 (hits/false/missed) | macro F1 | all F1 | times real time | CPU ms/frame |",
+        "|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = []
+        for identity in range(20, 20 + given.people):
+            one = stage(identity, given.minutes, given.fps)
+            made.append((one, write_video(folder / f"{identity}.mp4", frames(one), fps=given.fps)))
+            print(f"made {made[-1][1].name}", file=sys.stderr)
+        for spotter in given.spotters:
+            if SPOTTERS[spotter].train is not None:
+                continue  # trained ones are scored by --data
+            films, wall, cpu = [], 0.0, time.process_time()
+            for one, path in made:
+                outcome = spot(path, spotter)
+                wall += outcome.seconds
+                films.append((truth(one), outcome.spots))
+            cpu = time.process_time() - cpu
+            n = sum(one.n_frames for one, _ in made)
+            counts = count(films)
+            shown = [f"{c.f1:.3f} ({c.tp}/{c.fp}/{c.fn})" for c in counts.values()]
+            lines.append(f"| {spotter} | {' | '.join(shown)} | {n / given.fps / wall:.2f} | {1000 * cpu / n:.1f} |")
+            print(lines[-1], file=sys.stderr)
+        if given.growth:
+            lines += growth(given.growth, given.fps, folder)
+        for spec in given.data:
+            lines += [
+                "",
+                f"`{spec.split('=')[0]}` layout, leave one subject out, thresholds from training subjects:",
+                "",
+            ]
+            lines += ["| spotter | micro F1 (hits/false/missed) | macro F1 | all F1 |", "|---|---|---|---|"]
+            for spotter in given.spotters:
+                run = folder / f"{spec.split('=')[0]}-{spotter}"
+                spot_benchmark(open_specs([spec]), spotter, run, jobs=given.threads)
+                scores = spot_report(run)
+                shown = [
+                    f"{s['f1']:.3f} ({s['tp']}/{s['fp']}/{s['fn']})"
+                    for s in (scores[k] for k in ("micro", "macro", "all"))
+                ]
+                lines.append(f"| {spotter} | {' | '.join(shown)} |")
+                print(lines[-1], file=sys.stderr)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if given.out:
+        given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
