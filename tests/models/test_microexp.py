@@ -246,7 +246,11 @@ def test_from_the_onset_on_a_still_clip_says_nothing() -> None:
 def test_mistakes_are_told() -> None:
     with pytest.raises(MienError, match="leaves nothing"):
         MicroExpSTCNN(3, (16, 64, 64))
-    with pytest.raises(MienError, match="three whole numbers"):
+    with pytest.raises(MienError, match="3 whole numbers"):
         MicroExpSTCNN(3, (18, 64, 64), kernel=(3, 15))
     with pytest.raises(MienError, match="class"):
         MicroExpSTCNN(1, (18, 64, 64))
+    with pytest.raises(MienError, match="dropout"):
+        MicroExpSTCNN(3, (18, 64, 64), dropout=1.0)
+    with pytest.raises(MienError, match="2 whole numbers"):
+        MicroExpFuseNet(3, (2, 18, 32, 32), dense=128)  # type: ignore[arg-type]

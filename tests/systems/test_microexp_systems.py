@@ -97,7 +97,10 @@ def test_short_clips_are_refused_unless_asked_for(corpus: Callable[[str], Path])
     ("given", "told"),
     [
         ({"kernel": [3, 3, 40]}, "leaves nothing"),
-        ({"kernel": [3, 3]}, "three whole numbers"),
+        ({"kernel": [3, 3]}, "3 whole numbers"),
+        ({"kernel": 3}, "3 whole numbers"),
+        ({"size": 64}, "2 whole numbers"),
+        ({"frames": 0}, "from 1"),
         ({"time": "backwards"}, "time is"),
         ({"centre": "nose"}, "centre is"),
     ],

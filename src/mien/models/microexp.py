@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from mien.errors import MienError
 from mien.recipe.inputs import Inputs
-from mien.recipe.regions import POOL, pooled_shape
+from mien.recipe.regions import POOL, check_whole, pooled_shape
 
 Centre = Literal["set", "onset"]
 
@@ -186,13 +186,24 @@ class _MicroExp(nn.Module):
     """
 
     def __init__(
-        self, n_classes: int, streams: int, shape: Sequence[int], kernel: Sequence[int], maps: int, centre: Centre
+        self,
+        n_classes: int,
+        streams: int,
+        shape: Sequence[int],
+        kernel: Sequence[int],
+        maps: int,
+        centre: Centre,
+        dropout: float,
     ) -> None:
         super().__init__()
+        check_whole("maps", [maps], "[32]")
+        if not 0 <= dropout < 1:
+            raise MienError(f"dropout is {dropout}.", "a share from 0 to less than 1.", "`--set dropout=0.5`.")
         if n_classes < 2:
             raise MienError(f"{n_classes} class(es).", "at least two classes.", "another label map: `--labels own`.")
         if len(shape) != 3:
             raise MienError(f"Clips of shape {tuple(shape)}.", "frames, rows, columns.", "`mien systems`.")
+        self.drop = nn.Dropout(dropout)
         self.pooled = pooled_shape(shape[0], shape[1], shape[2], kernel)
         self.centre = centre
         self.convolutions = nn.ModuleList(nn.Conv3d(1, maps, (kernel[2], kernel[0], kernel[1])) for _ in range(streams))
@@ -249,8 +260,8 @@ class MicroExpSTCNN(_MicroExp):
         dropout: float = 0.5,
         centre: Centre = "set",
     ) -> None:
-        super().__init__(n_classes, 1, shape, kernel, maps, centre)
-        self.drop = nn.Dropout(dropout)
+        check_whole("dense", [dense], "[128]")
+        super().__init__(n_classes, 1, shape, kernel, maps, centre, dropout)
         self.hidden = Dense(self.n_features, dense)
         self.classify = nn.Linear(dense, n_classes)
         glorot(self.convolutions)
@@ -294,9 +305,9 @@ class MicroExpFuseNet(_MicroExp):
         dropout: float = 0.5,
         centre: Centre = "set",
     ) -> None:
-        super().__init__(n_classes, 2, shape[1:], kernel, maps, centre)
+        check_whole("dense", dense, "[1024,128]")
+        super().__init__(n_classes, 2, shape[1:], kernel, maps, centre, dropout)
         self.fusion = fusion
-        self.drop = nn.Dropout(dropout)
         towers, joined = (1, 2) if fusion == "intermediate" else (2, 1)
         self.wide = nn.ModuleList(Dense(joined * self.n_features, dense[0]) for _ in range(towers))
         self.narrow = nn.ModuleList(nn.Linear(dense[0], dense[1]) for _ in range(towers))

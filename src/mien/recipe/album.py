@@ -86,3 +86,15 @@ class _Album:
 
     def _pool_by_rank(self, image: Array, context: Context, step: Step) -> None:
         self._add("dynamic", pictures.figure_maps(image.mean(-1)[None], ("dynamic image",), signed=(True,)))
+
+    def _eyes_and_mouth(self, crops: Array, context: Context, step: Step) -> None:
+        if context.track is not None and context.rows:
+            first = as_colour(clip_video(context.clip).frame(context.rows[0]).pixels)
+            self._add("landmarks", pictures.landmarks_over(first, context.track.points[0]))
+        larger = np.repeat(np.repeat(crops, 3, 2), 3, 3)
+        both = np.pad(larger, ((0, 0), (0, 0), (0, 4), (0, 0)), constant_values=255)
+        self._add("eyes-and-mouth", pictures.strip(np.concatenate([both[:, 0], both[:, 1]], 1)))
+
+    def _to_frames(self, frames: Array, context: Context, step: Step) -> None:
+        whole = frames if frames.ndim == 3 else frames.reshape(len(frames), -1, frames.shape[-1])
+        self._add("frames", pictures.strip(np.round(whole).astype(np.uint8), len(whole), 1))

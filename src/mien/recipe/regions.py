@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,18 @@ _REGIONS = {
 }
 
 
+def check_whole(name: str, value: Any, example: str) -> None:
+    """Checks that a parameter is as many whole numbers from 1 as its example.
+
+    Raises:
+        MienError: It is not.
+    """
+    n = len(json.loads(example))
+    listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == n
+    if not listed or not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in value):
+        raise MienError(f"{name} is {value!r}.", f"{n} whole numbers from 1.", f"`--set {name}={example}`.")
+
+
 def pooled_shape(frames: int, height: int, width: int, kernel: Sequence[int]) -> tuple[int, int, int]:
     """Frames, rows and columns after the convolution and the pool.
 
@@ -43,11 +56,7 @@ def pooled_shape(frames: int, height: int, width: int, kernel: Sequence[int]) ->
     Raises:
         MienError: The kernel is not three whole numbers from 1, or nothing is left after the pool.
     """
-    whole = len(kernel) == 3 and all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in kernel)
-    if not whole:
-        raise MienError(
-            f"kernel is {list(kernel)}.", "three whole numbers from 1: height, width, time.", "`--set kernel=[3,3,15]`."
-        )
+    check_whole("kernel", kernel, "[3,3,15]")
     rows, columns, time = kernel
     found = tuple((n - k + 1) // POOL for n, k in ((frames, time), (height, rows), (width, columns)))
     if min(found) < 1:
@@ -208,6 +217,8 @@ def regions_first(frames: Array, context: Context) -> Array:
 
 def _length_step(p: Mapping[str, Any]) -> Step:
     height, width = p["size"]
+    if p["frames"] < 1:
+        raise MienError(f"frames is {p['frames']}.", "a whole number from 1.", "`--set frames=18`.")
     pooled_shape(p["frames"], height, width, p["kernel"])
     given = {"n": p["frames"], "method": p["time"], "kernel": p["kernel"][2], "stretch": p["stretch"]}
     return Step("to_frames", to_frames, given)
@@ -225,7 +236,7 @@ def whole_face(p: Mapping[str, Any]) -> Recipe:
 
     Source: Reddy et al., IJCNN 2019, Table I; areas are averaged in colour and then made grey, as in the released code.
     """
-    _check_time(p)
+    _check(p)
     face = {"size": p["size"], "transform": p["face"], "per_frame": False, "landmarker": "mesh"}
     steps = (Step("aligned_face", aligned_face, face, version=2), Step("grey", grey), _length_step(p))
     return Recipe(steps, "THW", (p["frames"], *p["size"]), (0, 255), "float16")
@@ -240,12 +251,13 @@ def eyes_mouth(p: Mapping[str, Any]) -> Recipe:
     Raises:
         MienError: As `whole_face`.
     """
-    _check_time(p)
+    _check(p)
     crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p["size"], "per_frame": p["per_frame"]})
     steps = (crops, _length_step(p), Step("regions_first", regions_first))
     return Recipe(steps, "CTHW", (2, p["frames"], *p["size"]), (0, 255), "float16")
 
 
-def _check_time(p: Mapping[str, Any]) -> None:
+def _check(p: Mapping[str, Any]) -> None:
+    check_whole("size", p["size"], "[64,64]")
     if p["time"] not in TIMES:
         raise MienError(f"time is {p['time']!r}.", f"one of {', '.join(TIMES)}.", "`--set time=linear`.")
