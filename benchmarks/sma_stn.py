@@ -200,8 +200,9 @@ CHOICES: tuple[Mapping[str, Any], ...] = (
     {"de_loss": "neutral"},
     {"de_loss": "draws"},
     {"lr": 1e-2},
+    {"epochs": 12},
 )
-BASE: Mapping[str, Any] = {"preset": "small", "face": "none", "de_loss": "none", "epochs": 12}
+BASE: Mapping[str, Any] = {"preset": "small", "face": "none", "de_loss": "none", "epochs": 24}
 
 
 def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[str]:

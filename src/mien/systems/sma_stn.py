@@ -47,7 +47,7 @@ CPU: Mapping[str, Any] = {
     "de_weight": 0.1,
     "margin": 1.0,
     "dropout": 0.0,
-    "epochs": 12,
+    "epochs": 24,
     "min_change": 0.0,
     "batch_size": 32,
     "lr": 3e-2,
@@ -61,7 +61,7 @@ CPU: Mapping[str, Any] = {
     "device": "auto",
 }
 RESNET18: Mapping[str, Any] = {"size": [112, 112], "colour": True, "backbone": "resnet18", "maps": 64, "lr": 1e-2}
-SMALL: Mapping[str, Any] = {"size": [48, 48], "segments": 2, "draws": 2, "maps": 8, "shift": 1, "epochs": 16}
+SMALL: Mapping[str, Any] = {"size": [48, 48], "segments": 2, "draws": 2, "maps": 8, "shift": 1}
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "sampling": SAMPLINGS,
     "until": ("offset", "apex"),
@@ -150,8 +150,9 @@ SMA_STN = System(
         "STMA: a non-local block with zero-initialised output, and a softmax over segments; where it stands and its "
         "equations are open.",
         "DE-Loss: its equation is open. `--set de_loss=` centres (default), neutral, draws, or none.",
-        "Defaults have every part that the abstract names, in its simplest form; no score chose them "
-        "(docs/sma-stn.md). `benchmarks/sma_stn.py --choose` compares them on inner splits by subject.",
+        "Defaults have every part that the abstract names, in its simplest form; only the number of passes was "
+        "compared on inner splits by subject, of drawn faces (docs/sma-stn.md); `benchmarks/sma_stn.py --choose` "
+        "compares the rest.",
         "Trained from scratch unless `--set weights=FILE` gives a local file; the paper is said to pre-train on "
         "WIDER FACE.",
         "Default preset: 64x64 grey and a small residual network, so that a fold trains on a CPU. "
