@@ -4,9 +4,9 @@ python benchmarks/spotting.py [--minutes 5] [--fps 100] [--people 2] [--spotters
                               [--data NAME=FOLDER ...] [--growth 1 30] [--out benchmarks/results/spotting.md]
 
 Films of a drawn face (640x480, H.264) are made in a temporary folder; their truth is known. `--data` adds corpora in a
-database's own layout (`mien synthesise --layout samm_lv`), scored by leave-one-subject-out. `--growth` spots films of so
-many minutes each in a process of its own and tells its peak memory. Seconds include starting nothing: decoding, face
-and spotting, on the threads given.
+database's own layout (`mien synthesise --layout samm_lv`), scored by leave-one-subject-out. `--growth` spots films of
+so many minutes, each in a process of its own, and tells its peak memory. Times count decoding, face and spotting, on
+the threads given.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import torch
 from machine import commit, machine, peak_mib
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "spotting"))
-from staged import Film, film, frames  # noqa: E402
+from staged import Film, film, frames
 
-from mien.datasets import open_specs  # noqa: E402
-from mien.spotting import SPOTTERS  # noqa: E402
-from mien.spotting.base import Spot  # noqa: E402
-from mien.spotting.benchmark import spot_benchmark  # noqa: E402
-from mien.spotting.metrics import count  # noqa: E402
-from mien.spotting.report import spot_report  # noqa: E402
-from mien.spotting.spot import spot  # noqa: E402
-from mien.video import write_video  # noqa: E402
+from mien.datasets import open_specs
+from mien.spotting import SPOTTERS
+from mien.spotting.base import Spot
+from mien.spotting.benchmark import spot_benchmark
+from mien.spotting.metrics import count
+from mien.spotting.report import spot_report
+from mien.spotting.spot import spot
+from mien.video import write_video
 
 
 def stage(identity: int, minutes: float, fps: float) -> Film:

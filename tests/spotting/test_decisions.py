@@ -16,6 +16,7 @@ from mien.spotting.peaks import around_peaks, contrast, threshold
 from mien.spotting.softnet import pseudo_labels
 
 MOUTH = list(REGIONS).index("mouth corner, image-left")
+LIP = list(REGIONS).index("upper lip")
 BROW = list(REGIONS).index("brow, inner, image-left")
 
 
@@ -103,7 +104,8 @@ def test_along_a_film_and_row_by_row_the_parts_hold_everything(name: str) -> Non
     else:
         rows = gaussian_filter1d(rng.standard_normal((round(400 * fps), 2)), 8, axis=0).astype(np.float32)
     along = Along(spotter, fps, spotter.parameters)
-    found, most = [], 0
+    found: list[Spot] = []
+    most = 0
     for row in rows:
         found += along.add([row])
         most = max(most, len(along._rows))
@@ -144,7 +146,7 @@ def test_thresholds_are_chosen_on_what_is_given() -> None:
         one = quiet(40, fps, seed)
         true.append([move(one, fps, 6 * k + 3, 0.3, 0.025, MOUTH) for k in range(5)])
         for k in range(5):  # small ones, that nobody labelled
-            move(one, fps, 6 * k + 6, 0.3, 0.010, BROW)
+            move(one, fps, 6 * k + 6, 0.3, 0.010, LIP)
         rows.append(one)
     chosen = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 3, FLOW_PEAKS.parameters)
     assert chosen["micro_height"] > 0.010 > FLOW_PEAKS.parameters["micro_height"]

@@ -73,7 +73,7 @@ def test_any_order_gives_the_same_hits_where_true_intervals_do_not_overlap(
 
 def test_overlap_counts_both_ends() -> None:
     table = iou(spots((1, 10), (100, 100)), spots((6, 15), (1, 10), (200, 210)))
-    np.testing.assert_allclose(table, [[5 / 15, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(table, np.array([[5 / 15, 1, 0], [0, 0, 0]], float))
     assert match(spots((1, 10)), spots((1, 5))) == [(0, 0)]  # exactly a half is a hit
     assert match(spots((1, 11)), spots((1, 5))) == []
 
