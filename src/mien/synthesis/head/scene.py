@@ -29,6 +29,7 @@ _YAW, _PITCH, _ROLL = 45.0, 30.0, 45.0
 TURN: Final = 35.0
 """Degrees an eye can turn."""
 
+_MOUTH: Final = 0.15  # of the room's light reaches the inside of an open mouth
 _ROOMY: Final = 0.985  # an eyeball is drawn a little smaller than its socket, so that no lid cuts into it
 
 
@@ -201,7 +202,11 @@ class Head:
     @cached_property
     def _sky(self) -> Floats:
         rest = self._unposed(State()).astype(np.float32)
-        return open_sky(rest, normals(rest, self._mesh.triangles), self._mesh.triangles)
+        sky = open_sky(rest, normals(rest, self._mesh.triangles), self._mesh.triangles)
+        # The mouth is closed at rest and would stay black when it opens.
+        inside = np.maximum(self._mesh.masks["mouth"], self._mesh.part[: len(self.rest)] == 1)
+        sky[: len(inside)] = np.maximum(sky[: len(inside)], _MOUTH * inside)
+        return sky
 
     @cached_property
     def _reach(self) -> Floats:
