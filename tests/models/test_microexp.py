@@ -18,6 +18,12 @@ from mien.training import Schedule, fit
 Array = NDArray[np.float64]
 
 
+@pytest.fixture(autouse=True, params=["products", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small clips are convolved as PyTorch does; here both ways are."""
+    monkeypatch.setattr("mien.models.microexp.FEW", 0 if request.param == "products" else 10**9)
+
+
 # What Keras computes for the released code, channels first, time last: (N, 1, H, W, T)
 
 
