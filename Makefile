@@ -45,6 +45,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/flow.py --out benchmarks/results/flow.md
 	$(BIN)/python benchmarks/growth.py --out benchmarks/results/growth.md
 	$(BIN)/python benchmarks/strcn.py --out benchmarks/results/strcn.md
+	$(BIN)/python benchmarks/descriptors.py --out benchmarks/results/descriptors.md
 	$(BIN)/python benchmarks/sma_stn.py --out benchmarks/results/sma_stn.md
 	$(BIN)/python benchmarks/microexp.py --out benchmarks/results/microexp.md
 	$(BIN)/python benchmarks/ststnet_loso.py $(FLOW)

@@ -43,8 +43,11 @@ class Described:
     function: Callable[..., Array]
 
     def __call__(self, array: Array, context: Context, **parameters: Any) -> Array:
-        """The vector, as 32-bit numbers."""
-        return np.asarray(self.function(array, **parameters), np.float32)
+        """The vector, as 32-bit numbers; errors name the clip."""
+        try:
+            return np.asarray(self.function(array, **parameters), np.float32)
+        except MienError as error:
+            raise MienError(f"{context.clip.key}: {error.found}", error.expected, error.fix) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,7 @@ class Patterns:
 
 def _radii(radius: Radius) -> tuple[float, float, float]:
     given = (radius,) * 3 if isinstance(radius, int | float) else tuple(radius)
-    if len(given) != 3 or not all(np.isfinite(r) and 0 < r <= 64 for r in given):
+    if len(given) != 3 or not all(isinstance(r, int | float) and 0 < r <= 64 for r in given):
         raise MienError(f"radius is {radius}.", "a number from above 0 to 64, or (Rx, Ry, RT).", "`radius=3`.")
     return given[0], given[1], given[2]
 
