@@ -120,8 +120,12 @@ def _table(events: tuple[Event, ...]) -> Group:
     table = Table(box=None, padding=(0, 2), pad_edge=True)
     for heading in ("onset", "apex", "offset", "length"):
         table.add_column(heading, justify="right")
-    for heading in ("kind", "class", "other classes", ""):
-        table.add_column(heading)
+    wide = out.width >= 100
+    table.add_column("kind")
+    table.add_column("class", no_wrap=True)
+    if wide:
+        table.add_column("other classes", style="dim")
+    table.add_column("")
     said: list[str] = []
     for event in events:
         ordered = sorted(event.probabilities.items(), key=lambda item: -item[1])
@@ -131,8 +135,7 @@ def _table(events: tuple[Event, ...]) -> Group:
             if text not in said:
                 said.append(text)
             marks.append(f"({said.index(text) + 1})")
-        table.add_row(
-            *(f"{m.seconds:.2f} s" for m in (event.onset, event.apex, event.offset)), f"{event.seconds:.2f} s",
-            event.kind, f"[bold]{named[0]}", "[dim]" + ", ".join(named[1:]), f"[dim]{' '.join(marks)}",
-        )  # fmt: skip
+        cells = [f"{m.seconds:.2f} s" for m in (event.onset, event.apex, event.offset)]
+        cells += [f"{event.seconds:.2f} s", event.kind, f"[bold]{named[0]}"]
+        table.add_row(*cells, *([", ".join(named[1:])] if wide else []), f"[dim]{' '.join(marks)}")
     return Group(table, *(f"  [dim]({n}) {escape(text)}" for n, text in enumerate(said, 1)))
