@@ -219,7 +219,7 @@ def main() -> None:
         f"{datetime.date.today()}, commit {commit()}; {machine()}.",
         f"One clip of {T} frames, {H}x{W}; default parameters. `python benchmarks/descriptors.py`",
         "",
-        "| descriptor | values | ms per clip, one thread | of these, processor time | ms per clip, two threads | peak MiB above the clip |",
+        "| descriptor | values | ms, one thread | of these, processor | ms, two threads | peak MiB above the clip |",
         "|---|---|---|---|---|---|",
     ]
     found = {}
