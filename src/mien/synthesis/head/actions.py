@@ -36,7 +36,7 @@ def head_units() -> tuple[str, ...]:
 
 def head_actions() -> tuple[str, ...]:
     """Names of the facial actions, as in ARKit; left and right are the person's own."""
-    return (*head_mesh().action_names, *head_mesh().gaze.keys() - set(head_mesh().action_names))
+    return head_mesh().action_names
 
 
 @cache

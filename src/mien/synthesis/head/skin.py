@@ -33,13 +33,15 @@ _ROWS, _COLUMNS = int((_HIGH - _LOW) / TEXEL), int(2 * _HALF / TEXEL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looks:
-    """Attributes:
-    picture: (rows, columns, 3) reflectance.
-    place: (V + E, 2) of every vertex on the picture, in texels, x then y.
-    tint: (V + E, 3) factor on the picture's colour.
-    own: (V + E, 3) colour of the vertex's own that is added, as inside the mouth, where the tint is 0.
-    gloss: (V + E,) strength of highlights.
-    lift: (V,) millimetres by which hair lifts the surface.
+    """What is painted on a head, and where each vertex finds its colour.
+
+    Attributes:
+        picture: (rows, columns, 3) reflectance.
+        place: (V + E, 2) of every vertex on the picture, in texels, x then y.
+        tint: (V + E, 3) factor on the picture's colour.
+        own: (V + E, 3) colour of the vertex's own that is added, as inside the mouth, where the tint is 0.
+        gloss: (V + E,) strength of highlights.
+        lift: (V,) millimetres by which hair lifts the surface.
     """
 
     picture: Floats
@@ -170,7 +172,7 @@ def _paint_skin(identity: Identity, rng: np.random.Generator) -> Floats:
     face = _step((v + 128) / 22)
     melanin, blood = melanin * (0.25 + 0.75 * face), blood * (0.25 + 0.75 * face)
     # A shaved beard: grey-blue stubble around the mouth and on the jaw.
-    jaw = _step((-46 - v - 0.9 * np.abs(np.abs(u) - 46).clip(0, 46) * 0.35 + 3 * _noise(rng, 8)) / 14)
+    jaw = _step((-46 - v - 0.3 * np.abs(np.abs(u) - 46).clip(0, 46) + 3 * _noise(rng, 8)) / 14)
     jaw = jaw * _step((v + 140) / 30) * _step((112 - np.abs(u)) / 20)
     bare = _blob(_surface(0, -73)[0], 26, 10)
     stubble = identity.beard * jaw * (1 - 0.6 * bare) * (0.55 + 0.25 * np.maximum(_noise(rng, 1.1), -1.5))
@@ -243,7 +245,7 @@ def _paint_hair(picture: Floats, identity: Identity, rng: np.random.Generator) -
 
 
 def _paint_cloth(picture: Floats, rng: np.random.Generator) -> None:
-    """A shirt with a round neck."""
+    """A shirt."""
     u, v = _grid()
     edge = -152 + 22 * _step(np.abs(u) / 130)
     alpha = _step((edge - v) / 1.5)[..., None]
