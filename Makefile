@@ -48,6 +48,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/descriptors.py --out benchmarks/results/descriptors.md
 	$(BIN)/python benchmarks/sma_stn.py --out benchmarks/results/sma_stn.md
 	$(BIN)/python benchmarks/microexp.py --out benchmarks/results/microexp.md
+	$(BIN)/python benchmarks/synthesis.py --real $(FLOW) --out benchmarks/results/synthesis.md
 	$(BIN)/python benchmarks/ststnet_loso.py $(FLOW)
 	$(BIN)/python benchmarks/flow_scores.py $(FLOW)
 

@@ -5,7 +5,7 @@ set -eu
 folder=${1:-demo}
 mien=${MIEN:-mien}
 rm -rf "$folder"
-"$mien" synthesise --out "$folder/corpus" --layout casme2 --subjects 10 --clips 9
+"$mien" synthesise --out "$folder/corpus" --layout casme2 --subjects 10 --clips 9 --width 112
 "$mien" check "casme2=$folder/corpus"
 export MIEN_CACHE="$folder/cache"
 clip=$(find "$folder/corpus" -type d -name 'EP*' | sort | head -n 1)
