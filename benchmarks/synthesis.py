@@ -115,7 +115,7 @@ def truth() -> list[str]:
         pair = list(clean_frames(body, moving, np.array([0, 10])))
         noisy = [np.clip(f + rng.normal(0, 1.5, f.shape), 0, 255) for f in pair]
         errors = [
-            float(np.linalg.norm(optical_flow(*frames, method) - true, axis=-1)[seen].mean())
+            float(np.linalg.norm(optical_flow(frames[0], frames[1], method) - true, axis=-1)[seen].mean())
             for frames, method in ((pair, "classic_nl"), (noisy, "classic_nl"), (noisy, "tvl1"))
         ]
         largest = float(np.linalg.norm(true, axis=-1).max())

@@ -21,6 +21,7 @@ from mien.errors import MienError
 from mien.face.portrait import portrait
 from mien.synthesis import corpus as module
 from mien.synthesis.corpus import MANIFEST, TRUTH, objective_class, synthesise
+from mien.synthesis.puppet import film
 
 SMALL: dict[str, Any] = {"subjects": 2, "clips": 2, "seed": 3, "width": 48, "fps": 30, "faces": "photo", "quiet": 0.3}
 
@@ -118,7 +119,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     few = {**SMALL, "subjects": 1, "clips": 3}
     synthesise("samm", tmp_path / "whole", **few)
     films = 0
-    real = module.film
+    real = film
 
     def dies(*given: Any) -> Any:
         nonlocal films

@@ -60,7 +60,8 @@ def test_blinks_and_glances() -> None:
     closed = timeline.closures()
     assert closed.argmax() == 15
     assert closed.max() == pytest.approx(0.9)
-    np.testing.assert_allclose(timeline.gaze()[[0, 30, 34, 59]], [[0, 0], [0, 0], [0.03, -0.01], [0.03, -0.01]])
+    there = np.array([[0.0, 0.0], [0.0, 0.0], [0.03, -0.01], [0.03, -0.01]])
+    np.testing.assert_allclose(timeline.gaze()[[0, 30, 34, 59]], there)
 
 
 @pytest.mark.parametrize(
