@@ -142,15 +142,15 @@ def test_pseudo_labels_against_a_loop() -> None:
 def test_thresholds_are_chosen_on_what_is_given() -> None:
     fps = 100.0
     rows, true = [], []
-    for seed in range(3):
+    for seed in range(2):
         one = quiet(40, fps, seed)
         true.append([move(one, fps, 6 * k + 3, 0.3, 0.025, MOUTH) for k in range(5)])
         for k in range(5):  # small ones, that nobody labelled
             move(one, fps, 6 * k + 6, 0.3, 0.010, LIP)
         rows.append(one)
-    chosen = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 3, FLOW_PEAKS.parameters)
+    chosen = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 2, FLOW_PEAKS.parameters)
     assert chosen["micro_height"] > 0.010 > FLOW_PEAKS.parameters["micro_height"]
     found = decide(rows[0], fps, chosen)
     assert count([(true[0], found)])["micro"].f1 == 1
-    kept = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 3, FLOW_PEAKS.parameters, fixed={"micro_height"})
+    kept = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 2, FLOW_PEAKS.parameters, fixed={"micro_height"})
     assert kept["micro_height"] == FLOW_PEAKS.parameters["micro_height"]

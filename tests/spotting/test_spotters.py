@@ -40,7 +40,7 @@ def staged() -> tuple[Film, list[Picture]]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("samm_lv")
-    write_corpus("samm_lv", root, subjects=2, clips_per_subject=2, frames=80, size=112)
+    write_corpus("samm_lv", root, subjects=2, clips_per_subject=2, frames=64, size=96)
     return root
 
 
@@ -172,7 +172,7 @@ def test_a_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_pa
 
 def test_softnet_is_trained_on_training_subjects_and_repeats(corpus: Path, tmp_path: Path) -> None:
     data = open_specs([f"samm_lv={corpus}"])
-    given = {"epochs": "2"}
+    given = {"epochs": "1"}
     for name in ("one", "two"):
         ledger = spot_benchmark(data, "softnet", tmp_path / name, parameters=given, jobs=1)
         assert ledger.complete
