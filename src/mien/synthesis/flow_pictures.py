@@ -167,10 +167,13 @@ def _exact(
 def _measured(
     emotion: str, seed: int, subject: int, rng: np.random.Generator, manner: Manner, method: str
 ) -> tuple[Floats, str]:
-    from mien.synthesis.puppet import onset_and_apex
+    from mien.synthesis.puppet import MARGIN, onset_and_apex
 
     pair, units = onset_and_apex(emotion, seed, subject, rng, manner)
-    return optical_flow(pair[0], pair[1], method), units
+    flow = optical_flow(pair[0], pair[1], method)
+    # Flow methods err at the rim, where points come and go; faces are cut out of larger pictures.
+    rows, columns = (round(MARGIN / (1 + 2 * MARGIN) * n) for n in flow.shape[:2])
+    return np.ascontiguousarray(flow[rows:-rows, columns:-columns]), units
 
 
 def disturbed(flow: NDArray[np.floating[Any]], iod: float, rng: np.random.Generator) -> Floats:

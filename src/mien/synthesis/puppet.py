@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -22,6 +22,9 @@ _OVER: Final = 2
 """The reference picture has so many pixels each way for one of a frame."""
 _CHUNK: Final = 16
 _TURNS: Final = 3
+MARGIN: Final = 0.05
+"""Rim of `onset_and_apex`, as a part of the crop's size."""
+
 _ENOUGH: Final = 0.004  # pixels by which the place of a pixel may be wrong
 _CLIP: Final = 4.0  # pixels beyond which a border map need not tell how far
 _CAVITY: Final = np.array([70, 30, 28], np.float32)
@@ -282,6 +285,8 @@ def onset_and_apex(
 ) -> tuple[NDArray[np.uint8], str]:
     """Two grey frames (2, H, W) of a micro-expression as a laboratory camera would take them, and its action units.
 
+    They show `MARGIN` of the crop's size more on each side than a tight crop does.
+
     Args:
         emotion: A name in `mien.synthesis.acting.emotions()`.
         seed: With `subject`, whose face.
@@ -290,8 +295,9 @@ def onset_and_apex(
         manner: How hard it is.
     """
     face = _acquainted(seed, subject)
-    crop = draw_crop(rng)
-    body = puppet(face, crop=crop, width=int(rng.integers(84, 140)), colour=False)
+    crop, larger = draw_crop(rng), 1 + 2 * MARGIN
+    wide = replace(crop, width=crop.width * larger, height=crop.height * larger, eyes=(crop.eyes + MARGIN) / larger)
+    body = puppet(face, crop=wide, width=round(larger * int(rng.integers(84, 140))), colour=False)
     timeline, units = draw_micro(emotion, 200, rng, manner=manner)
     apex = timeline.movements[0].apex if timeline.movements else timeline.n_frames // 2
     sensor = draw_sensor(rng)
