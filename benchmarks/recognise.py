@@ -40,7 +40,7 @@ def film(seconds: int) -> Iterator[NDArray[np.uint8]]:
     moved = motion_of(7, "positive", interval_length=3, apex=1, size=side, seed=1)[1]
     field = moved - moved[0, 0]
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float32)
-    noise = [1.5 * rng.standard_normal((*SIZE, 3), np.float32) for _ in range(16)]
+    noise = [3 * rng.standard_normal((*SIZE, 3), np.float32) for _ in range(16)]
     faces = []
     for t in range(34):
         amount = np.float32(0.5 - 0.5 * np.cos(2 * np.pi * t / 33))

@@ -203,8 +203,8 @@ def _inside(face: Floats, box: Floats) -> bool:
     """Whether the middle of a face lies well within another box."""
     x, y = _middle(face)
     margin = 0.2 * (box[2:] - box[:2])
-    (x0, y0), (x1, y1) = box[:2] + margin, box[2:] - margin
-    return float(x0) < x < float(x1) and float(y0) < y < float(y1)
+    low, high = box[:2] + margin, box[2:] - margin
+    return bool(low[0] < x < high[0] and low[1] < y < high[1])
 
 
 def _middle(box: Floats) -> tuple[float, float]:
@@ -213,4 +213,5 @@ def _middle(box: Floats) -> tuple[float, float]:
 
 def _alike(a: Floats, b: Floats) -> bool:
     """Whether two boxes could be those of one face at different distances."""
-    return 0.5 < float(np.prod(a[2:] - a[:2]) / max(float(np.prod(b[2:] - b[:2])), 1e-9)) ** 0.5 < 2
+    sides = [math.sqrt(max(float(np.prod(box[2:] - box[:2])), 1e-9)) for box in (a, b)]
+    return 0.5 < sides[0] / sides[1] < 2

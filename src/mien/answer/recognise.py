@@ -173,9 +173,12 @@ def recognise(
             notes.append(f"{left_out} short movement(s) that could be anything were left out for that reason.")
     if any(event.probabilities for track in tracks for event in track.events):
         notes += namer.notes
+    n, seconds = seen.n_frames, seen.seconds
+    if interval is not None and film.n_frames:  # its surroundings alone were read
+        n, seconds = film.n_frames, (film.n_frames - 1) / rate
     facts = VideoFacts(
-        "camera" if isinstance(video, int) else film.name if isinstance(video, Video) else str(video), film.name,
-        film.height, film.width, seen.n_frames, seen.seconds, rate, film.variable_rate, tuple(film.problems),
+        str(getattr(film, "path", film.name) if isinstance(video, int | Video) else video), film.name,
+        film.height, film.width, n, seconds, rate, film.variable_rate, tuple(film.problems),
     )  # fmt: skip
     return Answer(
         facts, tuple(tracks), None if interval else spotter, str(namer.path), namer.card, tuple(reasons),

@@ -161,7 +161,7 @@ class VideoFacts:
         name: File name without its ending.
         height: Rows.
         width: Columns.
-        n_frames: Frames that were read.
+        n_frames: Frames that were read; where an interval was given, those that the file is said to have.
         seconds: From the first to the last of them.
         fps: Mean frames per second.
         variable_rate: Whether frames follow each other at changing intervals; None when nothing tells.

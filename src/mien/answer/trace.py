@@ -47,7 +47,9 @@ class Tracer:
 
     def __init__(self, spotter: str, fps: float, first: int) -> None:
         self._measure, self._unit = _MOVEMENT.get(spotter, (_change, "change in 0.1 s of what the spotter watches"))
-        self._held: deque[Rows] = deque(maxlen=max(1, round(_LAG * fps)) + 1)
+        lag = max(1, round(_LAG * fps))
+        self._held: deque[Rows] = deque(maxlen=lag + 1)
+        self._early = lag // 2  # what happens between two rows belongs halfway between them
         self._first, self._width, self._filled = first, 1, 0
         self._values: list[float] = []
         self.now = math.nan
@@ -59,6 +61,9 @@ class Tracer:
         self.now = math.nan
         if not np.isnan(row).any() and not np.isnan(before).any():
             self.now = self._measure(row, before)
+        if self._early:
+            self._early -= 1
+            return
         if self._filled == 0:
             self._values.append(self.now)
         else:
