@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import played
@@ -13,6 +15,7 @@ from mien.answer.naming import _turn, eyes_at
 from mien.answer.people import People
 from mien.answer.records import Place
 from mien.answer.trace import Tracer
+from mien.video import write_video
 
 
 def test_a_thinned_trace_keeps_the_most_of_each_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +67,13 @@ def test_frames_left_out_count_as_frames_without_a_face() -> None:
     assert [index for index, _ in told] == list(range(30))
     assert [index for index, there in told if not there] == [10, 11, 12, 13]
     assert people.everybody[0].n_frames == 26
+
+
+def test_the_example_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).resolve().parents[2] / "examples" / "own_video.py"
+    film = write_video(tmp_path / "film.mkv", played.film(41, 130, [(50, 68, 85, "positive")]), 100)
+    weights = played.chance_weights(tmp_path / "w.safetensors")
+    found = runpy.run_path(str(script))["main"](str(film), str(weights), str(tmp_path / "table.csv"))
+    assert found == 1
+    assert "person 1" in capsys.readouterr().out
+    assert (tmp_path / "table.csv").read_text().count("\n") == 2

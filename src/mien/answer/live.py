@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.answer.naming import Cut, Found, Namer, eyes_at, low_rate, name_cut
-from mien.answer.people import People, Person
+from mien.answer.people import People, Person, one_thread
 from mien.answer.recognise import Watch, open_spotter
 from mien.answer.records import Event, Reason
 from mien.answer.trace import Tracer
@@ -284,7 +284,8 @@ def watch(
     try:
         for arrived, frame in _chained(first, source):
             moment = frame.time
-            pending += watcher.see(to_uint8(frame.pixels), frame.index, frame.time)
+            with one_thread():
+                pending += watcher.see(to_uint8(frame.pixels), frame.index, frame.time)
             n += 1
             if frame.time - told >= 0.1 or pending:
                 told = frame.time

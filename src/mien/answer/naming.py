@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.answer.people import one_thread
 from mien.answer.records import Event, Moment, Place, Reason
 from mien.checkpoint import ModelCard, load_checkpoint
 from mien.errors import MienError
@@ -267,7 +268,8 @@ def name_cut(
     notes: list[str] = []
     reasons = [*_of_time(cut, found, kind, length, fps, variable_rate)]
     try:
-        track: FaceTrack | None = track_face(cut.frames)
+        with one_thread():
+            track: FaceTrack | None = track_face(cut.frames)
     except MienError as error:
         track = None
         reasons.append(Reason("face_lost", f"No face can be followed in these frames. {error.found}"))

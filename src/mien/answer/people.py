@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mien.answer.records import Place
@@ -180,6 +182,17 @@ class People:
             person.places.append(Place(look.index, (x0, y0, x1, y1)))
             person.sizes.append(person.stream.eye_distance)
             person.box = face_box(eyes)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: the networks see one small picture at a time, and waiting for each other costs more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def face_box(eyes: NDArray[np.floating]) -> Floats:

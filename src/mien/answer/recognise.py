@@ -23,7 +23,7 @@ from mien.answer.naming import (
     open_namer,
     small_face,
 )
-from mien.answer.people import People, Person
+from mien.answer.people import People, Person, one_thread
 from mien.answer.records import Answer, Event, Moment, Reason, Track, VideoFacts
 from mien.answer.trace import Tracer
 from mien.errors import MienError
@@ -144,7 +144,8 @@ def recognise(
         )
     start, stop = _span(film, interval, rate)
     tell = progress or (lambda stage, share: None)
-    seen = _look(film, rate, start, stop, None if interval else chosen, settings, chosen, device, tell)
+    with one_thread():
+        seen = _look(film, rate, start, stop, None if interval else chosen, settings, chosen, device, tell)
     if seen.n_frames == 0:
         raise MienError(
             f"Not one frame of {film.name!r} can be read.", "a video with whole frames.", "another copy of it."
