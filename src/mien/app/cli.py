@@ -15,12 +15,23 @@ from rich.table import Table
 
 import mien
 from mien.app import describe as describe_commands
-from mien.app import explain, inputs, recognise, synthesise, watch
+from mien.app import explain, inputs, recognise, serve, synthesise, watch
 from mien.app import spot as spot_commands
 from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
 from mien.errors import MienError
 
-__all__ = ["app", "describe_commands", "explain", "inputs", "main", "recognise", "spot_commands", "synthesise", "watch"]
+__all__ = [
+    "app",
+    "describe_commands",
+    "explain",
+    "inputs",
+    "main",
+    "recognise",
+    "serve",
+    "spot_commands",
+    "synthesise",
+    "watch",
+]
 
 
 @app.callback(invoke_without_command=True)

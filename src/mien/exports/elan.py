@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from urllib.parse import quote
 
 from pympi import Eaf
 from pympi.Elan import to_string
@@ -22,12 +23,13 @@ _KINDS = {
 }  # fmt: skip
 
 
-def write_eaf(answer: Answer, out: Path) -> Path:
+def write_eaf(answer: Answer, out: Path, beside: str | None = None) -> Path:
     """Writes an annotation document for ELAN 4.7 and later (EAF 2.8).
 
     Args:
         answer: The answer.
         out: The file, `.eaf`. The video is linked by its place, absolute and relative to this file.
+        beside: Name of the video where this file will lie beside it, whatever its place is now.
 
     Raises:
         MienError: `out` cannot be written.
@@ -36,7 +38,10 @@ def write_eaf(answer: Answer, out: Path) -> Path:
     document.remove_tier("default")
     document.add_linguistic_type("part", constraints="Symbolic_Association", timealignable=False)
     film = Path(answer.video.source)
-    if film.is_file():
+    if beside is not None:
+        kind = _KINDS.get(Path(beside).suffix.lower(), "video/x-unknown")
+        document.add_linked_file(f"./{quote(beside)}", relpath=f"./{quote(beside)}", mimetype=kind)
+    elif film.is_file():
         film = film.resolve()
         relative = _relative(film, out.absolute().parent)
         document.add_linked_file(

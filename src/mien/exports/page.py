@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,19 @@ MOST_PICTURED: Final = 24
 _WIDTH, _HEIGHT = 1000, 150
 
 
+Address = Callable[[str, bytes], str]
+"""Where a picture is to be found: told a name for its file and the file itself."""
+
+Drawn = tuple[dict[str, EventPictures], list[str]]
+"""Pictures by the name of their interval, and what is to be said about those that are missing."""
+
+
 def write_page(
-    answer: Answer, out: Path, progress: Callable[[float], None] | None = None, namer: Namer | None = None
+    answer: Answer,
+    out: Path,
+    progress: Callable[[float], None] | None = None,
+    namer: Namer | None = None,
+    drawn: Drawn | None = None,
 ) -> Path:
     """Writes the page.
 
@@ -35,30 +46,56 @@ def write_page(
         out: The file, `.html`.
         progress: Told how much is done, 0..1.
         namer: The weights, for saliency; None opens those of the answer.
+        drawn: Its pictures, where they were drawn already.
 
     Raises:
         MienError: `out` cannot be written. A video that is gone costs the pictures only.
     """
-    pictures, notes = _pictures(answer, progress or (lambda share: None), namer)
+    pictures = draw_events(answer, progress, namer) if drawn is None else drawn
+    page = _rendered("answer.html.j2", answer, pictures, lambda name, webp: uri(webp))
+    return write(out, page)
+
+
+def page_body(answer: Answer, drawn: Drawn, address: Address) -> str:
+    """What the page shows of an answer, without head, style and what must be said: for a page that brings these.
+
+    Args:
+        answer: The answer.
+        drawn: Its pictures.
+        address: Keeps a picture and tells where.
+    """
+    return _rendered("answer_body.html.j2", answer, drawn, address)
+
+
+def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> str:
     environment = Environment(
         loader=PackageLoader("mien.exports", "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["clock"] = clock
-    page = environment.get_template("answer.html.j2").render(
+    pictures, notes = drawn
+    return environment.get_template(template).render(
         a=answer,
         tracks=[
-            {"t": track, "timeline": timeline(answer, track), "events": [_shown(e, pictures) for e in track.events]}
+            {
+                "t": track,
+                "timeline": timeline(answer, track),
+                "events": [_shown(event, pictures, address) for event in track.events],
+            }
             for track in answer.tracks
         ],
-        says=[wording.trained_on(answer.card), wording.error_rate(answer.card)]
-        + ([wording.SPOTTING] if answer.spotter else []),
+        says=says(answer),
         isnot=wording.NOT,
         local=wording.LOCAL,
         notes=[*answer.notes, *answer.video.problems, *notes],
         version=mien.__version__,
     )
-    return write(out, page)
+
+
+def says(answer: Answer) -> list[str]:
+    """What must stand above every answer."""
+    told = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
+    return told + ([wording.SPOTTING] if answer.spotter else [])
 
 
 def clock(seconds: float) -> str:
@@ -75,10 +112,9 @@ def event_id(event: Event) -> str:
     return f"p{event.person}-f{event.onset.index}"
 
 
-def _pictures(
-    answer: Answer, tell: Callable[[float], None], namer: Namer | None
-) -> tuple[dict[str, EventPictures], list[str]]:
-    """Pictures of the surest intervals, by name."""
+def draw_events(answer: Answer, progress: Callable[[float], None] | None = None, namer: Namer | None = None) -> Drawn:
+    """Pictures of the surest intervals; arguments as for `write_page`."""
+    tell = progress or (lambda share: None)
     source = answer.video
     chosen = sorted(answer.events, key=lambda e: (not e.probabilities, e.kind == "macro", -(e.score or math.inf)))
     notes = []
@@ -101,9 +137,10 @@ def _pictures(
     return pictures, notes
 
 
-def _shown(event: Event, pictures: dict[str, EventPictures]) -> dict[str, Any]:
+def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address) -> dict[str, Any]:
     """What the template shows of one interval."""
-    drawn = pictures.get(event_id(event))
+    name = event_id(event)
+    drawn = pictures.get(name)
     stills: list[dict[str, str]] = []
     if drawn is not None:
         rows = [
@@ -115,12 +152,15 @@ def _shown(event: Event, pictures: dict[str, EventPictures]) -> dict[str, Any]:
         ]
         if drawn.saliency is not None:
             rows.append(("saliency", drawn.saliency, f"what counted for “{event.label}” in this network"))
-        stills = [{"title": t, "uri": uri(still(p)), "text": text} for t, p, text in rows]
+        stills = [
+            {"title": title, "uri": address(f"{name}-{title.partition(',')[0]}.webp", still(picture)), "text": text}
+            for title, picture, text in rows
+        ]
     return {
         "e": event,
-        "id": event_id(event),
+        "id": name,
         "stills": stills,
-        "loop": None if drawn is None else uri(drawn.loop),
+        "loop": None if drawn is None else address(f"{name}-loop.webp", drawn.loop),
         "slower": 0.0 if drawn is None else drawn.slower,
         "shares": sorted(event.probabilities.items(), key=lambda item: -item[1]),
     }
