@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from mien.app.shell import Json, app, out, pairs, print_json
-from mien.spotting import DEFAULT
 
 WORDS = (
     "An expression is not a feeling: an interval says that a face moved, not what anybody felt. On people, spotters "
@@ -26,7 +25,7 @@ WORDS = (
 @app.command()
 def spot(
     source: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a GIF, a folder of pictures.")],
-    spotter: Annotated[str, typer.Option(help="How; `mien spotters` lists them.")] = DEFAULT,
+    spotter: Annotated[str | None, typer.Option(help="How; `mien spotters` lists them and their default.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the spotter.")
     ] = None,
@@ -35,13 +34,17 @@ def spot(
 ) -> None:
     """Find micro- and macro-expressions in a film. Says why when there can be no answer."""
     from mien.progress import Bars
+    from mien.spotting import DEFAULT
     from mien.spotting.spot import spot as find
     from mien.video import open_video
 
     video = open_video(source, fps)
     with Bars(show=not as_json and sys.stderr.isatty()) as bars:
         outcome = find(
-            video, spotter, parameters=pairs(settings, "--set"), progress=bars.start("frames", video.n_frames or 0)
+            video,
+            spotter or DEFAULT,
+            parameters=pairs(settings, "--set"),
+            progress=bars.start("frames", video.n_frames or 0),
         )
     if as_json:
         print_json({**asdict(outcome), "about": WORDS})
@@ -77,7 +80,7 @@ def spotters(
     name: Annotated[str | None, typer.Argument(help="One spotter in full.")] = None, as_json: Json = False
 ) -> None:
     """Methods that find expressions in long films, with their papers and every departure from them."""
-    from mien.spotting import SPOTTERS
+    from mien.spotting import DEFAULT, SPOTTERS
     from mien.spotting import spotter as named
 
     chosen = [named(name)] if name else list(SPOTTERS.values())

@@ -131,6 +131,7 @@ def experiment(
     preset: str = "paper",
     seeds: Sequence[int] = (0,),
     parameters: Mapping[str, Any] | None = None,
+    protocols: Sequence[str] = (),
     jobs: int | None = None,
     bars: bool = False,
     told: Callable[[str], None] | None = None,
@@ -144,6 +145,7 @@ def experiment(
         preset: Preset of every system that has it; systems without it keep their defaults.
         seeds: Training seeds.
         parameters: Parameters for every system that has them; they go before the preset, the grid before both.
+        protocols: Protocols instead of the experiment's own; the paper's figures are then of others.
         jobs: As in `benchmark`.
         bars: Show progress on the terminal.
         told: Called with a sentence before each cell.
@@ -159,7 +161,7 @@ def experiment(
         raise unknown_name("experiment", name, experiments(), "mien experiments")
     chosen = experiments()[name]
     cells = []
-    for protocol in chosen.protocols:
+    for protocol in protocols or chosen.protocols:
         for row in chosen.rows:
             for one in data:
                 run = out / _slug(row.name) / protocol / one.id
@@ -277,7 +279,8 @@ def render(name: str, cells: Sequence[Cell]) -> Group:
     if chosen.leaking:
         beside = [cell for cell in cells if cell.protocol == chosen.protocols[0]]
         parts += render_leaks(chosen.title, [(c.row.name, c.data, c.leak, c.result) for c in beside])
-    for protocol in chosen.protocols[1:] if chosen.leaking else chosen.protocols:
+    protocols = tuple(dict.fromkeys(cell.protocol for cell in cells))
+    for protocol in protocols[1:] if chosen.leaking else protocols:
         table = Table(title=f"{chosen.title} · {protocol}", title_justify="left", box=None, padding=(0, 1))
         table.add_column("")
         for data in columns:
@@ -330,11 +333,10 @@ def figure(name: str, cells: Sequence[Cell]) -> Figure:
     if not chosen.axis:
         raise MienError(f"{name} is a table.", "an experiment with an axis.", "`mien experiments`.")
     done = [cell for cell in cells if cell.result is not None and cell.row.x is not None]
-    drawn = NewFigure(figsize=(4.2 * len(chosen.protocols), 3.2), dpi=144, layout="constrained")
+    protocols = tuple(dict.fromkeys(cell.protocol for cell in cells))
+    drawn = NewFigure(figsize=(4.2 * len(protocols), 3.2), dpi=144, layout="constrained")
     colours = ("#2563eb", "#d64832", "#0f8a6b", "#8b5cf6", "#b7791f", "#475569")
-    for axes, protocol in zip(
-        np.atleast_1d(drawn.subplots(1, len(chosen.protocols), sharey=True)), chosen.protocols, strict=True
-    ):
+    for axes, protocol in zip(np.atleast_1d(drawn.subplots(1, len(protocols), sharey=True)), protocols, strict=True):
         lines: dict[tuple[str, str], list[Cell]] = {}
         for cell in done:
             if cell.protocol == protocol:
