@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+SHIPPED = Path(mien.__file__).parent / "weights" / "recognise.safetensors"
+"""Weights that come with the package, trained on made-up expressions only (`benchmarks/shipped_weights.py`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -167,41 +170,54 @@ def load_checkpoint(
 def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
     """What puts a checkpoint's weights into an untrained network of one system, for further training.
 
-    The last layer keeps its chance weights where the number of classes differs.
+    The last layer keeps its chance weights where the number of classes differs. Of a committee it takes the first
+    member that fits.
 
     Args:
-        path: The file, or "" for none.
+        path: The file, "shipped" for `SHIPPED`, or "" for none.
         system: The system that the checkpoint must be of.
 
     Returns:
-        A function of the network, or None for no file. It takes the first member of a committee.
+        A function of the network, or None for no file.
 
     Raises:
         MienError: As `read_card`; another system. The function: the weights are of another network.
     """
     if not path:
         return None
-    card = read_card(Path(path))
+    file = _file(path)
+    card = read_card(file)
     if card.system != system:
         raise MienError(f"{path!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file for `start`.")
 
     def put(model: nn.Module) -> None:
         from safetensors.torch import load_file
 
-        given = {k.removeprefix("0."): v for k, v in load_file(path).items() if k.startswith("0.")}
+        states: dict[str, dict[str, Any]] = {}
+        for name, tensor in load_file(file).items():
+            member, _, key = name.partition(".")
+            states.setdefault(member, {})[key] = tensor
         own = model.state_dict()
-        head = list(own)[-2:]
-        wrong = [k for k in own if k not in given or (given[k].shape != own[k].shape and k not in head)]
-        if wrong or given.keys() - own.keys():
-            name = min([*wrong, *(given.keys() - own.keys())])
+        head = set(list(own)[-2:])
+
+        def differs(given: Mapping[str, Any]) -> set[str]:
+            shapes = {k for k in own.keys() & given.keys() - head if given[k].shape != own[k].shape}
+            return shapes | (own.keys() ^ given.keys())
+
+        fits = [given for _, given in sorted(states.items()) if not differs(given)]
+        if not fits:
             raise MienError(
-                f"The weights in {path!r} are of another network ({name} differs).",
+                f"The weights in {path!r} are of another network ({min(differs(states['0']))} differs).",
                 "the same variant, maps, layers and input.",
                 f"`mien card {path}` for its parameters, and the same ones with --set.",
             )
-        model.load_state_dict({k: given[k] if given[k].shape == own[k].shape else own[k] for k in own})
+        model.load_state_dict({k: v if fits[0][k].shape != v.shape else fits[0][k] for k, v in own.items()})
 
     return put
+
+
+def _file(path: str) -> Path:
+    return SHIPPED if path == "shipped" else Path(path)
 
 
 def require_unseen(path: str, datasets: Sequence[str]) -> None:
@@ -210,7 +226,7 @@ def require_unseen(path: str, datasets: Sequence[str]) -> None:
     Raises:
         MienError: One of `datasets` is among those the checkpoint was trained on and not a drawn one.
     """
-    seen = {entry["dataset"] for entry in read_card(Path(path)).trained_on if not entry["drawn"]}
+    seen = {entry["dataset"] for entry in read_card(_file(path)).trained_on if not entry["drawn"]}
     if seen & set(datasets):
         raise MienError(
             f"{path!r} was trained on {', '.join(sorted(seen & set(datasets)))}, subjects under test among them.",
