@@ -15,12 +15,13 @@ from safetensors import safe_open
 
 from mien.datasets import open_specs
 from mien.datasets.action_units import parse_action_units
+from mien.datasets.base import MANIFEST
 from mien.datasets.check import check_many
 from mien.datasets.writer import OFFICIAL
 from mien.errors import MienError
 from mien.face.portrait import portrait
 from mien.synthesis import corpus as module
-from mien.synthesis.corpus import MANIFEST, TRUTH, objective_class, synthesise
+from mien.synthesis.corpus import TRUTH, objective_class, synthesise
 from mien.synthesis.puppet import film
 
 SMALL: dict[str, Any] = {"subjects": 2, "clips": 2, "seed": 3, "width": 48, "fps": 30, "faces": "photo", "quiet": 0.3}

@@ -15,6 +15,7 @@ from mien.datasets.labels import label_maps_of
 from mien.datasets.mmew import Mmew
 from mien.datasets.samm import Samm, SammLongVideos
 from mien.datasets.smic import SmicHs, SmicNir, SmicVis
+from mien.datasets.synthetic import Synthetic
 from mien.errors import MienError, unknown_name
 
 __all__ = ["DATASETS", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
@@ -32,6 +33,7 @@ _ALL: tuple[type[Dataset], ...] = (
     Casme3A,
     FourDme,
     FlowImages,
+    Synthetic,
 )
 
 DATASETS: dict[str, type[Dataset]] = {each.id: each for each in _ALL}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,6 +63,9 @@ def card(dataset_id: str) -> Card:
 MARKER = "SYNTHETIC.txt"
 """File in the root of a written corpus: its faces are drawn, its counts and scores are nobody's."""
 
+MANIFEST = "synthesis.json"
+"""File in the root of a corpus that `mien synthesise` wrote: how, as JSON; `layout` and `fps` among it."""
+
 
 class Dataset(ABC):
     """One database on disk.
@@ -93,6 +97,25 @@ class Dataset(ABC):
     def drawn(self) -> bool:
         """Whether this is a written corpus of drawn faces, not the real database."""
         return (self.root / MARKER).is_file()
+
+    @cached_property
+    def made(self) -> Mapping[str, Any]:
+        """How `mien synthesise` made this corpus; empty for other databases.
+
+        Raises:
+            MienError: The file that says so is damaged.
+        """
+        try:
+            told = json.loads((self.root / MANIFEST).read_text(encoding="utf-8"))
+            return {"layout": str(told["layout"]), "fps": float(told["fps"]), **told}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MienError(
+                f"{str(self.root / MANIFEST)!r} cannot be read ({type(error).__name__}).",
+                "what `mien synthesise` wrote there.",
+                "`mien synthesise` again, into a new folder.",
+            ) from None
 
     @abstractmethod
     def clips(self) -> list[Clip]:

@@ -197,7 +197,7 @@ class OfficialDataset(Dataset):
             action_units=units,
             frames=tuple(path for _, path in chosen),
             frame_nos=tuple(no for no, _ in chosen),
-            fps=self.card.fps,
+            fps=self.made.get("fps", self.card.fps),
             extra=self._extra(row, folder, units),
         )
         return Record(clip, (*notes, *remarks))
@@ -264,7 +264,7 @@ class OfficialDataset(Dataset):
                 emotion="",
                 frames=tuple(path for _, path in frames),
                 frame_nos=tuple(no for no, _ in frames),
-                fps=self.card.fps,
+                fps=self.made.get("fps", self.card.fps),
                 extra={"kind": kind},
             )
 

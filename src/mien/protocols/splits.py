@@ -242,6 +242,18 @@ def cross_dataset(samples: Sequence[Sample], train: str = "", test: str = "") ->
     return _folds(samples, held, rest)
 
 
+def synthetic_to_real(samples: Sequence[Sample]) -> list[Fold]:
+    """Train on made-up clips, test on all real ones, whose labels are only ever tested with."""
+    real = sorted({s.clip.dataset for s in samples} - {"synthetic"})
+    if len(real) == len({s.clip.dataset for s in samples}) or not real:
+        raise MienError(
+            f"The clips come from {', '.join(real) or 'made-up corpora alone'}.",
+            "a made-up corpus and at least one real database.",
+            "`mien benchmark synthetic=CORPUS flow_images=FOLDER --protocol synthetic_to_real`.",
+        )
+    return cross_dataset(samples, "synthetic", ",".join(real))
+
+
 def holdout_reddy(samples: Sequence[Sample], seed: int = 4, share: float = 0.2) -> list[Fold]:
     """The random 80/20 of clips of the MicroExpSTCNN paper: one permutation from numpy's old generator."""
     clips = list(_by(samples, _origin).values())
@@ -264,6 +276,7 @@ PROTOCOLS: dict[str, Protocol] = {
             cross_dataset,
             parameters={"train": "", "test": ""},
         ),
+        Protocol("synthetic_to_real", "train on made-up clips, test on every real one", synthetic_to_real),
         Protocol("lovo", "leave one video out", lovo, True, SHARED),
         Protocol(
             "lovo5",

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from mien.datasets.action_units import parse_action_units
-from mien.datasets.base import MARKER
+from mien.datasets.base import MANIFEST, MARKER
 from mien.datasets.writer import Cells, Release, naming, release, write_sheets
 from mien.errors import MienError
 from mien.files import write_atomically
@@ -34,9 +34,6 @@ from mien.synthesis.rig import motion
 from mien.synthesis.sensor import Sensor, draw_sensor
 from mien.synthesis.shape import Crop, draw_crop
 from mien.synthesis.timeline import Kind, Movement, Timeline, read_table
-
-MANIFEST: Final = "synthesis.json"
-"""File in the root of a corpus that says how it was made; what may resume is what it matches."""
 
 TRUTH: Final = "truth"
 """Folder in the root that holds one file of truth for each folder of frames."""
