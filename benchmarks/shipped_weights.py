@@ -91,11 +91,12 @@ def choose(out: Path) -> None:
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def real(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[str, ...]]:
-    """Real flow pictures, only ever tested on."""
+def real(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[str, ...], int]:
+    """Real flow pictures, only ever tested on: input, classes, names of the classes, number of subjects."""
     decided = plan(open_specs([f"flow_images={folder}"]), "strcn-g")
     x = np.stack([CENTRED_FLOW_PICTURE.run(s.clip)[0] for s in decided.samples])
-    return x, np.array([s.label for s in decided.samples]), decided.classes
+    people = len({s.clip.person for s in decided.samples})
+    return x, np.array([s.label for s in decided.samples]), decided.classes, people
 
 
 def main() -> None:
@@ -112,24 +113,23 @@ def main() -> None:
     classifier, parameters = trained(corpus, CHOSEN)
     measured: dict[str, Any] = {}
     if given.real:
-        x, y, classes = real(given.real)
+        x, y, classes, people = real(given.real)
         assert classes == corpus.classes
         found = score(classifier, x, y)
         share = float(np.bincount(y).max() / len(y))
         measured = {
-            "protocol": "synthetic_to_real: trained on made-up expressions, tested on every clip of the MEGC 2019 "
-            "composite as ready flow pictures",
+            "protocol": "synthetic_to_real", "tested_on": "MEGC 2019 composite as ready flow pictures",
             "uf1": found.uf1, "uar": found.uar, "accuracy": found.accuracy, "majority_accuracy": share,
-            "n_clips": len(y), "averaging": "counts pooled over all clips",
+            "n_clips": len(y), "n_subjects": people, "averaging": "counts pooled over all clips",
         }  # fmt: skip
         print(found)
-    people = int(corpus.subjects.max()) + 1
+    faces = int(corpus.subjects.max()) + 1
     card = ModelCard(
         system="strcn-g",
         parameters=parameters,
         classes=corpus.classes,
         labels="megc2019",
-        trained_on=({"dataset": "synthetic", "clips": PICTURES, "subjects": people, "drawn": True},),
+        trained_on=({"dataset": "synthetic", "clips": PICTURES, "subjects": faces, "drawn": True},),
         recipes={"flow": CENTRED_FLOW_PICTURE.fingerprint},
         shape=(3, 28, 28),
         seed=SEED,

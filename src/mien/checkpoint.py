@@ -185,7 +185,7 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
     """
     if not path:
         return None
-    file = _file(path)
+    file = checkpoint_file(path)
     card = read_card(file)
     if card.system != system:
         raise MienError(f"{path!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file for `start`.")
@@ -216,7 +216,8 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
     return put
 
 
-def _file(path: str) -> Path:
+def checkpoint_file(path: str) -> Path:
+    """The file of a checkpoint that a user names: "shipped" is `SHIPPED`."""
     return SHIPPED if path == "shipped" else Path(path)
 
 
@@ -226,7 +227,7 @@ def require_unseen(path: str, datasets: Sequence[str]) -> None:
     Raises:
         MienError: One of `datasets` is among those the checkpoint was trained on and not a drawn one.
     """
-    seen = {entry["dataset"] for entry in read_card(_file(path)).trained_on if not entry["drawn"]}
+    seen = {entry["dataset"] for entry in read_card(checkpoint_file(path)).trained_on if not entry["drawn"]}
     if seen & set(datasets):
         raise MienError(
             f"{path!r} was trained on {', '.join(sorted(seen & set(datasets)))}, subjects under test among them.",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mien.answer.people import one_thread
 from mien.answer.records import Event, Moment, Place, Reason
-from mien.checkpoint import ModelCard, load_checkpoint
+from mien.checkpoint import SHIPPED, ModelCard, load_checkpoint
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import FaceTrack, track_face
@@ -32,9 +32,6 @@ from mien.types import Clip, Interval
 from mien.video import ENOUGH_FPS, Video, to_uint8, write_video
 
 Picture = NDArray[np.uint8]
-
-SHIPPED: Final = Path(__file__).resolve().parents[1] / "weights" / "recognise.safetensors"
-"""Weights that come with the package, where they do."""
 
 LEAST_EYES: Final = 40.0
 """Pixels between the eyes. A micro-expression moves the skin by about 0.5 to 1 % of that distance: at 40 pixels by 0.2

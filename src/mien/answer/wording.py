@@ -25,7 +25,9 @@ def trained_on(card: ModelCard) -> str:
     parts = [f"{d['clips']} clips of {d['subjects']} people ({d['dataset']})" for d in card.trained_on]
     text = f"The classes were named by {card.system}, trained on {' and '.join(parts) or 'nothing it tells of'}."
     if any(d.get("drawn") for d in card.trained_on):
-        text += " Its training faces were drawn by a computer: what it says about real people has not been tested."
+        text += " Its training faces were made by a computer"
+        tested = card.score.get("tested_on")
+        text += f"; it was tested on real ones ({tested})." if tested else ": on real people it has not been tested."
     return text
 
 
