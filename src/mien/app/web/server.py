@@ -113,12 +113,14 @@ def build(jobs: Jobs | None, hosts: tuple[str, ...], runs: Path | None = None) -
     ]
     if jobs is not None:
         routes += _job_routes(jobs)
-    return Starlette(
+    application = Starlette(
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Guard, hosts=hosts)],
         exception_handlers={HTTPException: partial(_failed, pages, common)},
     )
+    application.router.redirect_slashes = False
+    return application
 
 
 def _job_routes(jobs: Jobs) -> list[Route]:

@@ -58,14 +58,12 @@ class About:
         says: What they were trained on, how often they err, how often spotters do.
         licence: Terms of use; may be empty.
         isnot: What no answer is.
-        local: That nothing is sent away.
     """
 
     weights: str
     says: tuple[str, ...]
     licence: str
     isnot: str
-    local: str
 
 
 def about(namer: Namer) -> About:
@@ -74,7 +72,7 @@ def about(namer: Namer) -> About:
 
     card = namer.card
     told = (wording.trained_on(card), wording.error_rate(card), wording.SPOTTING)
-    return About(namer.path.name, told, str(card.licence or ""), wording.NOT, wording.LOCAL)
+    return About(namer.path.name, told, str(card.licence or ""), wording.NOT)
 
 
 def main(pipe: Connection, weights: Path | None, limits: Limits, threads: int, folder: Path) -> None:

@@ -26,6 +26,9 @@ let current = null; // the job shown: {token, name, request, shown}
 
 function show(section) {
   for (const id of ["ask", "work", "failure", "answer"]) $(id).hidden = id !== section;
+  // What an answer cannot say stands above it.
+  if (section === "answer") $("answer-title").after($("says"));
+  else $("main").append($("says"));
   if (section !== "ask") $(`${section}-title`).focus({ preventScroll: true });
   scrollTo({ top: 0 });
 }
@@ -221,7 +224,7 @@ function forget() {
 }
 
 // A click on the timeline goes to the pictures of that interval, and so does the reading place of the keyboard.
-$("body").addEventListener("click", (event) => {
+$("answer").addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#']");
   const goal = link && document.getElementById(link.getAttribute("href").slice(1));
   if (!goal) return;
