@@ -90,7 +90,7 @@ def test_an_answer_is_plain_json_that_says_what_it_is_not(answer: Answer) -> Non
     plain = json.loads(json.dumps(as_json(answer), allow_nan=False))
     assert plain["n_events"] == 3
     assert plain["tracks"][0]["events"][0]["label"] == "positive"
-    assert "drawn by a computer" in plain["says"]["trained_on"]
+    assert "made by a computer" in plain["says"]["trained_on"]
     assert "has not been measured" in plain["says"]["error_rate"]
     assert "lie detector" in plain["says"]["not"]
 

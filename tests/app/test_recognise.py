@@ -60,7 +60,7 @@ def test_the_table_and_what_must_be_said(folder: Path) -> None:
     assert "No answer" in words
     assert "30 frames per second are too few" in words
     assert "no lie detector" in words
-    assert "drawn by a computer" in words
+    assert "made by a computer" in words
     assert "has not been measured" in words
 
 

@@ -205,7 +205,7 @@ def test_page_can_be_used_without_a_mouse(page: str) -> None:
 
 def test_page_says_what_it_is_not_and_escapes_what_it_prints(page: str) -> None:
     assert "lie detector" in page
-    assert "drawn by a computer" in page
+    assert "made by a computer" in page
     assert "has not been measured" in page
     assert "&lt;b&gt;ordinary" in page
     assert "<b>ordinary" not in page

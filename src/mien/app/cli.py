@@ -105,6 +105,9 @@ def experiment(
     preset: Annotated[str, typer.Option(help="Preset of the systems; the paper's own by default.")] = "paper",
     seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
     settings: Settings = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Protocol instead of the paper's; may be repeated.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -115,7 +118,8 @@ def experiment(
 
     cells = grid.experiment(
         name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
-        parameters=pairs(settings, "--set"), jobs=jobs, bars=not as_json and sys.stderr.isatty(),
+        parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs,
+        bars=not as_json and sys.stderr.isatty(),
         told=None if as_json else lambda text: out.print(f"[dim]{escape(text)}"),
     )  # fmt: skip
     picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
@@ -163,10 +167,14 @@ def train(
 
 
 @app.command()
-def card(file: Annotated[Path, typer.Argument(metavar="FILE")], as_json: Json = False) -> None:
+def card(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help='A checkpoint, or "shipped" for the package\'s own.')],
+    as_json: Json = False,
+) -> None:
     """What a checkpoint is: system, data, classes, score, licence. Reads no weight."""
-    from mien.checkpoint import read_card
+    from mien.checkpoint import checkpoint_file, read_card
 
+    file = checkpoint_file(str(file))
     _tell_card(asdict(read_card(file)), file, as_json)
 
 
