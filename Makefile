@@ -49,6 +49,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/sma_stn.py --out benchmarks/results/sma_stn.md
 	$(BIN)/python benchmarks/microexp.py --out benchmarks/results/microexp.md
 	$(BIN)/python benchmarks/synthesis.py --real $(FLOW) --out benchmarks/results/synthesis.md
+	$(BIN)/python benchmarks/head.py --pictures docs/pictures/head --out benchmarks/results/head.md
+	$(BIN)/python benchmarks/spotting.py --minutes 5 --people 2 --growth 1 30 --out benchmarks/results/spotting.md
+	$(BIN)/python benchmarks/recognise.py --seconds 60 --long 1800 --out benchmarks/results/recognise.md
+	$(BIN)/python benchmarks/shipped_weights.py --choose
 	$(BIN)/python benchmarks/ststnet_loso.py $(FLOW)
 	$(BIN)/python benchmarks/flow_scores.py $(FLOW)
 
