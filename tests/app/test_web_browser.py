@@ -206,7 +206,7 @@ def test_what_cannot_be_answered_is_told_and_the_page_goes_on(user: User, folder
     user.shoot("empty-dark")
     user.send(folder / "text.mp4")
     until(lambda: user.sees("failure"))
-    assert user.one("failure-name").text.lower() == "text.mp4"
+    assert user.one("failure-name").text == "text.mp4"
     assert user.one("found").text
     assert str(folder) not in user.one("failure").text
     user.shoot("error-dark", whole=False)
@@ -218,6 +218,17 @@ def test_what_cannot_be_answered_is_told_and_the_page_goes_on(user: User, folder
     until(lambda: user.sees("failure"))
     assert "5 MiB" in user.one("found").text
     assert user.one("expected").text == "at most 4 MiB."
+    user.one("again").click()
+    dropped = (
+        "const d = new DataTransfer(); for (const n of {names}) d.items.add(new File(['no film'], n));"
+        "document.getElementById('drop').dispatchEvent(new DragEvent('drop', {{dataTransfer: d, bubbles: true}}))"
+    )
+    user.run(dropped.format(names=["a", "b"]))
+    assert "2 files were dropped" in user.one("found").text
+    user.one("again").click()
+    user.run(dropped.format(names=["<img src=x onerror=alert(1)>.mp4"]))
+    until(lambda: user.sees("failure"))
+    assert user.one("failure-name").text == "<img src=x onerror=alert(1)>.mp4"
     user.one("again").click()
     user.send(folder / "nobody.mkv")
     until(lambda: user.sees("answer"))
@@ -246,6 +257,7 @@ def test_without_a_mouse(user: User, folder: Path) -> None:
     assert user.run("return document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.slow
 def test_two_people_see_their_own_answers(user: User, address: str, folder: Path) -> None:
     other = User(address, folder / "downloads")
     try:

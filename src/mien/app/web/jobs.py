@@ -368,9 +368,8 @@ class _Process:
     def __init__(self, jobs: Jobs) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        threads = max(1, (os.cpu_count() or 1) // jobs.rules.workers)
         self._process = context.Process(
-            target=worker.main, args=(theirs, jobs._weights, jobs.limits, threads, jobs.root), daemon=True
+            target=worker.main, args=(theirs, jobs._weights, jobs.limits, jobs.root), daemon=True
         )
         self._process.start()
         theirs.close()

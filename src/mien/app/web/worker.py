@@ -75,7 +75,7 @@ def about(namer: Namer) -> About:
     return About(namer.path.name, told, str(card.licence or ""), wording.NOT)
 
 
-def main(pipe: Connection, weights: Path | None, limits: Limits, threads: int, folder: Path) -> None:
+def main(pipe: Connection, weights: Path | None, limits: Limits, folder: Path) -> None:
     """The process: opens the weights once, then answers until it is told to end or nobody listens any more."""
     # Ctrl-C reaches the whole group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,7 +84,8 @@ def main(pipe: Connection, weights: Path | None, limits: Limits, threads: int, f
 
     from mien.answer.naming import open_namer
 
-    torch.set_num_threads(threads)
+    # The networks are small: on a busy machine several threads wait for each other many times as long as one works.
+    torch.set_num_threads(1)
     try:
         try:
             namer = open_namer(weights)
