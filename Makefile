@@ -48,6 +48,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/descriptors.py --out benchmarks/results/descriptors.md
 	$(BIN)/python benchmarks/sma_stn.py --out benchmarks/results/sma_stn.md
 	$(BIN)/python benchmarks/microexp.py --out benchmarks/results/microexp.md
+	$(BIN)/python benchmarks/serve.py --out benchmarks/results/serve.md
 	$(BIN)/python benchmarks/synthesis.py --real $(FLOW) --out benchmarks/results/synthesis.md
 	$(BIN)/python benchmarks/head.py --pictures docs/pictures/head --out benchmarks/results/head.md
 	$(BIN)/python benchmarks/spotting.py --minutes 5 --people 2 --growth 1 30 --out benchmarks/results/spotting.md

@@ -6,9 +6,9 @@ Usage: python benchmarks/serve.py [--weights F] [--out benchmarks/results/serve.
 from __future__ import annotations
 
 import argparse
+import datetime
 import http.client
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from machine import commit, machine
 from numpy.typing import NDArray
 
 from mien.face.portrait import portrait
@@ -121,8 +122,9 @@ def measure(folder: Path, named: list[str], mib: int) -> str:
     ]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     return (
-        f"# The local page\n\n`python benchmarks/serve.py`, Python {platform.python_version()}, "
-        f"{platform.machine()}.\n\n| what | measured |\n|---|---|\n{table}\n"
+        f"# The local page\n\n`python benchmarks/serve.py`, {datetime.date.today()}, commit {commit()}, "
+        f"{machine()}. A still face, 320x320; first and second answer of one server.\n\n"
+        f"| what | measured |\n|---|---|\n{table}\n"
     )
 
 

@@ -103,7 +103,7 @@ class User:
         self.one("file").send_keys(str(film))
 
     def run(self, script: str) -> Any:
-        return self.driver.execute_script(script)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script)
 
     def dark(self, dark: bool) -> None:
         told = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -195,7 +195,7 @@ def test_a_video_is_dropped_answered_clicked_through_and_kept(user: User, folder
     user.run("document.getElementById('forget').click()")
     until(lambda: user.sees("ask"))
     ask = f"fetch('/api/jobs/{token}').then((answer) => arguments[0](answer.status))"
-    assert user.driver.execute_async_script(ask) == 404  # type: ignore[no-untyped-call]
+    assert user.driver.execute_async_script(ask) == 404
     assert not list((folder / "temp").rglob("*.webp"))
     assert [c for c in user.complaints() if "404" not in c] == []
     assert user.asked_for() <= {user.address, "blob:"}
