@@ -17,6 +17,10 @@ from mien.protocols.splits import PROTOCOLS, lacking_classes, make_folds
 from mien.types import Clip, Sample
 
 
+ANYWHERE = sorted(set(PROTOCOLS) - {"synthetic_to_real"})
+"""Protocols that ask for no particular database."""
+
+
 def sample(subject: str, name: str, label: int, dataset: str = "casme2", origin: str = "") -> Sample:
     return Sample(Clip(dataset, subject, name, None, ""), label, origin)
 
@@ -29,7 +33,7 @@ def table(n_subjects: int = 8, clips: int = 6, datasets: tuple[str, ...] = ("cas
     ]
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_folds_are_disjoint_named_and_repeatable(name: str) -> None:
     samples = table()
     folds = make_folds(name, samples)
@@ -50,7 +54,7 @@ def test_folds_are_disjoint_named_and_repeatable(name: str) -> None:
     assert errors == []
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_protocol_that_shares_subjects_says_so(name: str) -> None:
     samples = table()
     shares = any(
@@ -94,7 +98,7 @@ def random_table(rows: list[tuple[str, int, int, int]]) -> list[Sample]:
     return samples
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+@pytest.mark.parametrize("name", ANYWHERE)
 @settings(max_examples=25, deadline=None)
 @given(rows=ROWS)
 def test_every_protocol_on_any_table(name: str, rows: list[tuple[str, int, int, int]]) -> None:
@@ -229,6 +233,17 @@ def test_a_rare_class_makes_no_foreign_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(make_folds("kfold_subject", samples)) == 5
+
+
+def test_synthetic_to_real_trains_on_all_that_is_made_and_on_nothing_else() -> None:
+    samples = table(9, datasets=("casme2", "synthetic", "samm"))
+    (fold,) = make_folds("synthetic_to_real", samples)
+    made = [i for i, s in enumerate(samples) if s.clip.dataset == "synthetic"]
+    assert list(fold.train) == made
+    assert sorted([*fold.train, *fold.test]) == list(range(len(samples)))
+    for datasets in (("synthetic",), ("casme2", "samm")):
+        with pytest.raises(MienError, match="The clips come from"):
+            make_folds("synthetic_to_real", table(datasets=datasets))
 
 
 def test_cross_dataset_by_name_and_in_turn() -> None:
