@@ -16,7 +16,6 @@ from mien.protocols.leakage import check_folds
 from mien.protocols.splits import PROTOCOLS, lacking_classes, make_folds
 from mien.types import Clip, Sample
 
-
 ANYWHERE = sorted(set(PROTOCOLS) - {"synthetic_to_real"})
 """Protocols that ask for no particular database."""
 
