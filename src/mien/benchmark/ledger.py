@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.files import write_atomically
 
 FIXED = ("dataset", "subject", "clip", "fold", "seed", "interval", "y_true", "y_pred")
 
@@ -173,3 +174,50 @@ def read_ledger(run: Path) -> Ledger:
             else:
                 complete = False
     return Ledger(settings, classes, tuple(rows), complete)
+
+
+def open_folder(
+    out: Path,
+    settings: Mapping[str, Any],
+    name: str,
+    table: str,
+    differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
+) -> dict[str, Any]:
+    """Create the folder of a run of any kind, or check that the one that is there is the same run.
+
+    Args:
+        out: The folder.
+        settings: What run.json holds; seeds may be added to those that are there.
+        name: File of the table of what is tested.
+        table: Its content.
+        differences: Of the settings there and the wanted ones, told for people.
+
+    Returns:
+        The settings that hold from now on.
+
+    Raises:
+        MienError: Another run is there, or something that is no run.
+    """
+    wanted = dict(settings)
+    if (out / "run.json").is_file():
+        there = read_settings(out)
+        changed = differences(there, wanted)
+        if changed:
+            raise MienError(
+                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
+                + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
+                "the same settings, to go on with that run.",
+                f"`--out {out}-2`; nothing was changed.",
+            )
+        wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
+        if wanted["seeds"] == there["seeds"]:
+            return there
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MienError(
+            f"{str(out)!r} exists and is not a run.",
+            "a new folder, or one made by `mien benchmark`.",
+            f"`--out {out}-run`.",
+        )
+    write_atomically(out / name, table)
+    write_atomically(out / "run.json", json.dumps(wanted, indent=2) + "\n")
+    return wanted

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.ledger import Ledger, Row, fold_file, read_ledger, read_settings, rows_as_csv
+from mien.benchmark.ledger import Ledger, Row, fold_file, open_folder, read_ledger, rows_as_csv
 from mien.checkpoint import require_unseen
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
@@ -263,29 +263,7 @@ def benchmark(
 
 def open_run(out: Path, decided: Plan) -> dict[str, Any]:
     """Create the run's folder, or check that the one that is there is the same run; more seeds may be added."""
-    wanted = dict(decided.settings)
-    if (out / "run.json").is_file():
-        there = read_settings(out)
-        changed = _differences(there, wanted)
-        if changed:
-            raise MienError(
-                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
-                + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
-                "the same settings, to go on with that run.",
-                f"`--out {out}-2`; nothing was changed.",
-            )
-        wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
-        if wanted["seeds"] == there["seeds"]:
-            return there
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MienError(
-            f"{str(out)!r} exists and is not a run.",
-            "a new folder, or one made by `mien benchmark`.",
-            f"`--out {out}-run`.",
-        )
-    write_atomically(out / "clips.csv", _clip_table(decided.samples, decided.classes))
-    write_atomically(out / "run.json", json.dumps(wanted, indent=2) + "\n")
-    return wanted
+    return open_folder(out, decided.settings, "clips.csv", _clip_table(decided.samples, decided.classes), _differences)
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.motion.interpolate import METHODS, resample, tim
 from mien.recipe.base import Array, Context, Recipe, Step
-from mien.recipe.steps import MOST_FRAMES, aligned_face, as_colour, as_grey, clip_rows, clip_video, count_frames, grey
-from mien.video import frame_rate_warning
+from mien.recipe.steps import ClipFrames, aligned_face, as_grey, grey
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
@@ -130,27 +129,8 @@ def eyes_and_mouth(
     """
     from mien.face.landmarks import track_face
 
-    clip, video = context.clip, clip_video(context.clip)
-    onset, _apex, stop = clip_rows(clip, count_frames(video))
-    if stop - onset > MOST_FRAMES:
-        raise MienError(
-            f"{clip.key} has {stop - onset} frames from onset to offset.",
-            f"at most {MOST_FRAMES}; a micro-expression lasts less than half a second.",
-            "`--interval ONSET:OFFSET`.",
-        )
-    seen: list[int] = []
-
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        seen.clear()
-        for frame in video.frames(onset, stop):
-            seen.append(frame.index)
-            yield as_colour(frame.pixels)
-
-    if clip.interval is None:
-        context.interval = "found"  # nobody said where the movement begins: the first frame is taken
-    warning = frame_rate_warning(video.fps)
-    if warning:
-        context.notes.append(warning)
+    clip, read = context.clip, ClipFrames(context)
+    frames, seen = read.frames, read.seen
     context.track = track = track_face(frames(), landmarker=landmarker)
     context.notes.extend(track.notes)
     points = _points(track, per_frame)
@@ -167,7 +147,7 @@ def eyes_and_mouth(
         done += 1
     if beyond > 0:
         context.notes.append(f"A crop reaches {beyond:.0f} pixels beyond the frame and was cut off there.")
-    context.notes.extend(video.problems)
+    context.notes.extend(read.video.problems)
     if done < 2:
         raise MienError(f"Only {done} frame(s) of {clip.key} can be read.", "at least two.", "`mien check`.")
     context.rows = tuple(seen)

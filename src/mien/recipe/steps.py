@@ -100,6 +100,48 @@ def onset_apex_pair(_: Array, context: Context) -> Array:
     return np.stack([first, second])
 
 
+class ClipFrames:
+    """The colour frames of a step's clip from onset to offset, read one by one as often as asked.
+
+    Notes that the interval was not given and that the rate is low go into the context.
+
+    Args:
+        context: Of the step.
+
+    Attributes:
+        video: Where they are.
+        onset, apex, stop: Rows, as `clip_rows` gives them.
+        seen: Rows of the frames that the last reading gave.
+
+    Raises:
+        MienError: More frames than may be held.
+    """
+
+    def __init__(self, context: Context) -> None:
+        clip = context.clip
+        self.video = clip_video(clip)
+        self.onset, self.apex, self.stop = clip_rows(clip, count_frames(self.video))
+        if self.stop - self.onset > MOST_FRAMES:
+            raise MienError(
+                f"{clip.key} has {self.stop - self.onset} frames from onset to offset.",
+                f"at most {MOST_FRAMES}; a micro-expression lasts less than half a second.",
+                "`--interval ONSET:OFFSET`, or `mien magnify` for a long video.",
+            )
+        self.seen: list[int] = []
+        if clip.interval is None:
+            context.interval = "found"  # nobody said where the movement begins: the first frame is taken
+        warning = frame_rate_warning(self.video.fps)
+        if warning:
+            context.notes.append(warning)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """(H, W, 3) RGB, in time order."""
+        self.seen.clear()
+        for frame in self.video.frames(self.onset, self.stop):
+            self.seen.append(frame.index)
+            yield as_colour(frame.pixels)
+
+
 def aligned_face(
     _: Array,
     context: Context,
@@ -122,28 +164,9 @@ def aligned_face(
 
     Source: STRCN (Xia et al. 2020), section III-B, equations 1 and 2.
     """
-    clip, video = context.clip, clip_video(context.clip)
-    onset, apex, stop = clip_rows(clip, count_frames(video))
-    if stop - onset > MOST_FRAMES:
-        raise MienError(
-            f"{clip.key} has {stop - onset} frames from onset to offset.",
-            f"at most {MOST_FRAMES}; a micro-expression lasts less than half a second.",
-            "`--interval ONSET:OFFSET`, or `mien magnify` for a long video.",
-        )
+    clip, read = context.clip, ClipFrames(context)
+    frames, seen, apex = read.frames, read.seen, read.apex
     height, width = size
-    seen: list[int] = []
-
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        seen.clear()
-        for frame in video.frames(onset, stop):
-            seen.append(frame.index)
-            yield as_colour(frame.pixels)
-
-    if clip.interval is None:
-        context.interval = "found"  # nobody said where the movement begins: the first frame is taken
-    warning = frame_rate_warning(video.fps)
-    if warning:
-        context.notes.append(warning)
     pictures: Iterator[Array]
     if transform == "none":
         pictures = (cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames())
@@ -156,10 +179,10 @@ def aligned_face(
         context.notes.extend(track.notes)
         make = align_clip if transform == "lwm" else crop_clip
         pictures = make(frames(), track, size=(height, width), per_frame=per_frame)
-    result = np.empty((stop - onset, height, width, 3), np.uint8)
+    result = np.empty((read.stop - read.onset, height, width, 3), np.uint8)
     for place, picture in enumerate(pictures):
         result[place] = picture
-    context.notes.extend(video.problems)
+    context.notes.extend(read.video.problems)
     if len(seen) < 2:
         raise MienError(
             f"Only {len(seen)} frame(s) of {clip.key} can be read.", "at least two.", "`mien check`, or another copy."

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.ledger import fold_file, read_settings
+from mien.benchmark.ledger import fold_file, open_folder
 from mien.datasets.base import Dataset
 from mien.datasets.official import OfficialDataset
 from mien.errors import MienError
@@ -153,7 +153,7 @@ def spot_benchmark(
         "n_folds": len(folds),
         "drawn": any(d.drawn for d in data),
     }
-    settings = _open_run(out, json.loads(json.dumps(settings)), _video_table(films))
+    settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", _video_table(films), _differences)
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
     if todo:
         jobs = jobs or os.cpu_count() or 1
@@ -211,33 +211,13 @@ def _video_table(films: Sequence[Filmed]) -> str:
     return out.getvalue()
 
 
-def _open_run(out: Path, wanted: dict[str, Any], table: str) -> dict[str, Any]:
-    if (out / "run.json").is_file():
-        there = read_settings(out)
-        free = {"seeds", "data", "system_title", "version"}
-        changed = [
-            f"{k} is {there.get(k)!r} there and {wanted.get(k)!r} now"
-            for k in dict.fromkeys([*there, *wanted])
-            if k not in free and there.get(k) != wanted.get(k)
-        ]
-        if changed:
-            raise MienError(
-                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:2])}.",
-                "the same settings, to go on with that run.",
-                f"`--out {out}-2`; nothing was changed.",
-            )
-        wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
-        if wanted["seeds"] == there["seeds"]:
-            return there
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MienError(
-            f"{str(out)!r} exists and is not a run.",
-            "a new folder, or one made by `mien benchmark`.",
-            f"`--out {out}-run`.",
-        )
-    write_atomically(out / "videos.csv", table)
-    write_atomically(out / "run.json", json.dumps(wanted, indent=2) + "\n")
-    return wanted
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    free = {"seeds", "data", "system_title", "version"}
+    return [
+        f"{k} is {there.get(k)!r} there and {wanted.get(k)!r} now"
+        for k in dict.fromkeys([*there, *wanted])
+        if k not in free and there.get(k) != wanted.get(k)
+    ]
 
 
 # Watching
