@@ -112,6 +112,9 @@ def steps_to(reads: Reads, p: Mapping[str, Any]) -> tuple[Step, ...]:
         p: `CLIP_PARAMETERS[reads]`: "face" ("lwm", "crop" or "none"), "size" of the face, "alpha" of the magnification
             (0: none), "frames" to which the clip is brought (0: as it is) by the method "time", "apex" ("given" or
             "found"), "flow" method, "against" which frame it is taken.
+
+    Raises:
+        MienError: A parameter is not one of its words.
     """
     if reads == "clip":
         return ()

@@ -96,6 +96,8 @@ def without_translation(flows: NDArray[Any], tolerance: float = 0.05) -> Floats:
 
     Raises:
         MienError: A tolerance that is not above 0.
+
+    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/fdm.md.
     """
     if not tolerance > 0:
         raise MienError(f"tolerance is {tolerance}.", "pixels, above 0.", "`tolerance=0.05`.")
@@ -123,6 +125,8 @@ def principal_direction(vectors: NDArray[Any], *, still: float = 1e-3) -> Floats
 
     Returns:
         (2,) unit vector; 0 without vectors. Where the sum of all is 0, the longest vector is where it starts.
+
+    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/fdm.md.
     """
     moving = np.asarray(vectors, np.float64)
     moving = moving[lengths(moving) >= still]

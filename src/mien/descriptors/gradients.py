@@ -44,6 +44,8 @@ def higo_top(
 
     Raises:
         MienError: Fewer than three frames, rows or columns; colour, NaN, a constant clip, a parameter out of range.
+
+    Source: Li et al., TAC 2018, section 3.2.
     """
     return _orientations(clip, "higo_top", bins, blocks, overlap, normalise, steep=False)
 
@@ -67,6 +69,8 @@ def hog_top(
 
     Raises:
         MienError: As `higo_top`.
+
+    Source: Li et al., TAC 2018, section 3.2.
     """
     return _orientations(clip, "hog_top", bins, blocks, overlap, normalise, steep=True)
 
