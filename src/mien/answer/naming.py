@@ -85,8 +85,8 @@ class Namer:
         trained = dict(self.card.recipes)
         if "frames" not in trained:
             return (
-                "The weights were trained on ready flow pictures; here the flow is computed from the video, which is not "
-                "quite the same.",
+                "The weights were trained on ready flow pictures; here the flow is computed from the video, which is "
+                "not quite the same.",
             )
         one_copy = _recipe(self.card, all_copies=True)
         if trained["frames"] != one_copy.fingerprint:
