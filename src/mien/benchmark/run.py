@@ -354,9 +354,58 @@ def run_fold(
     intervals: Sequence[str],
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Train on one fold's training clips, predict its test clips, write its ledger rows and its log.
+    """Train on one fold's training clips, predict its test clips, write its ledger rows and its log."""
+    done = train_fold(decided, seed, number, inputs, intervals, progress, state_file(out, seed, number))
+    write_fold(out, seed, number, done)
+    if progress is not None:
+        progress(1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldDone:
+    """What a trained fold leaves.
+
+    Attributes:
+        rows: Its part of the ledger, as the bytes of its file.
+        log: Seconds, loss curves, settings chosen: JSON.
+    """
+
+    rows: str
+    log: str
+
+
+def state_file(out: Path, seed: int, number: int) -> Path:
+    """Where states of an unfinished fold go, less what a classifier adds to the name."""
+    return out / "unfinished" / f"s{seed}-f{number:04d}"
+
+
+def write_fold(out: Path, seed: int, number: int, done: FoldDone) -> None:
+    """Write a fold's files; the ledger's last, since it is what says that the fold is done."""
+    write_atomically(out / "log" / f"s{seed}-f{number:04d}.json", done.log)
+    write_atomically(fold_file(out, seed, number), done.rows)
+
+
+def train_fold(
+    decided: Plan,
+    seed: int,
+    number: int,
+    inputs: Inputs | NDArray[np.float32],
+    intervals: Sequence[str],
+    progress: Callable[[float], None] | None = None,
+    keep: Path | None = None,
+) -> FoldDone:
+    """Train on one fold's training clips and predict its test clips; writes nothing but unfinished states.
 
     Only the training rows of `inputs` are handed to `fit`.
+
+    Args:
+        decided: The run.
+        seed: Training seed.
+        number: Which fold.
+        inputs: Every clip's input.
+        intervals: Where the onset and apex of each clip came from.
+        progress: Called with the share that is done.
+        keep: See `state_file`; None keeps no state.
     """
     from threadpoolctl import threadpool_limits
 
@@ -370,7 +419,7 @@ def run_fold(
     with threadpool_limits(1):
         classifier = decided.system.build(len(decided.classes), decided.parameters)
         if hasattr(classifier, "keep"):
-            classifier.keep = out / "unfinished" / f"s{seed}-f{number:04d}"
+            classifier.keep = keep
         classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
         probabilities = classifier.predict_proba(inputs[test])
     rows = [
@@ -388,10 +437,7 @@ def run_fold(
         for i, p in zip(fold.test, probabilities, strict=True)
     ]
     log = {"fold": fold.name, "seconds": time.perf_counter() - started, **_curves(classifier)}
-    write_atomically(out / "log" / f"s{seed}-f{number:04d}.json", json.dumps(log))
-    write_atomically(fold_file(out, seed, number), rows_as_csv(rows, decided.classes))
-    if progress is not None:
-        progress(1.0)
+    return FoldDone(rows_as_csv(rows, decided.classes), json.dumps(log))
 
 
 def _curves(classifier: Any) -> dict[str, Any]:
