@@ -13,17 +13,15 @@ import argparse
 import datetime
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import cos, floor, pi, sin
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from machine import commit, machine, peak_mib
+from measure import alone, arguments, publish
 from numpy.typing import NDArray
 
 T, H, W = 64, 112, 112
@@ -205,10 +203,9 @@ def measure(name: str, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
+    parser = arguments(__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.only:
         print(json.dumps(measure(given.only, given.repeats)))
@@ -223,11 +220,10 @@ def main() -> None:
         "|---|---|---|---|---|---|",
     ]
     found = {}
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that measure
     for name in ROWS:
-        command = [sys.executable, __file__, "--only", name, "--repeats", str(given.repeats)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        text = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-        found[name] = row = json.loads(text)
+        said = alone(__file__, "--only", name, "--repeats", given.repeats)
+        found[name] = row = json.loads(" ".join(said))
         lines.append(
             f"| {name} | {row['values']:,} | {row['ms']:.1f} | {row['cpu']:.1f} | {row['two']:.1f} | {row['mib']:.0f} |"
         )
@@ -246,10 +242,7 @@ def main() -> None:
         f"{1e3 * whole / found['lbp_top']['ms']:,.0f} times as long. Same counts on the part that was timed: "
         f"{'yes' if same else 'NO'}.",
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,8 @@ import av
 import cv2
 import numpy as np
 import torch
-from machine import commit, machine
+from machine import commit, machine, peak_mib
+from measure import alone, arguments, publish
 
 from mien.face.align import align_clip
 from mien.face.crop import crop_clip
@@ -74,24 +73,22 @@ def measure(work: Callable[[], object], n: int, rounds: int) -> tuple[float, flo
 def peak_memory(n: int) -> tuple[float, float]:
     """Megabytes and seconds of following a face through n frames in a process of its own."""
     started = time.perf_counter()
-    command = [sys.executable, __file__, "--grow", str(n)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(out), time.perf_counter() - started
+    (megabytes,) = alone(__file__, "--grow", n)
+    return float(megabytes), time.perf_counter() - started
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--video", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     if given.grow:
         track_face(wandering(given.grow))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_mib())
         return
     frames = read(given.video) if given.video else list(wandering(96))
     height, width = frames[0].shape[:2]
@@ -130,10 +127,7 @@ def main() -> None:
     for n in GROWTH:
         megabytes, seconds = peak_memory(n)
         lines.append(f"| {n} | {megabytes:.0f} | {seconds:.1f} |")
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,8 @@ imports take.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine
+from machine import peak_mib, resident_mib, stamp
+from measure import alone, arguments, publish
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
@@ -116,15 +114,6 @@ def accuracy(pictures: list[Path], quick: bool) -> list[str]:
     return lines
 
 
-def memory(line: str) -> float:
-    """A line of this process's status in MiB; Linux alone tells, elsewhere 0."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return 0.0
-    found = next(text for text in status.read_text().splitlines() if text.startswith(line))
-    return int(found.split()[1]) / 1024
-
-
 def one(spec: dict[str, Any]) -> dict[str, Any]:
     """One measurement, in this process."""
     pairs = np.load(spec["pairs"])
@@ -135,12 +124,12 @@ def one(spec: dict[str, Any]) -> dict[str, Any]:
     method.classic_nl(firsts[0, :32, :32], seconds[0, :32, :32], device=spec["device"])
     if Path("/proc/self/clear_refs").is_file():
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before, taken, flow = memory("VmRSS"), [], true
+    before, taken, flow = resident_mib(), [], true
     for _ in range(spec["repeats"]):
         started = time.perf_counter()
         flow = method.classic_nl(firsts, seconds, device=spec["device"])
         taken.append((time.perf_counter() - started) / len(firsts))
-    peak = memory("VmHWM") - before
+    peak = peak_mib() - before
     if spec["device"] != "cpu":
         peak = torch.cuda.max_memory_allocated() / 2**20
     return {"seconds": taken, "mib": peak, "error": float(np.linalg.norm(flow - true, axis=-1)[valid].mean())}
@@ -153,9 +142,7 @@ def measure(batch: int, height: int, width: int, repeats: int, plain: bool, devi
         first, second, flow, valid = (np.stack([getattr(p, n) for p in pairs]) for n in MovingPair.__slots__)
         np.savez(file, first=first, second=second, flow=flow, valid=valid)
         spec = {"pairs": str(file), "repeats": repeats, "plain": plain, "device": device}
-        command = [sys.executable, __file__, "--one", json.dumps(spec)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        result: dict[str, Any] = json.loads(" ".join(alone(__file__, "--one", json.dumps(spec))))
     return result
 
 
@@ -189,11 +176,10 @@ def speed(quick: bool, device: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--picture", type=Path, action="append", default=[], help="A picture or video to move as well.")
     parser.add_argument("--device", default="cpu", help="Where classic_nl is timed.")
     parser.add_argument("--quick", action="store_true", help="One seed, few repeats.")
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -204,7 +190,7 @@ def main() -> None:
     lines = [
         "# Optical flow",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
         f"Textures: {', '.join([*TEXTURES, *(p.name for p in given.picture)])}.",
         "",
         "## Accuracy",
@@ -215,10 +201,7 @@ def main() -> None:
         "",
         *timed,
     ]
-    print("\n".join(lines))
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ of 300x245, over pixels inside the landmarks' outline that are seen in both, and
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import statistics
 import time
 from collections.abc import Callable
@@ -17,7 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from machine import commit, machine, peak_mib
+from machine import peak_mib, stamp
+from measure import arguments, publish
 from numpy.typing import NDArray
 
 from mien.errors import MienError
@@ -157,11 +156,10 @@ def draw_pictures(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--people", type=int, default=12)
     parser.add_argument("--quick", action="store_true", help="no classic_nl, three people, two rounds")
     parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.pictures:
         draw_pictures(given.pictures)
@@ -170,7 +168,7 @@ def main() -> None:
     lines = [
         "# The head: accuracy and speed",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
         "",
         f"## Flow found between its frames, against its exact motion ({people} people)",
         "",
@@ -188,10 +186,7 @@ def main() -> None:
         "",
         *speed(rounds),
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ versions of a line take turns, so that they meet the same machine; times are med
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import statistics
-import time
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 from machine import commit, machine
+from measure import arguments, in_turns, publish
 from numpy.typing import NDArray
 
 from mien.motion.interpolate import tim
@@ -147,21 +145,9 @@ def film(length: int, height: int = HEIGHT, width: int = WIDTH) -> Bytes:
     return np.stack([np.clip(m + rng.normal(0, 2, m.shape), 0, 255).astype(np.uint8) for m in moved])
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-def in_turns(calls: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
-    """Seconds of each call, every one once per turn, after one round that does not count."""
-    for call in calls.values():
-        call()
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(turns):
-        for name, call in calls.items():
-            taken[name].append(seconds(call))
-    return taken
+def by_name(calls: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """Seconds of each call."""
+    return dict(zip(calls, in_turns(list(calls.values()), turns), strict=True))
 
 
 def spread(values: list[float], unit: float, digits: int = 0) -> str:
@@ -192,10 +178,9 @@ def working_memory(length: int, height: int, width: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     frames = film(given.frames)
     few = frames[: max(given.frames // 10, 5)]
@@ -210,7 +195,7 @@ def main() -> None:
         "| factors | version | frames/s | mien is faster by |",
         "|---|---|---|---|",
     ]
-    one = in_turns(
+    one = by_name(
         {
             "mien": lambda: magnify(frames, 8),
             "plain, numpy": lambda: numpy_magnify(frames, 8),
@@ -219,7 +204,7 @@ def main() -> None:
         given.turns,
     )
     lines += rows_of(one, "1", len(frames))
-    ten = in_turns(
+    ten = by_name(
         {
             "mien": lambda: magnify(few, FACTORS),
             "plain, numpy": lambda: [numpy_magnify(few, alpha) for alpha in FACTORS],
@@ -249,7 +234,7 @@ def main() -> None:
             for frame in clip:
                 magnifier.push(frame, out)
 
-        taken = in_turns({"1": lambda: stream((8,)), "10": lambda: stream(FACTORS)}, given.turns)
+        taken = by_name({"1": lambda: stream((8,)), "10": lambda: stream(FACTORS)}, given.turns)
         each = " | ".join(spread(values, 1000 / length, 2) for values in taken.values())
         lines.append(f"| {length} | {height}x{width} | {each} | {working_memory(length, height, width):.1f} |")
     clip = film(100)
@@ -266,7 +251,7 @@ def main() -> None:
         "dynamic image": {"mien": lambda: dynamic_image(clip), "plain loop": lambda: plain_dynamic_image(clip)},
     }
     for label, calls in versions.items():
-        times = in_turns(calls, given.turns)
+        times = by_name(calls, given.turns)
         ours = statistics.median(times["mien"])
         lines += [
             f"| {label} | {name} | {spread(values, 1000, 1)} | {statistics.median(values) / ours:.1f} |"
@@ -274,10 +259,7 @@ def main() -> None:
         ]
     gap = np.abs(tim(clip32[:20].astype(np.float64), 30) - plain_tim(clip32[:20].astype(np.float64), 30)).max()
     lines += ["", f"Largest difference between both ways of temporal interpolation, float64, 20 frames: {gap:.1e}."]
-    print("\n".join(lines))
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,14 @@ the backward pass. Peak memory is that of a process of its own that trains three
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine, peak_mib
+from machine import peak_mib, stamp
+from measure import alone, arguments, in_turns, publish, ratio, step_of
 from torch import Tensor, nn
 
 from mien.models.microexp import MicroExpFuseNet, MicroExpSTCNN, conv_pool
@@ -88,35 +83,12 @@ def networks(name: str, preset: str) -> tuple[MicroExpSTCNN | MicroExpFuseNet, P
     return ours, Plain(name, p, ours.n_features), shape
 
 
-def step_of(model: nn.Module, x: Tensor, y: Tensor, momentum: float, training: bool) -> Step:
-    """One batch of training or of prediction."""
+def step(model: nn.Module, x: Tensor, y: Tensor, momentum: float, training: bool) -> Step:
+    """One batch as `fit` trains it, or of prediction."""
     optimiser = torch.optim.SGD(model.parameters(), 1e-4, momentum=momentum, fused=hasattr(model, "step_at"))
-    model.train(training)
     if isinstance(model, MicroExpSTCNN | MicroExpFuseNet) and not momentum:
         model.step_at(1e-4)
-
-    def train() -> None:
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    def predict() -> None:
-        with torch.inference_mode():
-            model(x)
-
-    return train if training else predict
-
-
-def timed(steps: list[Step], turns: int) -> list[list[float]]:
-    """Seconds of each, taken in turn after one to warm up."""
-    found: list[list[float]] = [[] for _ in steps]
-    for turn in range(turns + 1):
-        for place, step in enumerate(steps):
-            began = time.perf_counter()
-            step()
-            if turn:
-                found[place].append(time.perf_counter() - began)
-    return found
+    return step_of(model, optimiser, x, y, training)
 
 
 def convolution(kernel: tuple[int, int, int], side: int, frames: int, clips: int = 2) -> tuple[Step, Step]:
@@ -162,31 +134,30 @@ def memory(name: str, preset: str, plain: bool) -> None:
 
 
 def measured_memory(name: str, preset: str, plain: bool) -> float:
-    words = [sys.executable, __file__, "--memory", name, preset, "plain" if plain else "ours"]
-    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0])
+    return float(alone(__file__, "--memory", name, preset, "plain" if plain else "ours")[0])
 
 
 def compared(times: list[list[float]], clips: int) -> str:
     """Clips per second of both, and the ratio with its range, as cells of a table."""
     fast, slow = (clips / statistics.median(t) for t in times)
-    ratios = [b / a for a, b in zip(*times, strict=True)]
-    return f"{fast:,.1f} | {slow:,.1f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    return f"{fast:,.1f} | {slow:,.1f} | {ratio(times)}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--memory", nargs=3)
+    parser.add_argument("--quick", action="store_true", help="the small presets alone, two turns, no memory")
     given = parser.parse_args()
     if given.memory:
         memory(given.memory[0], given.memory[1], given.memory[2] == "plain")
         return
     torch.set_num_threads(1)
+    given.turns = 2 if given.quick else given.turns
     lines = [
         "# MicroExpSTCNN and MicroExpFuseNet: speed and memory",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
         f"One thread; medians of {given.turns}, ours and plain in turn (range of the ratio); batches of {BATCH} clips.",
         "",
         "First convolution with ReLU and pool, forward and backward, 64x64x96, 32 maps:",
@@ -194,8 +165,8 @@ def main() -> None:
         "| kernel | clips/s | nn.Conv3d | ratio |",
         "|---|---|---|---|",
     ]
-    for kernel in KERNELS:
-        times = timed(list(convolution(kernel, 64, 96)), given.turns)
+    for kernel in KERNELS[:1] if given.quick else KERNELS:
+        times = in_turns(convolution(kernel, 64, 96), given.turns)
         lines.append(f"| {'x'.join(map(str, kernel))} | {compared(times, 2)} |")
         print(lines[-1], flush=True)
     lines += [
@@ -204,24 +175,23 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in NETWORKS:
-        for preset in PRESETS:
+        for preset in PRESETS[:1] if given.quick else PRESETS:
             ours, plain, shape = networks(name, preset)
             momentum = SYSTEMS[name].with_parameters({"preset": preset})["momentum"]
             x, y = torch.rand(BATCH, *shape), torch.randint(0, 3, (BATCH,))
             cells = [
-                compared(timed([step_of(m, x, y, momentum, training) for m in (ours, plain)], given.turns), BATCH)
+                compared(in_turns([step(m, x, y, momentum, training) for m in (ours, plain)], given.turns), BATCH)
                 for training in (True, False)
             ]
             n = sum(p.numel() for p in ours.parameters())
             lines.append(f"| {name} | {preset} | {n:,} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
     lines += ["", "| trained through `fit` | peak MiB | plain |", "|---|---|---|"]
-    for name in NETWORKS:
+    for name in () if given.quick else NETWORKS:
         ours_mib, plain_mib = (measured_memory(name, "casme-sq", plain) for plain in (False, True))
         lines.append(f"| {name}, casme-sq, batch {BATCH} | {ours_mib:,.0f} | {plain_mib:,.0f} |")
         print(lines[-1], flush=True)
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -101,14 +101,15 @@ def real(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, help="the weights; with --choose the page")
     parser.add_argument("--real", type=Path)
     parser.add_argument("--choose", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.choose:
-        choose(Path("benchmarks/results/shipped_weights.md"))
+        choose(given.out or Path("benchmarks/results/shipped_weights.md"))
         return
+    given.out = given.out or SHIPPED
     corpus = flow_corpus(PICTURES, SEED, jobs=2)
     classifier, parameters = trained(corpus, CHOSEN)
     measured: dict[str, Any] = {}

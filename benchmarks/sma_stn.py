@@ -9,11 +9,7 @@ another through the network, in torch's own memory layout, nothing in place.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine, peak_mib
+from machine import peak_mib, stamp
+from measure import alone, arguments, in_turns, publish, step_of
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -85,33 +82,8 @@ class PlainSMASTN(nn.Module):
         return logits
 
 
-def step_of(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
-    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-
-    def train() -> None:
-        model.train()
-        optimiser.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    def predict() -> None:
-        model.eval()
-        with torch.inference_mode():
-            model(x)
-
-    return train if training else predict
-
-
-def timed(steps: list[Callable[[], Any]], turns: int) -> list[float]:
-    """Median seconds of each, taken in turn."""
-    found: list[list[float]] = [[] for _ in steps]
-    for turn in range(turns + 1):
-        for place, step in enumerate(steps):
-            began = time.perf_counter()
-            step()
-            if turn:
-                found[place].append(time.perf_counter() - began)
-    return [statistics.median(f) for f in found]
+def step(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
+    return step_of(model, torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9), x, y, training)
 
 
 def plain_images(frames: NDArray[np.float32], draws: int) -> NDArray[np.float32]:
@@ -149,7 +121,7 @@ def memory(name: str) -> None:
     print(peak_mib() - before, time.perf_counter() - began, batch)
 
 
-def speed(turns: int) -> list[str]:
+def speed(turns: int, quick: bool) -> list[str]:
     lines = [
         f"One thread; medians of {turns} turns, ours and plain in turn.",
         "",
@@ -165,7 +137,7 @@ def speed(turns: int) -> list[str]:
         ("small", 48, 1, 8, "small", 32),
         ("cpu", 64, 1, 16, "small", 32),
         ("resnet18", 112, 3, 64, "resnet18", 4),
-    ):
+    )[: 1 if quick else 3]:
         ours = SMASTN(5, channels, backbone, maps)
         plain = PlainSMASTN(SMASTN(5, channels, backbone, maps))
         plain.ours.load_state_dict(ours.state_dict())
@@ -174,16 +146,17 @@ def speed(turns: int) -> list[str]:
         assert torch.allclose(ours(x), plain(x), atol=1e-3)
         for training in (True, False):
             what = f"{preset}, {'training' if training else 'predicting'} a batch of {batch}"
-            cases.append((what, step_of(ours, x, y, training), step_of(plain, x, y, training)))
+            cases.append((what, step(ours, x, y, training), step(plain, x, y, training)))
     for what, ours_step, plain_step in cases:
-        a, b = timed([ours_step, plain_step], turns)
+        a, b = (statistics.median(times) for times in in_turns([ours_step, plain_step], turns))
         lines.append(f"| {what} | {1000 * a:.1f} | {1000 * b:.1f} | {b / a:.2f} |")
         print(lines[-1], flush=True)
+    if quick:
+        return lines
     lines += ["", "| largest preset | batch | MiB beyond the start | s per batch |", "|---|---|---|---|"]
     for name in ("sma-stn", "image-cnn"):
-        words = [sys.executable, __file__, "--memory", name]
-        answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-        lines.append(f"| {name} | {answer[2]} | {float(answer[0]):.0f} | {float(answer[1]):.1f} |")
+        mib, spent, held = alone(__file__, "--memory", name)
+        lines.append(f"| {name} | {held} | {float(mib):.0f} | {float(spent):.1f} |")
         print(lines[-1], flush=True)
     return lines
 
@@ -246,11 +219,11 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--memory", choices=["sma-stn", "image-cnn"])
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="the small preset alone, two turns")
     parser.add_argument("--subjects", type=int, default=9)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--folds", type=int, default=3)
@@ -265,12 +238,13 @@ def main() -> None:
         if given.choose
         else "# SMA-STN-style and image-cnn: speed and memory",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
     ]
-    lines += choose(given.subjects, given.clips, given.layouts, given.folds) if given.choose else speed(given.turns)
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if given.choose:
+        lines += choose(given.subjects, given.clips, given.layouts, given.folds)
+    else:
+        lines += speed(2 if given.quick else given.turns, given.quick)
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 import cv2
 import torch
 from machine import commit, machine, peak_mib
+from measure import alone, arguments, publish
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "spotting"))
 from staged import Film, film, frames
@@ -56,16 +56,14 @@ def growth(minutes: list[float], fps: float, folder: Path) -> list[str]:
         path = folder / f"grow-{m:g}.mp4"
         write_video(path, (f for _ in range(max(1, round(m / 0.5))) for f in short), fps=fps)
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", str(path)], capture_output=True, text=True, check=True
-        )
-        lines.append(f"| {m:g} | {float(done.stdout):.0f} | {time.perf_counter() - started:.0f} |")
+        (peak,) = alone(__file__, "--one", path)
+        lines.append(f"| {m:g} | {float(peak):.0f} | {time.perf_counter() - started:.0f} |")
         print(lines[-1], file=sys.stderr)
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--fps", type=float, default=100)
     parser.add_argument("--people", type=int, default=2)
@@ -73,7 +71,6 @@ def main() -> None:
     parser.add_argument("--spotters", nargs="+", default=["flow-peaks", "lbp-chi2", "mdmd"], choices=list(SPOTTERS))
     parser.add_argument("--data", nargs="*", default=[])
     parser.add_argument("--growth", nargs="*", type=float, default=[])
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -132,10 +129,7 @@ def main() -> None:
                 ]
                 lines.append(f"| {spotter} | {' | '.join(shown)} |")
                 print(lines[-1], file=sys.stderr)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,7 @@ place. Both are timed in turn on one thread, same batch, same optimiser.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine, peak_mib
+from machine import peak_mib, stamp
+from measure import alone, arguments, in_turns, publish, ratio, step_of
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -86,49 +83,26 @@ class Plain(nn.Module):
         return self.out(x.mean((2, 3)))  # type: ignore[no-any-return]
 
 
-def step_of(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
-    """One batch of training or of prediction."""
+def step(model: nn.Module, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
+    """One batch of training or of prediction; the fused optimiser is part of ours."""
     optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, fused=isinstance(model, RCN))
-    model.train(training)
-
-    def train() -> None:
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-    def predict() -> None:
-        with torch.inference_mode():
-            model(x)
-
-    return train if training else predict
+    return step_of(model, optimiser, x, y, training)
 
 
-def operations(step: Callable[[], None]) -> float:
+def operations(work: Callable[[], None]) -> float:
     """Floating point operations of one step, multiplications and additions of convolutions and products counted."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        step()
+        work()
     return float(counter.get_total_flops())
 
 
 def peak_rate(side: int = 2048) -> float:
     """Operations per second of a large matrix product: what one thread of this machine can do at best."""
     a, b = torch.randn(side, side), torch.randn(side, side)
-    (seconds,) = timed([lambda: torch.mm(a, b)], 7)
+    (seconds,) = in_turns([lambda: torch.mm(a, b)], 7)
     return 2 * side**3 / min(seconds)
-
-
-def timed(steps: list[Callable[[], object]], turns: int) -> list[list[float]]:
-    """Seconds of each, taken in turn."""
-    found: list[list[float]] = [[] for _ in steps]
-    for turn in range(turns + 1):
-        for place, step in enumerate(steps):
-            began = time.perf_counter()
-            step()
-            if turn:
-                found[place].append(time.perf_counter() - began)
-    return found
 
 
 def constant(_: NDArray[Any], context: Context, *, copies: int, height: int, width: int) -> NDArray[np.float32]:
@@ -174,18 +148,17 @@ def cost(maps: int, height: int, width: int, batch: int = 8) -> None:
     """Prints seconds and MiB of one training batch of STRCN-G, beyond what the process needs before."""
     torch.set_num_threads(1)
     before = peak_mib()
-    step = step_of(
+    batches = step(
         RCN(4, 2, (height, width), maps), torch.randn(batch, 2, height, width), torch.arange(batch) % 4, True
     )
-    (seconds,) = timed([step], 3)
+    (seconds,) = in_turns([batches], 3)
     print(statistics.median(seconds), peak_mib() - before)
 
 
 def measured_cost(maps: int, height: int, width: int) -> tuple[float, float]:
     """`cost` in a process of its own."""
-    words = [sys.executable, __file__, "--cost", str(maps), str(height), str(width)]
-    answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    return float(answer[0]), float(answer[1])
+    seconds, mib = alone(__file__, "--cost", maps, height, width)
+    return float(seconds), float(mib)
 
 
 def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
@@ -220,39 +193,39 @@ def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--cost", nargs=3, type=int)
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="the two small networks, two turns, no growth")
     given = parser.parse_args()
     if given.cost:
         cost(*given.cost)
         return
     torch.set_num_threads(1)
+    given.turns = 2 if given.quick else given.turns
     lines = [
         "# STRCN: speed of the networks",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
         f"One thread; medians of {given.turns} batches, ours and plain in turn; plain: the same in plain PyTorch.",
         "",
         "| network | batch | training, samples/s | plain | ratio | prediction, samples/s | plain | ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
     peak, bounds = peak_rate(), []
-    for name, variant, kind, channels, size, maps, batch in CASES:
+    for name, variant, kind, channels, size, maps, batch in CASES[:2] if given.quick else CASES:
         ours = RCN(4, channels, size, maps, variant=variant, kind=kind)  # type: ignore[arg-type]
         plain = Plain(ours, channels, maps, variant == "paper")
         x, y = torch.randn(batch, channels, *size), torch.randint(0, 4, (batch,))
         cells = []
         for training in (True, False):
             turns = given.turns if maps < 100 else max(3, given.turns // 2)
-            steps: list[Callable[[], object]] = [step_of(m, x, y, training) for m in (ours, plain)]
-            times = timed(steps, turns)
+            steps: list[Callable[[], object]] = [step(m, x, y, training) for m in (ours, plain)]
+            times = in_turns(steps, turns)
             fast, slow = (batch / statistics.median(t) for t in times)
-            ratios = [b / a for a, b in zip(*times, strict=True)]
-            work = operations(step_of(ours, x, y, training)) / batch
+            work = operations(step(ours, x, y, training)) / batch
             bounds.append((name, training, work, work * fast / peak, work * slow / peak))
-            cells += [f"{fast:.1f}", f"{slow:.1f}", f"{fast / slow:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"]
+            cells += [f"{fast:.1f}", f"{slow:.1f}", ratio(times, fast / slow)]
         lines.append(f"| {name} | {batch} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     lines += [
@@ -278,15 +251,15 @@ def main() -> None:
             lines.append(f"| {height}x{width}x2, 16-bit floats, 10 copies of 40 clips | {rate:,.0f} |")
     lines += ["", "| STRCN-G, training a batch of 8 | ms | MiB |", "|---|---|---|"]
     rows = []
-    for maps, (height, width) in [(m, (75, 61)) for m in MAPS] + [(32, size) for size in SIZES if size != (75, 61)]:
+    points = [(m, (75, 61)) for m in MAPS] + [(32, size) for size in SIZES if size != (75, 61)]
+    for maps, (height, width) in [] if given.quick else points:
         seconds, memory = measured_cost(maps, height, width)
         rows.append((maps, height, width, seconds, memory))
         lines.append(f"| {height}x{width}x2, M {maps} | {1000 * seconds:.0f} | {memory:.0f} |")
-    print("\n".join(lines))
-    if given.out:
+    if given.out and rows:
         draw(rows, given.out.with_suffix(".png"))
         lines += ["", f"![cost]({given.out.with_suffix('.png').name})"]
-        given.out.write_text("\n".join(lines) + "\n")
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import statistics
 import time
 from pathlib import Path
@@ -20,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from machine import commit, machine
+from machine import commit, machine, peak_mib, taken_by_others
+from measure import publish
 from torch import Tensor, nn
 
 from mien.benchmark.ledger import read_ledger
@@ -70,30 +70,10 @@ def plain_fold(x: Tensor, y: Tensor, epochs: int) -> float:
     return time.perf_counter() - started
 
 
-def taken_by_others(seconds: float = 0.5) -> float:
-    """Share of all processor time that is used while this program waits; 0 where the system does not tell.
-
-    The plain loop's two threads wait for each other at every operation: one busy core beside them slows it many times
-    over and ours hardly, so a ratio measured in company says little.
-    """
-
-    def ticks() -> tuple[int, int]:
-        values = [int(v) for v in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        return sum(values), values[3] + values[4]
-
-    if not Path("/proc/stat").is_file():
-        return 0.0
-    time.sleep(0.3)  # Idle worker threads spin a little before they sleep.
-    total, idle = ticks()
-    time.sleep(seconds)
-    total_after, idle_after = ticks()
-    return 1 - (idle_after - idle) / max(total_after - total, 1)
-
-
 def peak_memory() -> float:
     """Largest resident size of this process so far, in MiB."""
     time.sleep(0.2)  # Long enough that both workers get to answer.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mib()
 
 
 def main() -> None:
@@ -122,6 +102,8 @@ def main() -> None:
         pool(delayed(time.sleep)(0.1) for _ in range(2))
         for first in range(0, len(folds), given.turn):
             turn = folds[first : first + given.turn]
+            # The plain loop's two threads wait for each other at every operation: one busy core beside them slows it
+            # many times over and ours hardly, so a ratio measured in company says little.
             others.append(taken_by_others())
             started = time.perf_counter()
             pool(delayed(run_fold)(decided, given.run, 0, number, inputs, ready) for number in turn)
@@ -164,9 +146,7 @@ def main() -> None:
     if ledger.complete:
         result = report(ledger)
         lines.append(f"The same run's score: UF1 {result['uf1']:.4f}, UAR {result['uar']:.4f}.")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ The labels of the real pictures serve this comparison alone; nothing in the gene
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from machine import commit, machine
+from measure import arguments, publish
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -45,11 +45,12 @@ REGIONS = {"brows and forehead": (0, 6), "eyes": (6, 10), "nose and cheeks": (10
 """Rows of a 28x28 picture."""
 
 _WRITE = """
-import sys, resource
+import sys
 from pathlib import Path
+from machine import peak_mib
 from mien.synthesis.corpus import synthesise
 made = synthesise("casme2", Path(sys.argv[1]), subjects=int(sys.argv[2]), clips=6, width=160, faces="photo")
-print(made.n_frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(made.n_frames, peak_mib())
 """
 
 
@@ -93,7 +94,8 @@ def memory(sizes: tuple[int, ...]) -> list[str]:
     for subjects in sizes:
         with tempfile.TemporaryDirectory() as folder:
             call = [sys.executable, "-c", _WRITE, f"{folder}/c", str(subjects)]
-            frames, peak = subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()
+            done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+            frames, peak = done.stdout.split()
         lines.append(f"| {subjects} | {frames} | {float(peak):.0f} |")
     return lines
 
@@ -236,11 +238,10 @@ def draw_clips(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--real", type=Path, help="the MEGC 2019 composite as flow pictures")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures of the documentation")
     parser.add_argument("--quick", action="store_true", help="a tenth of the pictures")
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     n = (600, 60) if given.quick else (6000, 600)
     text = ["# The generator", "", f"{machine()}; commit {commit()}. `python benchmarks/synthesis.py`", ""]
@@ -263,10 +264,7 @@ def main() -> None:
         if given.real:
             draw_maps(sets, given.pictures / "maps.png")
         draw_clips(given.pictures)
-    page = "\n".join(text)
-    sys.stdout.write(page)
-    if given.out:
-        given.out.write_text(page, encoding="utf-8")
+    publish(text, given.out)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,8 @@ drawn beside the table. Every peak of memory is that of a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import datetime
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +20,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from machine import commit, machine
+from machine import commit, machine, peak_mib, resident_mib
+from measure import arguments, publish
 from numpy.typing import NDArray
 
 from mien.video import open_video, write_video
@@ -75,20 +73,12 @@ WAYS: dict[str, Callable[[Path], int]] = {
 }
 
 
-def resident(what: str) -> float:
-    """MiB: "VmRSS" now, "VmHWM" at most so far."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith(what))
-
-
 def peak(way: str, path: str) -> tuple[float, float]:
     """Seconds, and MiB beyond what the process holds before it opens the film."""
-    before = resident("VmRSS")
+    before = resident_mib()
     started = time.perf_counter()
     WAYS[way](Path(path))
-    return time.perf_counter() - started, resident("VmHWM") - before
+    return time.perf_counter() - started, peak_mib() - before
 
 
 def alone(way: str, path: Path) -> tuple[float, float]:
@@ -145,10 +135,9 @@ def draw(growth: dict[str, list[tuple[float, float, float]]], path: Path) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     growth: dict[str, list[tuple[float, float, float]]] = {"frames": [], "megapixels": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -188,8 +177,7 @@ def main() -> None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         draw(growth, given.out.with_suffix(".png"))
         lines += ["", f"![Growth of time and memory]({given.out.with_suffix('.png').name})"]
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    publish(lines, given.out)
 
 
 if __name__ == "__main__":

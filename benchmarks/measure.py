@@ -1,0 +1,88 @@
+"""What the benchmarks share: calls timed in turn, one point in a process of its own, a page written."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+
+def in_turns(calls: Sequence[Callable[[], object]], turns: int) -> list[list[float]]:
+    """Seconds of each call, every one once per turn, after one round that does not count.
+
+    Taking turns lets all of them meet the same machine.
+    """
+    found: list[list[float]] = [[] for _ in calls]
+    for turn in range(turns + 1):
+        for taken, call in zip(found, calls, strict=True):
+            began = time.perf_counter()
+            call()
+            if turn:
+                taken.append(time.perf_counter() - began)
+    return found
+
+
+def ratio(times: Sequence[Sequence[float]], middle: float | None = None) -> str:
+    """How many times longer the second of two takes: the median over turns, or `middle`, and least to most."""
+    ratios = [b / a for a, b in zip(*times, strict=True)]
+    return f"{statistics.median(ratios) if middle is None else middle:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def step_of(model: nn.Module, optimiser: Optimizer, x: Tensor, y: Tensor, training: bool) -> Callable[[], None]:
+    """One batch of training or of prediction."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    def train() -> None:
+        model.train()
+        optimiser.zero_grad()
+        cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    def predict() -> None:
+        model.eval()
+        with torch.inference_mode():
+            model(x)
+
+    return train if training else predict
+
+
+def alone(script: str, *words: object) -> list[str]:
+    """Runs a benchmark again in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        The words it prints.
+
+    Raises:
+        SystemExit: It failed; told with the last of what it said.
+    """
+    done = subprocess.run([sys.executable, script, *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = "\n".join(done.stderr.splitlines()[-3:])
+        raise SystemExit(f"{Path(script).name} {' '.join(map(str, words))} ended with {done.returncode}:\n{last}")
+    return done.stdout.split()
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with `--out`, for the page."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="page to write")
+    return parser
+
+
+def publish(lines: Sequence[str], out: Path | None) -> None:
+    """Prints a page, and writes it where a file is given."""
+    text = "\n".join(lines).rstrip("\n") + "\n"
+    print(text, end="")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
