@@ -1,28 +1,38 @@
-"""How time and memory of each part of the chain grow with frames and with pixels.
+"""How time and memory grow with frames and pixels, and those of training with clips, folds and workers.
 
-python benchmarks/growth.py [--out FILE]
+python benchmarks/growth.py [--quick] [--out FILE]
+python benchmarks/growth.py --draw benchmarks/results/growth.md     the pictures anew, from a page's figures
 
-Each point runs in a process of its own, so that its peak memory is its own; with --out a picture is drawn beside it.
+Each point runs in a process of its own, so that its peak memory is its own; with --out pictures are drawn beside it.
+Training is STSTNet's, 40 passes, through `benchmark`: preparing, folds side by side, the ledger. Folds are whole
+subjects, so that the number of clips stays the same while that of the folds grows.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
+import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from machine import commit, machine, peak_mib
+from machine import cores, peak_mib, stamp, taken_by_others
+from measure import alone, arguments, publish
+from tables import number, tables
 
 PARTS = ("decoding", "face and landmarks", "magnification", "classic_nl", "time to 30 frames")
 FRAMES = (50, 100, 200, 400)
 SIZES = ((150, 122), (300, 245), (600, 490))
+EPOCHS = 40
+# Clips, folds, workers. The largest number of workers is more than most laptops have cores.
+TRAININGS = {
+    "clips": tuple((n, 4, 1) for n in (48, 96, 192, 384)),
+    "folds": tuple((96, n, 1) for n in (2, 4, 8, 16)),
+    "workers": tuple((96, 16, n) for n in (1, 2, 4)),
+}
 
 
 def work(part: str, frames: int, height: int, width: int, folder: Path) -> tuple[Callable[[], object], int]:
@@ -77,77 +87,192 @@ def point(part: str, frames: int, height: int, width: int) -> None:
     print(statistics.median(seconds), n, peak_mib())
 
 
-def measure(part: str, frames: int, height: int, width: int) -> tuple[float, int, float]:
-    """One point in a process of its own."""
-    words = [sys.executable, __file__, "--point", part, str(frames), str(height), str(width)]
-    answer = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    return float(answer[0]), int(answer[1]), float(answer[2])
+def training(clips: int, folds: int, workers: int, turns: int) -> None:
+    """Prints median seconds of a whole run, mean processor seconds, and MiB of all its processes together.
+
+    The first run starts the workers and does not count.
+    """
+    from joblib.externals.loky import get_reusable_executor
+
+    from mien.benchmark.run import benchmark
+    from mien.datasets import open_dataset
+    from mien.datasets.flow_images import write_flow_images
+
+    seconds, worked = [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "pictures"
+        write_flow_images(data, subjects=clips // 3, clips_per_subject=3)
+        for turn in range(turns + 1):
+            if turn == 1:
+                worked = -time.process_time()
+            began = time.perf_counter()
+            benchmark(
+                [open_dataset("flow_images", data)],
+                "ststnet",
+                Path(folder) / f"run{turn}",
+                protocol="kfold_subject",
+                protocol_parameters={"k": folds},
+                parameters={"epochs": EPOCHS},
+                jobs=workers,
+            )
+            if turn:
+                seconds.append(time.perf_counter() - began)
+    worked += time.process_time()
+    children = 0.0
+    if workers > 1:
+        get_reusable_executor().shutdown(wait=True)  # Only those that ended are counted.
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        children = workers * used.ru_maxrss / 1024
+        # Starting the workers is in it, spread over all turns.
+        worked += (used.ru_utime + used.ru_stime) * turns / (turns + 1)
+    print(statistics.median(seconds), worked / turns, peak_mib() + children)
 
 
-def draw(rows: list[tuple[str, int, int, int, float, int, float]], path: Path) -> None:
-    """Time and memory against frames and against pixels."""
+def draw(page: Path) -> None:
+    """Pictures of a page's tables, beside it."""
+    parts, trained = tables(page.read_text(encoding="utf-8"))
+    rows = []
+    for part, n, size, seconds, _, memory in parts.rows:
+        height, width = map(int, size.split("x"))
+        rows.append((part, int(n), height, width, number(seconds), number(memory)))
+    draw_parts(rows, page.with_suffix(".png"))
+    runs = [tuple(map(number, (*r[1:5], r[6]))) for r in trained.rows]
+    draw_training(runs, page.with_name(f"{page.stem}_training.png"))
+
+
+def draw_parts(rows: Sequence[tuple[str, int, int, int, float, float]], path: Path) -> None:
+    """Time and memory of the chain's parts against frames and against pixels."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullLocator
 
-    figure = Figure(figsize=(11, 5.6), dpi=130, layout="constrained")
-    axes = figure.subplots(2, 2)
-    for part in PARTS:
-        by_frames = [r for r in rows if r[0] == part and (r[2], r[3]) == (300, 245)]
-        by_size = [r for r in rows if r[0] == part and r[1] == 100]
-        for column, (some, place) in enumerate(((by_frames, 5), (by_size, None))):
-            some = sorted(some, key=lambda r: (r[1], r[2]))
-            x = [r[place] if place else r[2] * r[3] for r in some]
+    figure = Figure(figsize=(10, 5.6), dpi=130, layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col")
+    for part in dict.fromkeys(r[0] for r in rows):
+        by_frames = sorted(r for r in rows if r[0] == part and r[2:4] == (300, 245))
+        least = min(r[1] for r in by_frames)
+        # Two pairs of classic_nl stand for 100 frames.
+        middle = 2 * least
+        by_size = sorted((r for r in rows if r[0] == part and r[1] == middle), key=lambda r: r[2])
+        for column, some in enumerate((by_frames, by_size)):
+            x = [r[1] / least if column == 0 else r[2] * r[3] for r in some]
             axes[0, column].plot(x, [r[4] for r in some], "-o", ms=3.5, lw=1.3, label=part)
-            axes[1, column].plot(x, [r[6] for r in some], "-o", ms=3.5, lw=1.3, label=part)
-    for row, what in enumerate(("seconds", "peak memory, MiB")):
-        for column, along in enumerate(
-            ("frames of 300x245 (classic_nl: pairs)", "pixels, 100 frames (classic_nl: 2 pairs)")
-        ):
-            axes[row, column].set_xlabel(along, fontsize=8)
-            axes[row, column].set_ylabel(what, fontsize=8)
-            axes[row, column].tick_params(labelsize=7)
-            axes[row, column].set_xscale("log")
-            ticks = (1, 2, 4, 8, 50, 100, 200, 400) if column == 0 else tuple(h * w for h, w in SIZES)
-            axes[row, column].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-            axes[row, column].xaxis.set_minor_formatter(NullFormatter())
+            axes[1, column].plot(x, [r[5] for r in some], "-o", ms=3.5, lw=1.3, label=part)
+    pixels = sorted({r[2] * r[3] for r in rows})
+    along = (
+        ((1, 2, 4, 8), "times as many frames of 300x245; 1 is 50 frames, or 1 pair for classic_nl"),
+        (
+            pixels,
+            "pixels a frame; 100 frames, or 2 pairs for classic_nl",
+        ),
+    )
+    for column, (ticks, label) in enumerate(along):
+        for row, what in enumerate(("seconds", "peak memory, MiB")):
+            panel = axes[row, column]
+            panel.set_xscale("log")
+            panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.tick_params(labelsize=7.5)
+            panel.grid(axis="y", lw=0.4, alpha=0.5)
+            panel.spines[["top", "right"]].set_visible(False)
             if row == 0:
-                axes[row, column].set_yscale("log")
+                panel.set_yscale("log")
+                panel.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+                panel.yaxis.set_minor_locator(NullLocator())
+                panel.set_ylim(0.008, 10)
             else:
-                axes[row, column].set_ylim(0)
-            for side in ("top", "right"):
-                axes[row, column].spines[side].set_visible(False)
-    axes[0, 0].legend(fontsize=7, frameon=False)
+                panel.set_ylim(0)
+                panel.set_xlabel(label, fontsize=8)
+            if column == 0:
+                panel.set_ylabel(what, fontsize=8)
+    axes[0, 1].legend(fontsize=7.5, frameon=False, ncols=3, loc="upper left")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def draw_training(rows: Sequence[tuple[float, ...]], path: Path) -> None:
+    """Seconds and memory of whole runs against clips, folds and workers."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
+
+    figure = Figure(figsize=(10, 2.9), dpi=130, layout="constrained")
+    for n, (panel, what) in enumerate(zip(figure.subplots(1, 3), TRAININGS, strict=True)):
+        points = sorted((r[n], r[3], r[4]) for r in rows if tuple(map(int, r[:3])) in TRAININGS[what])
+        x, seconds, memory = zip(*points, strict=True)
+        panel.plot(x, seconds, "-o", ms=3.5, lw=1.3, color="#2563eb")
+        # What it would be if each clip, fold or worker counted the same.
+        even = [seconds[0] * (x[0] / v if what == "workers" else v / x[0]) for v in x]
+        panel.plot(x, even, ":", lw=1, color="#888")
+        panel.set_xscale("log")
+        panel.set_xticks(x, [f"{v:g}" for v in x])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_xlabel({"clips": "clips, 4 folds, 1 worker", "folds": "folds, 96 clips, 1 worker"}.get(
+            what, f"workers on {cores()} cores, 16 folds, 96 clips"), fontsize=8)  # fmt: skip
+        panel.set_ylim(0)
+        panel.set_ylabel("seconds (dotted: in proportion)", fontsize=8, color="#2563eb")
+        other = panel.twinx()
+        other.plot(x, memory, "--s", ms=3, lw=1.1, color="#d64832")
+        other.set_ylim(0, 1.3 * max(memory))
+        other.set_ylabel("MiB of all processes", fontsize=8, color="#d64832")
+        for each in (panel, other):
+            each.tick_params(labelsize=7.5)
+            each.spines["top"].set_visible(False)
     figure.savefig(path, metadata={"Software": None})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser = arguments(__doc__)
+    parser.add_argument("--quick", action="store_true", help="the fewest frames and clips")
+    parser.add_argument("--draw", type=Path)
     parser.add_argument("--point", nargs=4)
+    parser.add_argument("--train", nargs=4, type=int)
     given = parser.parse_args()
     if given.point:
         point(given.point[0], *(int(v) for v in given.point[1:]))
         return
+    if given.train:
+        training(*given.train)
+        return
+    if given.draw:
+        draw(given.draw)
+        return
+    turns = 1 if given.quick else 3
     lines = [
-        "# How cost grows with frames and pixels",
+        "# How cost grows",
         "",
-        f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}.",
+        stamp(),
         "Medians of 3; peak memory is that of the whole process, imports included.",
         "",
         "| part | frames | size | seconds | per second | peak MiB |",
         "|---|---|---|---|---|---|",
     ]
-    rows = []
+    sizes = [] if given.quick else [(100, h, w) for h, w in SIZES if h != 300]
+    few = 2 if given.quick else 4
     for part in PARTS:
-        wanted = [(n, 300, 245) for n in FRAMES] + [(100, h, w) for h, w in SIZES if h != 300]
-        for frames, height, width in wanted:
-            seconds, n, memory = measure(part, frames, height, width)
-            rows.append((part, frames, height, width, seconds, n, memory))
-            lines.append(f"| {part} | {n} | {height}x{width} | {seconds:.3f} | {n / seconds:.1f} | {memory:.0f} |")
-            print(lines[-1], flush=True)
+        for frames, height, width in [(n, 300, 245) for n in FRAMES[:few]] + sizes:
+            spent, count, memory = alone(__file__, "--point", part, frames, height, width)
+            seconds, n = float(spent), int(count)
+            cells = f"{part} | {n} | {height}x{width} | {seconds:.3f} | {n / seconds:.1f} | {float(memory):.0f}"
+            lines.append(f"| {cells} |")
+            print(lines[-1], file=sys.stderr, flush=True)
+    lines += [
+        "",
+        f"Whole runs of STSTNet, {EPOCHS} passes, on made flow pictures of 28x28, median of {turns}; memory of all "
+        f"processes together; other programs took {taken_by_others():.0%} of the processor before.",
+        "",
+        "| training | clips | folds | workers | seconds | processor s | MiB | processor ms per clip and pass |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for clips, folds, workers in dict.fromkeys(p for some in TRAININGS.values() for p in some[:few]):
+        spent, worked, memory = alone(__file__, "--train", clips, folds, workers, turns)
+        each = 1000 * float(worked) / (clips * (folds - 1) * EPOCHS)
+        cells = f"{float(spent):.2f} | {float(worked):.2f} | {float(memory):.0f} | {each:.3f}"
+        lines.append(f"| ststnet | {clips} | {folds} | {workers} | {cells} |")
+        print(lines[-1], file=sys.stderr, flush=True)
     if given.out:
-        draw(rows, given.out.with_suffix(".png"))
-        given.out.write_text("\n".join([*lines, "", f"![growth]({given.out.with_suffix('.png').name})"]) + "\n")
+        name = given.out.stem
+        lines += ["", f"![parts]({name}.png)", "", f"![training]({name}_training.png)"]
+    publish(lines, given.out)
+    if given.out:
+        draw(given.out)
 
 
 if __name__ == "__main__":

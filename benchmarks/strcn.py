@@ -164,7 +164,7 @@ def measured_cost(maps: int, height: int, width: int) -> tuple[float, float]:
 def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
     """Time and memory of a training batch against maps and against pixels."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure = Figure(figsize=(10, 3.2), dpi=130, layout="constrained")
     by_maps = [(maps, seconds, memory) for maps, height, _, seconds, memory in rows if height == 75]
@@ -183,10 +183,11 @@ def draw(rows: list[tuple[int, int, int, float, float]], path: Path) -> None:
             each.tick_params(labelsize=7, which="both")
             each.spines["top"].set_visible(False)
         axes.set_xticks(x, [f"{v:,}" for v in x])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
         other.set_ylim(0)
         axes.set_xlabel(what, fontsize=8)
     figure.savefig(path, metadata={"Software": None})

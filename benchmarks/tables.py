@@ -1,0 +1,103 @@
+"""Reads the figures of the pages in benchmarks/results, so that what is told of them is never copied by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a page.
+
+    Attributes:
+        head: Titles of the columns; one that occurs again has "#2", "#3" behind it.
+        rows: Cells as they are printed, less bold.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("**", "") for cell in line.strip().strip("|").split("|")]
+
+
+def _numbered(titles: list[str]) -> tuple[str, ...]:
+    return tuple(
+        title if n == titles.index(title) else f"{title}#{titles[: n + 1].count(title)}"
+        for n, title in enumerate(titles)
+    )
+
+
+def tables(text: str) -> list[Table]:
+    """Every table of a page, in order."""
+    found: list[Table] = []
+    for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        lines = block.splitlines()
+        if len(lines) > 1 and re.fullmatch(r"[|:\- ]+", lines[1]):
+            found.append(Table(_numbered(_cells(lines[0])), tuple(tuple(_cells(line)) for line in lines[2:])))
+    return found
+
+
+@cache
+def _page(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def page(name: str) -> str:
+    """Text of a page; "" where that part was never measured."""
+    path = RESULTS / f"{name}.md"
+    return _page(path) if path.is_file() else ""
+
+
+def find(name: str, row: str, column: str) -> str:
+    """One cell of a page.
+
+    Args:
+        name: The page, less its ending.
+        row: The row's first cells, joined by " / ", as many as tell it from others.
+        column: Title of the column.
+
+    Raises:
+        LookupError: There is no such cell, or more than one.
+    """
+    wanted = tuple(row.split(" / "))
+    cells = [
+        line[table.head.index(column)]
+        for table in tables(page(name))
+        if column in table.head
+        for line in table.rows
+        if line[: len(wanted)] == wanted
+    ]
+    if len(cells) != 1:
+        raise LookupError(f"results/{name}.md has {len(cells)} cells in row {row!r}, column {column!r}, not one.")
+    return cells[0]
+
+
+def search(name: str, pattern: str) -> str:
+    """The one group of a pattern, in the text of a page.
+
+    Raises:
+        LookupError: It is not there.
+    """
+    found = re.search(pattern, page(name))
+    if not found:
+        raise LookupError(f"results/{name}.md has nothing like {pattern!r}.")
+    return found.group(1)
+
+
+def number(text: str) -> float:
+    """The first number of a cell: "1,250.5 (3-4)" is 1250.5, "12%" is 12.
+
+    Raises:
+        LookupError: There is none.
+    """
+    found = re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", text)
+    if not found:
+        raise LookupError(f"{text!r} holds no number.")
+    return float(found.group().replace(",", ""))
