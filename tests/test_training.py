@@ -252,3 +252,71 @@ def test_recurrent_networks_learn_twenty_clips_by_heart(variant: Variant) -> Non
     classifier = NetClassifier(appearance, schedule).fit(frames, y, [])
     assert (classifier.predict_proba(frames).argmax(1) == y).all()
     assert np.isfinite(classifier.curves[0]).all()
+
+
+class LittleMemory(nn.Module):
+    """A network on a GPU that holds `room` clips at a time; counts the batches that did not fit."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.net, self.room, self.refused = small(), room, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            self.refused += 1
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        out: torch.Tensor = self.net(x)
+        return out
+
+
+def test_a_gpu_that_is_too_small_halves_the_batch_and_says_so(tmp_path: Path) -> None:
+    x, y, groups = clips()
+    schedule = Schedule(epochs=3, batch_size=24, lr=0.1, optimiser="adam")
+    tight = NetClassifier(lambda _: LittleMemory(7), schedule, members=2, keep=tmp_path / "state", batch_size=20)
+    with pytest.warns(UserWarning, match="memory is too small for batches of 12 clips: .* again with 6"):
+        tight.fit(x, y, groups, seed=4)
+    asked_for = Schedule(epochs=3, batch_size=6, lr=0.1, optimiser="adam")
+    roomy = NetClassifier(lambda _: LittleMemory(100), asked_for, members=2).fit(x, y, groups, seed=4)
+    assert tight.smaller_batch == 6
+    assert roomy.smaller_batch is None
+    assert tight.curves == roomy.curves
+    for first, second in zip(tight.models, roomy.models, strict=True):
+        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+    # The second member starts with the size that fitted the first; predicting needs no warning, being the same.
+    assert tight.models[1].refused == 0
+    assert np.allclose(tight.predict_proba(x), roomy.predict_proba(x), atol=1e-6)
+    assert tight.models[0].refused == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_without_room_for_two_clips_is_an_error(tmp_path: Path) -> None:
+    x, y, groups = clips()
+    with pytest.warns(UserWarning), pytest.raises(MienError, match="two clips") as caught:
+        NetClassifier(lambda _: LittleMemory(1), Schedule(epochs=1, batch_size=8)).fit(x, y, groups)
+    assert "gpus-per-fold" in caught.value.fix
+
+
+def test_a_state_of_a_smaller_batch_is_not_gone_on_with_by_a_larger_one(tmp_path: Path) -> None:
+    x, y, groups = clips()
+    keep = tmp_path / "state"
+    schedule = Schedule(epochs=6, batch_size=20, lr=0.1)
+
+    def stop(share: float) -> None:
+        if share > 0.4:
+            raise KeyboardInterrupt
+
+    import mien.training
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mien.training.time, "monotonic", iter(range(0, 100_000, 100)).__next__)
+        with pytest.warns(UserWarning), pytest.raises(KeyboardInterrupt):
+            NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups, progress=stop)
+    assert [p.name for p in tmp_path.iterdir()] == ["state-0-b10.safetensors"]
+    whole = NetClassifier(lambda _: LittleMemory(20), schedule).fit(x, y, groups)
+    after = NetClassifier(lambda _: LittleMemory(20), schedule, keep=keep).fit(x, y, groups)
+    assert after.curves == whole.curves
+    with pytest.warns(UserWarning):
+        resumed = NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups)
+    straight = NetClassifier(lambda _: LittleMemory(10), Schedule(epochs=6, batch_size=10, lr=0.1)).fit(x, y, groups)
+    assert resumed.curves == straight.curves

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -422,10 +423,21 @@ def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
 
 
 def predict(model: nn.Module, x: Tensor | Batches, n: int, batch_size: int = 512) -> Tensor:
-    """Class probabilities (n, C) of a trained network, in evaluation mode."""
+    """Class probabilities (n, C) of a trained network, in evaluation mode; fewer at once where a GPU is too small."""
     model.eval()
+    parts: list[Tensor] = []
+    done = 0
     with torch.inference_mode():
-        parts = [torch.softmax(model(x[slice(i, min(i + batch_size, n))]), 1) for i in range(0, n, batch_size)]
+        while done < n:
+            try:
+                parts.append(torch.softmax(model(x[slice(done, min(done + batch_size, n))]), 1))
+                done += len(parts[-1])
+                continue
+            except torch.cuda.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+            torch.cuda.empty_cache()
+            batch_size = (batch_size + 1) // 2
     return torch.cat(parts)
 
 
@@ -466,6 +478,7 @@ class NetClassifier:
 
     Attributes:
         curves: Mean loss per epoch of the last fit, one list per member.
+        smaller_batch: Batch size of the last fit where a GPU's memory was too small for that of the schedule.
     """
 
     make: Callable[[Inputs], nn.Module]
@@ -484,6 +497,7 @@ class NetClassifier:
     chosen: Mapping[str, Any] | None = None
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
+    smaller_batch: int | None = field(default=None, init=False)
 
     def _build(self, inputs: Inputs, member: int) -> nn.Module:
         return (self.make, *self.others)[member % (1 + len(self.others))](inputs)
@@ -528,25 +542,55 @@ class NetClassifier:
         # What fits is kept in memory; a slice is the whole of it, in the order of the rows.
         small = len(rows) * 4 * math.prod(inputs.shape) * (2 if self.pairs else 1) <= HELD
         source: Tensor | Batches = rows[slice(None)] if small else rows
-        self.models, self.curves = [], []
+        self.models, self.curves, self.smaller_batch = [], [], None
         with torch.random.fork_rng(devices=[] if self.device == "cpu" else None):
             for member in range(self.members):
-                torch.manual_seed(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
-                model = self._build(inputs, member)
-                if self.start is not None:
-                    self.start(model)
-                model = model.to(self.device)
 
                 def share(done: float, member: int = member) -> None:
                     if progress is not None:
                         progress((member + done) / self.members)
 
-                state = self.keep and self.keep.with_name(f"{self.keep.name}-{member}.safetensors")
-                self.curves.append(
-                    fit(model, source, targets, self.schedule, augment=self.augment, progress=share, keep=state)
-                )
+                model, losses = self._fit_member(member, inputs, source, targets, seed, share)
+                self.curves.append(losses)
                 self.models.append(model)
         return self
+
+    def _fit_member(
+        self, member: int, inputs: Inputs, source: Tensor | Batches, targets: Tensor, seed: int, progress: Progress
+    ) -> tuple[nn.Module, list[float]]:
+        """One member and its losses; where the GPU's memory is too small, from the start again with half the batch."""
+        while True:
+            schedule = replace(self.schedule, batch_size=self.smaller_batch or self.schedule.batch_size)
+            torch.manual_seed(int(np.random.SeedSequence([seed, member]).generate_state(1)[0]))
+            model = self._build(inputs, member)
+            if self.start is not None:
+                self.start(model)
+            # A state belongs to one batch size: two mixed would be neither.
+            size = f"-b{self.smaller_batch}" if self.smaller_batch else ""
+            state = self.keep and self.keep.with_name(f"{self.keep.name}-{member}{size}.safetensors")
+            try:
+                model = model.to(self.device)
+                losses = fit(model, source, targets, schedule, augment=self.augment, progress=progress, keep=state)
+                return model, losses
+            except torch.cuda.OutOfMemoryError:
+                if state:
+                    state.unlink(missing_ok=True)
+            # Outside the handler, whose traceback holds the tensors that are in the way.
+            del model
+            torch.cuda.empty_cache()
+            self.smaller_batch = min(schedule.batch_size, len(targets)) // 2
+            if self.smaller_batch < 2:
+                raise MienError(
+                    "The GPU's memory is too small even for batches of two clips.",
+                    "room for the network and a batch.",
+                    "`--set device=cpu`; fewer folds on one GPU (a larger --gpus-per-fold, or fewer --jobs); "
+                    "or a smaller preset.",
+                )
+            warnings.warn(
+                f"The GPU's memory is too small for batches of {schedule.batch_size} clips: training starts again "
+                f"with {self.smaller_batch}, which is another setting than the one asked for.",
+                stacklevel=3,
+            )
 
     def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities (N, C), float32, rows summing to 1; of copy 0 where there are several."""
