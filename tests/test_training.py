@@ -292,7 +292,7 @@ def test_a_gpu_that_is_too_small_halves_the_batch_and_says_so(tmp_path: Path) ->
 
 def test_a_gpu_without_room_for_two_clips_is_an_error(tmp_path: Path) -> None:
     x, y, groups = clips()
-    with pytest.warns(UserWarning), pytest.raises(MienError, match="two clips") as caught:
+    with pytest.warns(UserWarning, match="too small"), pytest.raises(MienError, match="two clips") as caught:
         NetClassifier(lambda _: LittleMemory(1), Schedule(epochs=1, batch_size=8)).fit(x, y, groups)
     assert "gpus-per-fold" in caught.value.fix
 
@@ -310,13 +310,13 @@ def test_a_state_of_a_smaller_batch_is_not_gone_on_with_by_a_larger_one(tmp_path
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(mien.training.time, "monotonic", iter(range(0, 100_000, 100)).__next__)
-        with pytest.warns(UserWarning), pytest.raises(KeyboardInterrupt):
+        with pytest.warns(UserWarning, match="too small"), pytest.raises(KeyboardInterrupt):
             NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups, progress=stop)
     assert [p.name for p in tmp_path.iterdir()] == ["state-0-b10.safetensors"]
     whole = NetClassifier(lambda _: LittleMemory(20), schedule).fit(x, y, groups)
     after = NetClassifier(lambda _: LittleMemory(20), schedule, keep=keep).fit(x, y, groups)
     assert after.curves == whole.curves
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="too small"):
         resumed = NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups)
     straight = NetClassifier(lambda _: LittleMemory(10), Schedule(epochs=6, batch_size=10, lr=0.1)).fit(x, y, groups)
     assert resumed.curves == straight.curves
