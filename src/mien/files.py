@@ -1,13 +1,23 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that one process has to itself."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+from mien.errors import MienError
 
 UNFINISHED = ".part"
 """How the name of a file ends while it is being written."""
+
+LOCK: Final = ".lock"
+"""File by which a process has a folder to itself; there only while it has, or after it was killed."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -30,5 +40,90 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         Path(temporary).chmod(0o666 & ~mask)
         Path(temporary).replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what a killed process had half written below a folder that this process has to itself."""
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Keeps a folder, made where it is not there, for this process until the block ends or the process dies.
+
+    Gives whether it does: see below.
+
+    The lock is the operating system's own: however the process dies, nothing is left that would keep others out. Where
+    there are no such locks (Windows, some network disks), or the folder cannot be written to, the block runs without
+    one: what is written there is whole in any case, and two processes only do the same work twice.
+
+    Raises:
+        MienError: Another process has it.
+    """
+    handle = _locked(Path(folder))
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            with suppress(OSError):  # before the lock goes: whoever waits for this file must look for a new one
+                (folder / LOCK).unlink()
+            os.close(handle)
+
+
+def _locked(folder: Path) -> int | None:
+    """The open file that holds the lock; None where there can be none."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    path = folder / LOCK
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(handle).st_ino:
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                return handle
+        except BlockingIOError:
+            who = os.pread(handle, 200, 0).decode("utf-8", "replace")
+            os.close(handle)
+            raise MienError(
+                f"Another process is at work on {str(folder)!r}" + (f": {who}." if who else "."),
+                "one at a time.",
+                f"waiting until it ends, or another --out; `mien report {folder}` tells how far it is.",
+            ) from None
+        except FileNotFoundError:
+            pass  # whoever had it has just ended
+        except OSError:
+            os.close(handle)
+            return None
+        os.close(handle)
+
+
+def sweep_left_behind(prefix: str, place: Path) -> None:
+    """Deletes folders of programs that were killed before they could: those named by `prefix`, their number, a dash.
+
+    Only this user's, and only where no process has the number any more.
+    """
+    if os.name != "posix":  # elsewhere asking whether a process lives may end it
+        return
+    for folder in place.glob(f"{prefix}*-*"):
+        number = folder.name.removeprefix(prefix).split("-")[0]
+        try:
+            if not number.isdigit() or folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

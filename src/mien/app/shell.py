@@ -34,6 +34,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def warn(text: str) -> None:
+    """A sentence on the standard error stream."""
+    Console(stderr=True, highlight=False, markup=False).print(text, style="yellow")
+
+
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     """`KEY=VALUE` texts as a dictionary.
 

@@ -29,7 +29,8 @@ def combine(runs: Sequence[Path], out: Path) -> Ledger:
     """A run whose probabilities are the mean of several runs', each run counting the same, its seeds averaged first.
 
     Honest by construction: in every fold each member was trained without the test subject, and the weights are equal,
-    so nothing is chosen. The result is an ordinary run: report it, compare it, combine it again.
+    so nothing is chosen. The result is an ordinary run: report it, compare it, combine it again. A clip that some
+    members could not prepare has the mean of the others; one that none could has no answer.
 
     Args:
         runs: Two or more complete runs over the same clip table and folds; one run with several seeds will do.
@@ -65,8 +66,14 @@ def combine(runs: Sequence[Path], out: Path) -> Ledger:
     probabilities = [_mean_over_seeds(ledger) for ledger in ledgers]
     classes, first = ledgers[0].classes, ledgers[0].of_seed(ledgers[0].seeds[0])
     rows = []
+    given = {row.key: row for ledger in reversed(ledgers) for row in ledger.rows if row.probabilities}
     for row in first:
-        p = np.mean([member[row.key] for member in probabilities], axis=0).astype(np.float32)
+        answers = [member[row.key] for member in probabilities if row.key in member]
+        if not answers:
+            rows.append(replace(row, seed=0))
+            continue
+        p = np.mean(answers, axis=0).astype(np.float32)
+        row = replace(row, interval=given[row.key].interval)
         rows.append(
             replace(row, seed=0, y_pred=classes[int(p.argmax())], probabilities=tuple(float(value) for value in p))
         )
@@ -99,5 +106,6 @@ def _mean_over_seeds(ledger: Ledger) -> dict[str, np.ndarray[Any, np.dtype[np.fl
     """Probabilities of each clip, averaged over the run's seeds."""
     gathered: dict[str, list[tuple[float, ...]]] = {}
     for row in ledger.rows:
-        gathered.setdefault(row.key, []).append(row.probabilities)
+        if row.probabilities:
+            gathered.setdefault(row.key, []).append(row.probabilities)
     return {key: np.mean(values, axis=0) for key, values in gathered.items()}

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from mien.benchmark.ledger import Ledger
 from mien.errors import MienError
-from mien.protocols.metrics import accuracy_of, counts_by_person, resamples, uar_of, uf1_of
+from mien.protocols.metrics import NO_ANSWER, accuracy_of, counts_by_person, resamples, uar_of, uf1_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,27 @@ class Comparison:
 
 
 def _by_seed(ledger: Ledger, keys: list[str]) -> NDArray[np.float64]:
-    """Probabilities (seeds, clips, classes) in the order of `keys`."""
+    """Probabilities (seeds, clips, classes) in the order of `keys`; not numbers where there is no answer."""
     place = {key: n for n, key in enumerate(keys)}
     out = np.full((len(ledger.seeds), len(keys), len(ledger.classes)), np.nan)
     for s, seed in enumerate(ledger.seeds):
         for row in ledger.of_seed(seed):
-            out[s, place[row.key]] = row.probabilities
+            if row.probabilities:
+                out[s, place[row.key]] = row.probabilities
     return out
+
+
+def _answers(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Class indices (..., clips) of probabilities (..., clips, classes); `NO_ANSWER` where there are none."""
+    return np.where(np.isnan(probabilities[..., 0]), NO_ANSWER, probabilities.argmax(-1))
 
 
 def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison:
     """Paired comparison of two ledgers.
 
     Scores are means over each run's seeds; the bootstrap draws persons, the same for both runs. McNemar's test needs
-    one answer per clip and takes that of the seeds' mean probabilities.
+    one answer per clip and takes that of the seeds' mean probabilities. A clip that one run could not prepare is wrong
+    there.
 
     Args:
         a: Complete ledger of run A.
@@ -86,8 +93,8 @@ def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison
     c, people = len(a.classes), [persons[key] for key in keys]
     probabilities = [_by_seed(a, keys), _by_seed(b, keys)]
     tables = [
-        np.stack([counts_by_person(y, p.argmax(-1), people, c) for p in each]) for each in probabilities
-    ]  # (seeds, persons, C, C)
+        np.stack([counts_by_person(y, _answers(p), people, c) for p in each]) for each in probabilities
+    ]  # (seeds, persons, C, C + 1)
     weights = resamples(tables[0].shape[1], n, seed)
     point = [[float(of(t.sum(1)).mean()) for t in tables] for of in (uf1_of, uar_of, accuracy_of)]
     drawn = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
@@ -95,7 +102,7 @@ def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison
     low, high = np.quantile(difference, [0.025, 0.975])
     # One is added to each count: a finite number of draws cannot show a probability of nothing.
     tail = (1 + min(int((difference <= 0).sum()), int((difference >= 0).sum()))) / (n + 1)
-    right = [each.mean(0).argmax(-1) == y for each in probabilities]
+    right = [_answers(each.mean(0)) == y for each in probabilities]
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     (uf1, uar, accuracy) = ((values[0], values[1]) for values in point)

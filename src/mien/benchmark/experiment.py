@@ -195,6 +195,7 @@ def experiment(
                     parameters=full,
                     jobs=jobs,
                     bars=bars,
+                    told=told,
                 )
                 cells.append(replace(_cell(row, protocol, one, run), leak=leak))
     return cells

@@ -9,6 +9,7 @@ what it is. It exists to show how large the leak is, beside leave-one-subject-ou
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from mien.benchmark.ledger import told_plainly
 from mien.benchmark.published import PublishedRow, published_for
 from mien.benchmark.run import Plan, plan, prepare_inputs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import held, write_atomically
 from mien.progress import Bars
+from mien.protocols.leakage import FAILED
 from mien.protocols.metrics import majority
 
 PROTOCOL = "holdout_reddy"
@@ -125,9 +128,11 @@ def leaking(
     )  # fmt: skip
     keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "seeds")
     settings = {key: decided.settings[key] for key in (*keys, "datasets", "drawn")}
-    there = _read(out / FILE, settings)
-    if there is not None:
-        return there
+    with held(out), told_plainly(out):
+        return _read(out / FILE, settings) or _train(decided, settings, out, seed, jobs, bars)
+
+
+def _train(decided: Plan, settings: Mapping[str, Any], out: Path, seed: int, jobs: int, bars: bool) -> Leak:
     fold = decided.folds[0]
     people = {decided.samples[i].clip.person for i in fold.train}
     y = np.array([decided.samples[i].label for i in fold.test], dtype=np.int64)
@@ -159,14 +164,19 @@ def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tup
             "a deep system with one member.",
             "`--set members=1`, or another system.",
         )
-    inputs, _ = prepare_inputs(decided, jobs, bars)
+    failures: dict[str, MienError] = {}
+    inputs, intervals = prepare_inputs(decided, jobs, bars, failures)
     fold = decided.folds[0]
-    train, test = np.array(fold.train), np.array(fold.test)
+    train, test = (np.array([i for i in side if intervals[i] != FAILED], int) for side in (fold.train, fold.test))
     y = np.array([s.label for s in decided.samples], dtype=np.int64)
     passes = classifier.schedule.epochs
     partly = folder / "accuracy.json"
     # Of a stopped training: passes that are run again are watched again.
-    known = json.loads(partly.read_text(encoding="utf-8")) if partly.is_file() else []
+    try:
+        known = [float(value) for value in json.loads(partly.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        known = []  # none, or damaged: without the passes before it, a state is of no use
+        shutil.rmtree(folder, ignore_errors=True)
     seen: dict[int, float] = dict(enumerate(known, 1))
     made: list[Any] = []
     build = classifier.make
@@ -181,14 +191,15 @@ def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tup
         answers = classifier.predict_proba(inputs[test]).argmax(1)
         classifier.models = []
         model.train()
-        seen[round(done * passes)] = float((answers == y[test]).mean())
+        # A test clip that could not be prepared is wrong.
+        seen[round(done * passes)] = int((answers == y[test]).sum()) / len(fold.test)
         write_atomically(partly, json.dumps([seen[n] for n in sorted(seen)]))
         advance(1)
 
     advance = bars.start("passes", passes)
     classifier.make = caught
     classifier.keep = folder / "state"
-    groups = [decided.samples[i].clip.person for i in fold.train]
+    groups = [decided.samples[i].clip.person for i in train]
     with threadpool_limits(1):
         classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_pass)
     return tuple(seen[n] for n in sorted(seen))

@@ -6,6 +6,10 @@ A run is a folder::
     RUN/clips.csv                the clip table the folds index: key, label, origin
     RUN/ledger/s0-f003.csv       rows of seed 0, fold 3; written whole by atomic rename
     RUN/log/s0-f003.json         loss curves and seconds of that fold: they differ from run to run, the ledger does not
+    RUN/failed.json              clips that could not be prepared, and why; not there when all could
+
+A clip that could not be prepared has its rows all the same: `interval` is "failed", and there is no answer. It counts
+as wrong, so that leaving clips out cannot raise a score.
 """
 
 from __future__ import annotations
@@ -13,8 +17,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import LOCK, write_atomically
+from mien.protocols.leakage import FAILED, answer_problem
+from mien.protocols.metrics import NO_ANSWER
 
 FIXED = ("dataset", "subject", "clip", "fold", "seed", "interval", "y_true", "y_pred")
 
@@ -38,10 +48,10 @@ class Row:
         fold: Fold name.
         seed: Training seed.
         interval: "given" when onset and apex came from the annotation, "found" when a spotter found them,
-            "ready" when the input was a ready flow picture.
+            "ready" when the input was a ready flow picture, "failed" when the clip could not be prepared.
         y_true: True class, by name.
-        y_pred: Predicted class, by name.
-        probabilities: One per class, in the order of the run's classes; sums to 1.
+        y_pred: Predicted class, by name; "" where the clip could not be prepared.
+        probabilities: One per class, in the order of the run's classes; sums to 1. () where there is no answer.
     """
 
     dataset: str
@@ -69,12 +79,14 @@ class Ledger:
         classes: Class names, in the order of the probabilities.
         rows: Rows ordered by seed, then by fold, then by place in the clip table.
         complete: True when every fold of every seed is there.
+        failures: Clips that could not be prepared, by key, and why.
     """
 
     settings: Mapping[str, Any]
     classes: tuple[str, ...]
     rows: tuple[Row, ...]
     complete: bool
+    failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -86,8 +98,8 @@ class Ledger:
         return tuple(row for row in self.rows if row.seed == seed)
 
     def labels(self, rows: Sequence[Row]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(y_true, y_pred) of some rows as class indices."""
-        index = {name: i for i, name in enumerate(self.classes)}
+        """(y_true, y_pred) of some rows as class indices; `NO_ANSWER` for a clip that could not be prepared."""
+        index = {name: i for i, name in enumerate(self.classes)} | {"": NO_ANSWER}
         return (
             np.array([index[row.y_true] for row in rows], dtype=np.int64),
             np.array([index[row.y_pred] for row in rows], dtype=np.int64),
@@ -101,32 +113,48 @@ def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:
     writer.writerow([*FIXED, *(f"p_{name}" for name in classes)])
     for row in rows:
         fixed = (getattr(row, name) for name in FIXED)
-        writer.writerow([*fixed, *(f"{p:.9g}" for p in row.probabilities)])
+        shares = [f"{p:.9g}" for p in row.probabilities] or [""] * len(classes)
+        writer.writerow([*fixed, *shares])
     return out.getvalue()
 
 
-def _rows_from(path: Path, classes: Sequence[str]) -> Iterator[Row]:
+def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
+    """The rows of one fold.
+
+    Raises:
+        MienError: They are not as `rows_as_csv` wrote them.
+    """
     expected = [*FIXED, *(f"p_{name}" for name in classes)]
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if reader.fieldnames != expected:
-            raise MienError(
-                f"{path} has the columns {reader.fieldnames}.",
-                f"{expected}.",
-                "move the file away and run `mien benchmark` again: only that fold is redone.",
-            )
-        for entry in reader:
-            yield Row(
-                dataset=entry["dataset"],
-                subject=entry["subject"],
-                clip=entry["clip"],
-                fold=entry["fold"],
-                seed=int(entry["seed"]),
-                interval=entry["interval"],
-                y_true=entry["y_true"],
-                y_pred=entry["y_pred"],
-                probabilities=tuple(float(entry[f"p_{name}"]) for name in classes),
-            )
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != expected:
+                raise ValueError(f"it has the columns {', '.join(reader.fieldnames or ()) or 'none'}")
+            return [_row(entry, classes, seed) for entry in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise MienError(
+            f"{path} is not as it was written ({error}).",
+            f"rows with the columns {', '.join(expected)}.",
+            "move the file away and run `mien benchmark` again: only that fold is redone.",
+        ) from None
+
+
+def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> Row:
+    """One row. Raises ValueError where `rows_as_csv` cannot have written it."""
+    if None in entry or None in entry.values():
+        raise ValueError("a line has another number of cells than the first")
+    if entry["seed"] != str(seed):
+        raise ValueError(f"a row of seed {entry['seed']}")
+    failed = entry["interval"] == FAILED
+    cells = [entry[f"p_{name}"] for name in classes]
+    shares = () if failed and not any(cells) else tuple(float(cell) for cell in cells)
+    row = Row(seed=seed, probabilities=shares, **{name: str(entry[name]) for name in FIXED if name != "seed"})
+    wrong = answer_problem(row, classes)
+    if row.y_true not in classes:
+        wrong = f"has the true class {row.y_true!r}; classes: {', '.join(classes)}"
+    if wrong:
+        raise ValueError(f"{row.key} {wrong}")
+    return row
 
 
 def fold_file(run: Path, seed: int, number: int) -> Path:
@@ -148,12 +176,36 @@ def read_settings(run: Path) -> dict[str, Any]:
             f"`mien benchmark NAME=FOLDER --system ststnet --out {run}`.",
         )
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise MienError(
             f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder."
         ) from None
-    return settings
+    seeds, n_folds = (settings.get(key) if isinstance(settings, dict) else None for key in ("seeds", "n_folds"))
+    if (
+        not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds))
+        or len(set(seeds)) < len(seeds)
+        or type(n_folds) is not int
+    ):
+        raise MienError(
+            f"{path} names no seeds or folds.",
+            "the file as it was written.",
+            "a new --out folder; or the file from a run with the same settings.",
+        )
+    checked: dict[str, Any] = settings
+    return checked
+
+
+def finished_folds(run: Path, settings: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """(seed, number) of the folds whose rows are there, in the order of the ledger."""
+    folder = run / "ledger"
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    found = {}
+    for name in there:
+        match = re.fullmatch(r"s(\d{1,18})-f(\d{4,18})\.csv", name)
+        if match and fold_file(run, int(match[1]), int(match[2])).name == name:
+            found[int(match[1]), int(match[2])] = name
+    return sorted((seed, n) for seed, n in found if seed in settings["seeds"] and n < settings["n_folds"])
 
 
 def read_ledger(run: Path) -> Ledger:
@@ -162,18 +214,83 @@ def read_ledger(run: Path) -> Ledger:
     Raises:
         MienError: The folder is not a run, or a file in it was changed by hand.
     """
+    run = Path(run)
     settings = read_settings(run)
-    classes = tuple(settings["classes"])
+    classes = settings.get("classes")
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes) and len(classes)):
+        raise MienError(
+            f"{run / 'run.json'} names no classes.",
+            "a run that `mien benchmark` made.",
+            "`mien report` on another run.",
+        )
+    folds = finished_folds(run, settings)
     rows: list[Row] = []
-    complete = True
-    for seed in sorted(settings["seeds"]):
-        for number in range(settings["n_folds"]):
-            path = fold_file(Path(run), seed, number)
-            if path.is_file():
-                rows.extend(_rows_from(path, classes))
-            else:
-                complete = False
-    return Ledger(settings, classes, tuple(rows), complete)
+    seen: set[tuple[int, str]] = set()
+    for seed, number in folds:
+        path = fold_file(run, seed, number)
+        for row in _rows_from(path, classes, seed):
+            if (seed, row.key) in seen:
+                raise MienError(
+                    f"{path} tests {row.key} a second time for seed {seed}.",
+                    "each clip once.",
+                    "move the file away and run `mien benchmark` again: only that fold is redone.",
+                )
+            seen.add((seed, row.key))
+            rows.append(row)
+    complete = len(folds) == len(settings["seeds"]) * settings["n_folds"]
+    failures = {error["clip"]: error["found"] for error in read_failures(run)}
+    return Ledger(settings, tuple(classes), tuple(rows), complete, failures)
+
+
+# Clips that could not be prepared
+
+
+def failures_file(run: Path) -> Path:
+    """Where a run names the clips that could not be prepared."""
+    return run / "failed.json"
+
+
+def read_failures(run: Path) -> list[dict[str, str]]:
+    """Clips that a run could not prepare, each with `clip`, `found`, `expected` and `fix`; [] where all could.
+
+    Raises:
+        MienError: The file was changed by hand.
+    """
+    path = failures_file(run)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [{key: str(entry[key]) for key in ("clip", "found", "expected", "fix")} for entry in found]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MienError(
+            f"{path} is not as it was written ({type(error).__name__}).",
+            "a list of clips and why they could not be prepared.",
+            f"`rm {shlex.quote(str(path))}`, and `mien benchmark` again; the rows tell which clips they are.",
+        ) from None
+
+
+@contextmanager
+def told_plainly(out: Path) -> Iterator[None]:
+    """Makes what the machine refuses a sentence: a full disk, no right to write, a process that was killed.
+
+    Raises:
+        MienError: Instead of OSError and of joblib's error for a process that died.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MienError(
+            f"{str(error.filename or out)!r} cannot be written or read ({error.strerror or error}).",
+            "room on the disk, and the right to write.",
+            f"`df -h {out}` and `ls -ld {out}`; then the same command, which goes on where it stopped.",
+        ) from None
+    except BrokenProcessPool:
+        raise MienError(
+            "A process that trained a fold died: it was killed, or the memory ran out.",
+            "room in memory for as many folds at once as --jobs says.",
+            "the same command, which goes on where it stopped, with `--jobs 1`.",
+        ) from None
 
 
 def open_folder(
@@ -212,7 +329,7 @@ def open_folder(
         wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
         if wanted["seeds"] == there["seeds"]:
             return there
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
         raise MienError(
             f"{str(out)!r} exists and is not a run.",
             "a new folder, or one made by `mien benchmark`.",

@@ -19,6 +19,7 @@ from mien.benchmark.ledger import Ledger, Row, read_ledger
 from mien.benchmark.published import published_for
 from mien.benchmark.report_text import render_report as render_report
 from mien.errors import MienError
+from mien.protocols.leakage import FAILED
 from mien.protocols.metrics import bootstrap_interval, scores
 
 VERDICTS = ("yes", "partly", "no")
@@ -41,8 +42,10 @@ def report(
         run: Folder of the run, for the command that makes it again.
 
     Returns:
-        Scores are shares in 0..1. `uf1_interval` is the 95 % interval of a bootstrap over subjects, who bring their
-        clips of all seeds with them: it tells how much the choice of subjects matters, `spread` how much the seed does.
+        A clip that could not be prepared counts as wrong in every score; `failed` names such clips and holds the
+        scores of the others alone. Scores are shares in 0..1. `uf1_interval` is the 95 % interval of a bootstrap over
+        subjects, who bring their clips of all seeds with them: it tells how much the choice of subjects matters,
+        `spread` how much the seed does.
 
     Raises:
         MienError: No fold is finished yet.
@@ -73,6 +76,7 @@ def report(
         "n_subjects": len({(row.dataset, row.subject) for row in ledger.rows}),
         **_mean_scores(per_seed),
         "uf1_interval": [float(low), float(high)],
+        "failed": _failed(ledger),
         "interval": dict(sorted(Counter({row.key: row.interval for row in ledger.rows}.values()).items())),
         "complete": ledger.complete,
         "folds": {"done": done, "total": total, "missing": total - done},
@@ -101,6 +105,22 @@ def report(
     result["warnings"] = warnings_of(result)
     result["published"] = [] if result["shuffled_labels"] or result["drawn"] else _published(settings, result)
     return result
+
+
+def _failed(ledger: Ledger) -> dict[str, Any]:
+    """Clips that could not be prepared, why, and the scores of the others alone; empty where all could."""
+    keys = list(dict.fromkeys(row.key for row in ledger.rows if row.interval == FAILED))
+    left_out = [key for key in ledger.failures if key not in keys]  # never tested, but not trained on either
+    if not keys and not left_out:
+        return {}
+    others = [[row for row in ledger.of_seed(seed) if row.interval != FAILED] for seed in ledger.seeds]
+    alone = [_scores(ledger, rows) for rows in others if rows]
+    return {
+        "n_clips": len(keys) + len(left_out),
+        "n_tested": len(keys),
+        "clips": {key: ledger.failures.get(key, "") for key in (*keys, *left_out)},
+        "without_them": {name: fmean(each[name] for each in alone) for name in SPREAD} if alone else {},
+    }
 
 
 def _scores(ledger: Ledger, rows: Sequence[Row]) -> dict[str, Any]:
@@ -138,12 +158,14 @@ def _mean_scores(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], counts: Sequence[str]) -> dict[str, Any]:
-    """Mean of each number, the largest of each count (an unfinished seed has fewer clips), sum of confusions."""
+    """Mean of each number, the largest of each count (an unfinished seed has fewer clips), sum of what was answered."""
     merged: dict[str, Any] = {}
     for key in entries[0]:
         values = [entry[key] for entry in entries]
         if key == "confusion":
             merged[key] = _sum(values)
+        elif key == "unanswered":
+            merged[key] = sum(values)
         elif key in counts:
             merged[key] = max(values)
         else:
@@ -182,6 +204,8 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
         found.append(str(result["warning"]))
     elif result["shares_subjects"]:
         found.append(f"Under {result['protocol']} the same subjects are trained on and tested on: scores are too high.")
+    if result["failed"]:
+        found.append(_told_failures(result))
     if not result["complete"]:
         folds = result["folds"]
         found.append(
@@ -196,6 +220,22 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
     if result["accuracy"] <= result["majority_accuracy"] and not result["shuffled_labels"]:
         found.append("The accuracy is not above that of always answering the most frequent class.")
     return found
+
+
+def _told_failures(result: Mapping[str, Any]) -> str:
+    failed = result["failed"]
+    n, clips = failed["n_clips"], list(failed["clips"].items())
+    named = "; ".join(f"{key}" + (f" ({why.rstrip('.')})" if why else "") for key, why in clips[:3])
+    more = f"; and {n - 3} more, all in failed.json of the run" if n > 3 else ""
+    text = f"{n} clip{'s' if n > 1 else ''} could not be prepared and {'were' if n > 1 else 'was'} not trained on. "
+    alone = failed["without_them"]
+    if failed["n_tested"] and alone:
+        text += (
+            f"Where tested, {'they count' if n > 1 else 'it counts'} as wrong: UF1 {result['uf1']:.3f}, accuracy "
+            f"{result['accuracy']:.3f}; of the other clips alone UF1 {alone['uf1']:.3f}, accuracy "
+            f"{alone['accuracy']:.3f}. "
+        )
+    return f"{text}{named}{more}."
 
 
 def _published(settings: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mien.benchmark.figures import curve_figure, score_bar, shade, subject_bars
 from mien.benchmark.ledger import read_ledger
 from mien.benchmark.report import per_subject, read_logs, report
-from mien.benchmark.report_text import share
+from mien.benchmark.report_text import no_answers, share
 from mien.errors import MienError
 from mien.files import write_atomically
 
@@ -46,6 +46,7 @@ def write_html(runs: Sequence[Path], out: Path) -> Path:
     )
     environment.filters["share"] = share
     environment.filters["span"] = _span
+    environment.filters["no_answers"] = no_answers
     environment.globals.update(score_bar=score_bar, shade=shade)
     page = environment.get_template("report.html.j2").render(
         sections=sections, mixed=_mixed([section["r"] for section in sections])

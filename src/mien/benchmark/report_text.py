@@ -98,11 +98,18 @@ def _per_dataset(result: Mapping[str, Any]) -> Table:
 
 def _confusion(result: Mapping[str, Any]) -> Table:
     summed = ", summed over seeds" if "per_seed" in result else ""
-    table = _table(f"Confusion: rows truth, columns answers{summed}", ("", *result["classes"]))
+    missing = no_answers(result)
+    columns = ("", *result["classes"], *(("no answer",) if any(missing) else ()))
+    table = _table(f"Confusion: rows truth, columns answers{summed}", columns)
     for place, (name, row) in enumerate(zip(result["classes"], result["confusion"], strict=True)):
         cells = [Text(str(count), "bold" if column == place else "") for column, count in enumerate(row)]
-        table.add_row(Text(name), *cells)
+        table.add_row(Text(name), *cells, *((Text(str(missing[place]), "dim"),) if any(missing) else ()))
     return table
+
+
+def no_answers(result: Mapping[str, Any]) -> list[int]:
+    """Clips of each class that could not be prepared, summed over seeds as the confusion is."""
+    return [entry["unanswered"] for entry in result["per_class"].values()]
 
 
 def _published(result: Mapping[str, Any]) -> Table:

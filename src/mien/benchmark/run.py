@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.ledger import Ledger, Row, fold_file, open_folder, read_ledger, rows_as_csv
+from mien.benchmark.ledger import (
+    Ledger,
+    Row,
+    failures_file,
+    fold_file,
+    open_folder,
+    read_failures,
+    read_ledger,
+    rows_as_csv,
+    told_plainly,
+)
 from mien.checkpoint import require_unseen
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import held, sweep, write_atomically
 from mien.progress import Bars, Meter
-from mien.protocols.leakage import check_folds, check_ledger
+from mien.protocols.leakage import FAILED, check_folds, check_ledger
 from mien.protocols.splits import PROTOCOLS, lacking_classes, make_folds
 from mien.recipe import Recipe
 from mien.recipe.cache import Cache, default_folder, source_digest
 from mien.recipe.inputs import ArrayInputs, Inputs, gather
+from mien.recipe.prepare import died, side_by_side, unexpected
 from mien.systems import system as system_named
 from mien.systems.base import System
 from mien.types import Clip, Fold, Sample
@@ -208,23 +220,29 @@ def benchmark(
     shuffle_labels: bool = False,
     jobs: int | None = None,
     bars: bool = False,
+    told: Callable[[str], None] | None = None,
 ) -> Ledger:
     """Score a system: every fold of the protocol, every seed; resumes when `out` holds part of the same run.
 
     Each fold is written whole, by atomic rename, as soon as it is done, so a killed run loses at most the folds in
     progress. Each fold runs on one thread and from its own seed: the ledger does not depend on `jobs` or on order.
 
+    A clip that cannot be prepared costs no other clip its answer: nobody trains on it, and where it is tested it has a
+    row without an answer, which counts as wrong. It is the same clips in every fold of a run.
+
     Args:
         out: Folder of the run.
         jobs: Folds trained side by side; None takes the number of cores.
         bars: Show progress on the terminal.
+        told: Called with a sentence when clips could not be prepared, before anything is trained.
         data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `plan`.
 
     Returns:
         The complete ledger.
 
     Raises:
-        MienError: As `plan`; `out` holds another run; a clip cannot be read; a row in `out` was changed by hand.
+        MienError: As `plan`; `out` holds another run; no clip of a database can be prepared, or other clips than when
+            the run began; a row in `out` was changed by hand.
     """
     out = Path(out)
     decided = plan(
@@ -237,7 +255,22 @@ def benchmark(
         protocol_parameters=protocol_parameters,
         shuffle_labels=shuffle_labels,
     )
-    settings = open_run(out, decided)
+    with held(out) as alone, told_plainly(out):
+        settings = open_run(out, decided)
+        if alone:
+            sweep(out)
+        return _run(decided, settings, out, jobs, bars, told)
+
+
+def _run(
+    decided: Plan,
+    settings: Mapping[str, Any],
+    out: Path,
+    jobs: int | None,
+    bars: bool,
+    told: Callable[[str], None] | None,
+) -> Ledger:
+    """The folds of a run that are not there yet, and its whole ledger."""
     todo = [
         (seed, number)
         for seed in settings["seeds"]
@@ -247,7 +280,9 @@ def benchmark(
     if todo:
         jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
         with Bars(show=bars) as shown:
-            inputs, intervals = prepare_inputs(decided, jobs, shown)
+            failures: dict[str, MienError] = {}
+            inputs, intervals = prepare_inputs(decided, jobs, shown, failures)
+            _settle_failures(out, failures, len(decided.samples), told)
             _train(decided, out, todo, inputs, intervals, jobs, shown)
     ledger = read_ledger(out)
     wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
@@ -258,6 +293,8 @@ def benchmark(
             "rows as they were written.",
             f"a new --out folder; or remove the file with that clip from {out}/ledger, and the fold is redone.",
         )
+    if ledger.complete:
+        shutil.rmtree(out / "unfinished", ignore_errors=True)
     return ledger
 
 
@@ -287,9 +324,54 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     return sorted(told)
 
 
-def prepare_inputs(decided: Plan, jobs: int, bars: Bars) -> tuple[Inputs, list[str]]:
-    """Every clip's input, in memory where that is small, and where its onset and apex came from."""
-    from joblib import Parallel, delayed
+def _settle_failures(
+    out: Path, failures: Mapping[str, MienError], n_clips: int, told: Callable[[str], None] | None
+) -> None:
+    """Writes down which clips could not be prepared; once a fold is done they must stay the same ones.
+
+    Raises:
+        MienError: Another clip fails now, or one does not fail any more.
+    """
+    before = {entry["clip"] for entry in read_failures(out)}
+    if before != set(failures):
+        if any((out / "ledger").glob("s*.csv")):
+            clip = min(before ^ set(failures))
+            raise MienError(
+                f"{clip} {'could' if clip in failures else 'could not'} be prepared when this run began, and "
+                f"{'cannot' if clip in failures else 'can'} now"
+                + (f": {failures[clip].found}" if clip in failures else "."),
+                "the same clips in every fold.",
+                f"`--out {out}-2`; or its files as they were.",
+            )
+        # What was half trained, was trained on other clips.
+        shutil.rmtree(out / "unfinished", ignore_errors=True)
+        entries = [{"clip": k, "found": e.found, "expected": e.expected, "fix": e.fix} for k, e in failures.items()]
+        write_atomically(failures_file(out), json.dumps(entries, indent=2) + "\n")
+    if failures and told is not None:
+        first = next(iter(failures))
+        told(
+            f"{len(failures)} of {n_clips} clips could not be prepared and count as wrong; they are in "
+            f"{failures_file(out)}. The first, {first}: {failures[first].found}"
+        )
+
+
+def prepare_inputs(
+    decided: Plan, jobs: int, bars: Bars, failures: dict[str, MienError] | None = None
+) -> tuple[Inputs, list[str]]:
+    """Every clip's input, in memory where that is small, and where its onset and apex came from.
+
+    Args:
+        decided: The run.
+        jobs: Clips side by side.
+        bars: Where progress is shown.
+        failures: Takes the clips that cannot be prepared, by key; None lets the first one be raised. Their interval is
+            `FAILED` and their input not a number.
+
+    Raises:
+        MienError: A clip cannot be prepared and `failures` is None; or not one clip of a database can be: then it is
+            not the clips that are bad.
+    """
+    from joblib import delayed
 
     table = decided.samples
     recipes = {m: decided.system.recipe(m, decided.parameters) for m in {s.clip.medium for s in table}}
@@ -301,20 +383,65 @@ def prepare_inputs(decided: Plan, jobs: int, bars: Bars) -> tuple[Inputs, list[s
     several = one.axes.startswith("K")
     large = several or len(table) * 4 * math.prod(n or 1 for n in one.shape) > HELD
     cache = Cache(default_folder())
-    work = (delayed(_input)(recipes[s.clip.medium], s.clip, cache, large) for s in table)
+    work = [delayed(_input)(recipes[s.clip.medium], s.clip, cache, large) for s in table]
     arrays, intervals, digests = [], [], []
-    for array, interval, digest in Parallel(n_jobs=jobs, return_as="generator")(work):
+    failed: dict[str, MienError] = {}
+    for sample, made in zip(table, side_by_side(work, jobs), strict=True):
+        if made is None:
+            made = died(sample.clip)
+        if isinstance(made, MienError):
+            if failures is None:
+                raise made
+            failed[sample.clip.key] = made
+            made = None, FAILED, ""
+        array, interval, digest = made
         arrays.append(array)
         intervals.append(interval)
         digests.append(digest)
         meter(1)
+    if failures is not None:
+        _require_some(table, failed)
+        failures.update(failed)
     if large:
         return gather([s.clip for s in table], one, cache, digests), intervals
+    if failed:
+        # Never trained on and never asked about; a mistake would show.
+        nothing = np.full(next(a.shape for a in arrays if a is not None), np.nan, np.float32)
+        arrays = [nothing if a is None else a for a in arrays]
     return ArrayInputs(np.stack(arrays)), intervals
 
 
-def _input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> tuple[NDArray[np.float32] | None, str, str]:
-    """A clip's input, its interval and its digest; the input stays in the cache where it is large."""
+def _require_some(table: Sequence[Sample], failed: Mapping[str, MienError]) -> None:
+    for name in sorted({s.clip.dataset for s in table}):
+        keys = [s.clip.key for s in table if s.clip.dataset == name]
+        if all(key in failed for key in keys):
+            first = failed[keys[0]]
+            raise MienError(
+                f"Not one of the {len(keys)} clips of {name} can be prepared. The first: {first.found}",
+                first.expected,
+                first.fix,
+            )
+
+
+def _input(
+    recipe: Recipe, clip: Clip, cache: Cache, large: bool
+) -> tuple[NDArray[np.float32] | None, str, str] | MienError:
+    """A clip's input, its interval and its digest, or why there is none; a large input stays in the cache."""
+    try:
+        return _made_input(recipe, clip, cache, large)
+    except MienError as error:
+        return error
+    except (OSError, MemoryError) as error:  # the machine's fault, not the clip's
+        raise MienError(
+            f"{clip.key} could not be prepared on this machine ({type(error).__name__}: {error}).",
+            "room in memory and on the disk.",
+            "`--jobs 1`, or `df` and `free` to see how much room is left; what is finished is kept.",
+        ) from None
+    except Exception as error:  # one clip must never stop the others; its kind and text are kept
+        return unexpected(clip, error)
+
+
+def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> tuple[NDArray[np.float32] | None, str, str]:
     _one_thread()
     if clip.medium == "flow" and not large:
         prepared, digest = recipe.prepare(clip), ""
@@ -396,7 +523,7 @@ def train_fold(
 ) -> FoldDone:
     """Train on one fold's training clips and predict its test clips; writes nothing but unfinished states.
 
-    Only the training rows of `inputs` are handed to `fit`.
+    Only the training rows of `inputs` are handed to `fit`; clips that could not be prepared are in neither.
 
     Args:
         decided: The run.
@@ -411,17 +538,25 @@ def train_fold(
 
     _one_thread()
     fold = decided.folds[number]
-    train, test = np.array(fold.train), np.array(fold.test)
+    train, test = (np.array([i for i in side if intervals[i] != FAILED], int) for side in (fold.train, fold.test))
     y = np.array([s.label for s in decided.samples], dtype=np.int64)
-    groups = [decided.samples[i].clip.person for i in fold.train]
+    groups = [decided.samples[i].clip.person for i in train]
+    if not len(train):
+        raise MienError(
+            f"Of the fold {fold.name} not one training clip could be prepared.",
+            "at least two.",
+            "`mien check` on the data.",
+        )
     fold_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     started = time.perf_counter()
     with threadpool_limits(1):
         classifier = decided.system.build(len(decided.classes), decided.parameters)
         if hasattr(classifier, "keep"):
             classifier.keep = keep
-        classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
-        probabilities = classifier.predict_proba(inputs[test])
+        answers: dict[int, NDArray[np.float32]] = {}
+        if len(test):
+            classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
+            answers = dict(zip(test.tolist(), classifier.predict_proba(inputs[test]), strict=True))
     rows = [
         Row(
             dataset=decided.samples[i].clip.dataset,
@@ -431,10 +566,10 @@ def train_fold(
             seed=seed,
             interval=intervals[i],
             y_true=decided.classes[y[i]],
-            y_pred=decided.classes[int(p.argmax())],
-            probabilities=tuple(float(v) for v in p),
+            y_pred=decided.classes[int(answers[i].argmax())] if i in answers else "",
+            probabilities=tuple(float(v) for v in answers[i]) if i in answers else (),
         )
-        for i, p in zip(fold.test, probabilities, strict=True)
+        for i in fold.test
     ]
     log = {"fold": fold.name, "seconds": time.perf_counter() - started, **_curves(classifier)}
     return FoldDone(rows_as_csv(rows, decided.classes), json.dumps(log))
@@ -450,6 +585,9 @@ def _curves(classifier: Any) -> dict[str, Any]:
     chosen = getattr(classifier, "chosen", None)
     if chosen is not None:
         record["chosen"] = chosen
+    smaller = getattr(classifier, "smaller_batch", None)
+    if smaller is not None:
+        record["smaller_batch"] = smaller
     return record
 
 

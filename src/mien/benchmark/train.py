@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +18,7 @@ from mien.checkpoint import ModelCard, save_checkpoint, versions
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.progress import Bars
+from mien.protocols.leakage import FAILED
 
 if TYPE_CHECKING:
     from mien.training import NetClassifier
@@ -35,6 +36,7 @@ def train(
     licence: str | None = None,
     jobs: int | None = None,
     bars: bool = False,
+    told: Callable[[str], None] | None = None,
 ) -> ModelCard:
     """Trains on all clips and writes a checkpoint with its card.
 
@@ -49,6 +51,7 @@ def train(
         licence: Terms for the file, for the card.
         jobs: Clips prepared side by side; None takes the number of cores.
         bars: Show progress on the terminal.
+        told: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
 
     Raises:
         MienError: As `benchmark`; `scored` is another run; the system has no network to save.
@@ -59,7 +62,18 @@ def train(
     if not hasattr(classifier, "models"):
         raise MienError(f"{system} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g.")
     with Bars(show=bars) as shown:
-        inputs, _ = prepare_inputs(decided, jobs or os.cpu_count() or 1, shown)
+        failures: dict[str, MienError] = {}
+        inputs, intervals = prepare_inputs(decided, jobs or os.cpu_count() or 1, shown, failures)
+        kept = [i for i, interval in enumerate(intervals) if interval != FAILED]
+        if failures:
+            decided = replace(decided, samples=tuple(decided.samples[i] for i in kept))
+            inputs = inputs[kept]
+            if told is not None:
+                first = next(iter(failures))
+                told(
+                    f"{len(failures)} of {len(intervals)} clips could not be prepared and are not trained on: "
+                    f"{', '.join(failures)}. The first: {failures[first].found}"
+                )
         y = np.array([s.label for s in decided.samples], dtype=np.int64)
         done = 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from mien.types import Fold, Problem, Sample
 
 if TYPE_CHECKING:
     from mien.benchmark.ledger import Ledger, Row
+
+FAILED: Final = "failed"
+"""`interval` of a ledger's row whose clip could not be prepared: it has no answer, and counts as wrong."""
 
 FAMILIES: tuple[frozenset[str], ...] = (
     frozenset({"casme", "casme2", "casme_sq", "casme3_a"}),
@@ -143,7 +146,9 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
                 problems.append(Problem(row.key, f"has the true class {row.y_true}; the table says {label[row.key]}"))
             if fold_of.get(row.key) != row.fold:
                 problems.append(Problem(row.key, f"was tested in fold {row.fold}, not {fold_of.get(row.key)}"))
-            problems += _answer_problems(row, ledger.classes)
+            wrong = answer_problem(row, ledger.classes)
+            if wrong:
+                problems.append(Problem(row.key, wrong))
         predicted = {row.y_pred for row in rows}
         problems += [
             Problem(f"seed {seed}", f"class {name} is never predicted", "note")
@@ -157,22 +162,21 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
     return problems
 
 
-def _answer_problems(row: Row, classes: Sequence[str]) -> list[Problem]:
-    """What is wrong with one row's probabilities and predicted class."""
+def answer_problem(row: Row, classes: Sequence[str]) -> str:
+    """What is wrong with one row's probabilities and predicted class; "" where nothing is."""
+    if row.interval == FAILED:
+        return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
     p = np.asarray(row.probabilities)
     if len(p) != len(classes) or row.y_pred not in classes:
-        return [
-            Problem(row.key, f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}")
-        ]
+        return f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}"
     if not (np.isfinite(p).all() and p.min() >= 0):
-        return [Problem(row.key, "has a probability that is negative or no number")]
-    problems = []
+        return "has a probability that is negative or no number"
     if abs(p.sum() - 1) > 1e-3:
-        problems.append(Problem(row.key, f"has probabilities that sum to {p.sum():.3f}"))
+        return f"has probabilities that sum to {p.sum():.3f}"
     # The ledger keeps nine digits: classes that differ by less are both the most probable one.
     if p[classes.index(row.y_pred)] < p.max() - 1e-8:
-        problems.append(Problem(row.key, f"predicts {row.y_pred}, which is not its most probable class"))
-    return problems
+        return f"predicts {row.y_pred}, which is not its most probable class"
+    return ""
 
 
 def check_step(step: Callable[[NDArray[Any]], NDArray[Any]], clips: Sequence[NDArray[Any]]) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 
 Labels = NDArray[np.integer[Any]]
+
+NO_ANSWER: Final = -1
+"""Predicted class of a clip that got no answer: never right, and no class is charged with it as a false positive."""
 
 
 def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
@@ -43,10 +46,34 @@ def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int6
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
+def tally(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
+    """Counts (n_classes, n_classes + 1): `confusion`, and in a last column the clips without an answer.
+
+    Every score below takes either kind of counts.
+
+    Args:
+        y_true: (N,) true class indices.
+        y_pred: (N,) predicted class indices; `NO_ANSWER` where there is none.
+        n_classes: Number of classes of the label map.
+
+    Raises:
+        MienError: As `confusion`.
+    """
+    truth, answer = np.asarray(y_true, dtype=np.int64), np.asarray(y_pred, dtype=np.int64)
+    if truth.shape != answer.shape:
+        return confusion(truth, answer, n_classes)  # which says so
+    known = answer != NO_ANSWER
+    counts = np.zeros((n_classes, n_classes + 1), np.int64)
+    counts[:, :n_classes] = confusion(truth[known], answer[known], n_classes)
+    silent = truth[~known]
+    counts[:, n_classes] = confusion(silent, silent, n_classes).sum(1)
+    return counts
+
+
 def _parts(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(true positives, truths, predictions) per class of confusion counts (..., C, C)."""
+    """(true positives, truths, predictions) per class of counts (..., C, C) or (..., C, C + 1)."""
     table = np.asarray(counts, dtype=np.float64)
-    return np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1), table.sum(-2)
+    return np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1), table.sum(-2)[..., : table.shape[-2]]
 
 
 def _mean_where(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -95,12 +122,12 @@ METRICS = {"uf1": uf1_of, "uar": uar_of, "accuracy": accuracy_of}
 
 def uf1(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
     """Macro F1 from counts pooled over all predictions; see `uf1_of`."""
-    return float(uf1_of(confusion(y_true, y_pred, n_classes)))
+    return float(uf1_of(tally(y_true, y_pred, n_classes)))
 
 
 def uar(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
     """Mean recall over the classes present in truth."""
-    return float(uar_of(confusion(y_true, y_pred, n_classes)))
+    return float(uar_of(tally(y_true, y_pred, n_classes)))
 
 
 def accuracy(y_true: Labels, y_pred: Labels) -> float:
@@ -110,7 +137,7 @@ def accuracy(y_true: Labels, y_pred: Labels) -> float:
 
 def f1_weighted(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
     """F1 per class, weighted by how often the class is true."""
-    counts = confusion(y_true, y_pred, n_classes)
+    counts = tally(y_true, y_pred, n_classes)
     return float((f1_per_class(counts) * counts.sum(1)).sum() / counts.sum())
 
 
@@ -135,7 +162,7 @@ def majority(y_true: Labels, n_classes: int) -> tuple[float, float]:
 
 
 def per_class(counts: NDArray[Any], classes: Sequence[str]) -> dict[str, dict[str, float | int]]:
-    """Precision, recall, F1 and support of each class, from confusion counts (C, C)."""
+    """Precision, recall, F1, support and clips without an answer of each class, from counts (C, C) or (C, C + 1)."""
     hit, truths, predictions = _parts(counts)
     f1 = f1_per_class(counts)
     return {
@@ -144,6 +171,7 @@ def per_class(counts: NDArray[Any], classes: Sequence[str]) -> dict[str, dict[st
             "recall": float(hit[c] / truths[c]) if truths[c] else 0.0,
             "f1": float(f1[c]),
             "support": int(truths[c]),
+            "unanswered": int(np.asarray(counts)[c, len(classes) :].sum()),
         }
         for c, name in enumerate(classes)
     }
@@ -161,7 +189,7 @@ def scores(
 
     Args:
         y_true: (N,) true class indices.
-        y_pred: (N,) predicted class indices.
+        y_pred: (N,) predicted class indices; `NO_ANSWER` counts as wrong.
         folds: Fold name of each prediction.
         classes: Class names, by index.
         datasets: Dataset id of each prediction.
@@ -169,8 +197,8 @@ def scores(
 
     Returns:
         n_clips, n_subjects, accuracy, uf1, uar, f1_weighted, f1_fold_mean, macro_precision, majority_accuracy,
-        majority_uf1, confusion (rows are true classes), per_class, and per_dataset: the same pooled predictions
-        restricted to one database, which is not the score of training on it alone.
+        majority_uf1, confusion (rows are true classes; answers only), per_class, and per_dataset: the same pooled
+        predictions restricted to one database, which is not the score of training on it alone.
 
     Raises:
         MienError: No prediction at all, or lists of different lengths.
@@ -183,13 +211,13 @@ def scores(
             "the rows of one seed of a ledger.",
         )
     y_true, y_pred, n = np.asarray(y_true), np.asarray(y_pred), len(classes)
-    counts = confusion(y_true, y_pred, n)
+    counts = tally(y_true, y_pred, n)
     majority_accuracy, majority_uf1 = majority(y_true, n)
     of = np.asarray(datasets)
     by_dataset = {}
     for name in sorted(set(datasets)):
         inside = of == name
-        part = confusion(y_true[inside], y_pred[inside], n)
+        part = tally(y_true[inside], y_pred[inside], n)
         by_dataset[name] = {
             "n_clips": int(inside.sum()),
             "n_subjects": len({p for p in persons if p[0] == name}),
@@ -197,7 +225,7 @@ def scores(
             "uf1": float(uf1_of(part)),
             "uar": float(uar_of(part)),
             "majority_accuracy": majority(y_true[inside], n)[0],
-            "confusion": part.tolist(),
+            "confusion": part[:, :n].tolist(),
         }
     return {
         "n_clips": len(y_true),
@@ -210,7 +238,7 @@ def scores(
         "macro_precision": float(macro_precision_of(counts)),
         "majority_accuracy": majority_accuracy,
         "majority_uf1": majority_uf1,
-        "confusion": counts.tolist(),
+        "confusion": counts[:, :n].tolist(),
         "per_class": per_class(counts, classes),
         "per_dataset": by_dataset,
     }
@@ -219,9 +247,10 @@ def scores(
 def counts_by_person(
     y_true: Labels, y_pred: Labels, persons: Sequence[tuple[str, str]], n_classes: int
 ) -> NDArray[np.int64]:
-    """Confusion counts (P, C, C) of each person, in order of first appearance."""
+    """Counts (P, C, C + 1) of each person, in order of first appearance; the last column has no answer."""
     place = {person: k for k, person in enumerate(dict.fromkeys(persons))}
-    out = np.zeros((len(place), n_classes, n_classes), dtype=np.int64)
+    out = np.zeros((len(place), n_classes, n_classes + 1), dtype=np.int64)
+    # The index of `NO_ANSWER` is that of the last column.
     np.add.at(out, (np.array([place[p] for p in persons]), np.asarray(y_true), np.asarray(y_pred)), 1)
     return out
 
@@ -268,6 +297,6 @@ def bootstrap_interval(
     table = counts_by_person(y_true, y_pred, persons, n_classes)
     # A bootstrap sample's confusion counts are sums of its persons' counts: one matrix product gives all of them.
     drawn = resamples(len(table), n, seed) @ table.reshape(len(table), -1)
-    values = METRICS[metric](drawn.reshape(n, n_classes, n_classes))
+    values = METRICS[metric](drawn.reshape(n, *table.shape[1:]))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -12,6 +12,7 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def source_digest(clip: Clip) -> str:
     digest = hashlib.blake2b(digest_size=20)
     facts = (clip.medium, clip.interval and asdict(clip.interval), clip.frame_nos, clip.fps)
     digest.update(json.dumps(facts).encode())
-    for path in clip.frames or _files_of(clip.video):
+    for path in source_files(clip):
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -59,9 +60,11 @@ def source_digest(clip: Clip) -> str:
     return digest.hexdigest()
 
 
-def _files_of(source: Path | None) -> list[Path]:
-    if source is None:
-        return []
+def source_files(clip: Clip) -> Sequence[Path]:
+    """The files that a clip is read from, in order."""
+    source = clip.video
+    if clip.frames or source is None:
+        return clip.frames
     return sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
 
 
@@ -119,7 +122,9 @@ class Cache:
                 facts = path.stat()
             except FileNotFoundError:
                 continue  # another process deleted it
-            found.append((facts.st_mtime, facts.st_size, path))
+            # A time to come was stamped by a clock that was wrong: it says nothing, and must not outlive all others.
+            used = facts.st_mtime if facts.st_mtime < time.time() + _STALE else 0.0
+            found.append((used, facts.st_size, path))
         return sorted(found)
 
     def _keep(self, path: Path, made: Prepared, clip: Clip, recipe: Recipe) -> None:
@@ -138,7 +143,7 @@ class Cache:
             return
         for stale in self.folder.glob(f"*/.*{UNFINISHED}"):
             try:
-                if time.time() - stale.stat().st_mtime > _STALE:
+                if abs(time.time() - stale.stat().st_mtime) > _STALE:
                     stale.unlink()
             except FileNotFoundError:
                 continue
@@ -164,9 +169,8 @@ def entry_bytes(made: Prepared, clip: Clip, recipe: Recipe) -> bytes:
         "notes": json.dumps(made.notes),
         "clip": clip.key,
         "recipe": recipe.fingerprint,
-        "checksum": _checksum(array),
     }
-    return save({"input": array}, metadata=about)
+    return save({"input": array}, metadata=about | {"checksum": _checksum(array, about)})
 
 
 def read_entry(path: Path) -> Prepared | None:
@@ -175,20 +179,24 @@ def read_entry(path: Path) -> Prepared | None:
 
     try:
         with safe_open(path, framework="np") as file:
-            about = file.metadata()
+            about = dict(file.metadata())
             array = file.get_tensor("input")
-        if about["checksum"] != _checksum(array):
+        if about.pop("checksum") != _checksum(array, about):
             raise ValueError("checksum")
         made = Prepared(array, about["interval"], tuple(json.loads(about["notes"])))
     except FileNotFoundError:
         return None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        path.unlink(missing_ok=True)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
+        with suppress(OSError):  # in a read-only folder it stays, and is made anew each time
+            path.unlink(missing_ok=True)
         return None
     with suppress(OSError):  # in a read-only folder the entry is good all the same
         os.utime(path)
     return made
 
 
-def _checksum(array: NDArray[np.generic]) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
+def _checksum(array: NDArray[np.generic], about: Mapping[str, str]) -> str:
+    """Of the numbers, their shape and type, and everything said of them."""
+    digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
+    digest.update(json.dumps([array.shape, array.dtype.name, sorted(about.items())]).encode())
+    return digest.hexdigest()

@@ -7,6 +7,7 @@ Classifiers index `Inputs` as they would an array: `inputs[clips]` for some of t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,11 +122,12 @@ class CachedInputs:
         which = np.broadcast_to(np.asarray(copies), len(np.asarray(clips)))
         batch = np.empty((len(which), *self.shape), np.float32)
         for place, (clip, copy) in enumerate(zip(clips, which, strict=True)):
-            array = self._map(int(clip))
+            array = self.whole(int(clip))
             batch[place] = array[copy] if self.copies > 1 else array
         return batch
 
-    def _map(self, clip: int) -> NDArray[Any]:
+    def whole(self, clip: int) -> NDArray[Any]:
+        """All copies of a clip's input, of the type they are kept as."""
         digest = self.digests[clip]
         found = self._open.get(digest)
         if found is None:
@@ -161,9 +163,15 @@ def map_entry(path: Path) -> NDArray[Any]:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < 1 << 20:
             raise ValueError("header")
-        about = json.loads(file.read(length))["input"]
-    kind = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}[about["dtype"]]
-    return np.memmap(path, kind, "r", offset=8 + length, shape=tuple(about["shape"]))
+        try:
+            about = json.loads(file.read(length))["input"]
+            kind = {"F32": np.float32, "F16": np.float16, "U8": np.uint8}[about["dtype"]]
+            shape = tuple(int(side) for side in about["shape"])
+        except (TypeError, RecursionError, OverflowError):
+            raise ValueError("header") from None
+    if min(shape, default=0) < 0 or 8 + length + math.prod(shape) * np.dtype(kind).itemsize != path.stat().st_size:
+        raise ValueError("length")
+    return np.memmap(path, kind, "r", offset=8 + length, shape=shape)
 
 
 def gather(clips: Sequence[Clip], recipe: Recipe, cache: Cache, digests: Sequence[str]) -> CachedInputs:

@@ -9,10 +9,11 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,16 @@ class Outcome:
     seconds: float = 0.0
 
 
+class Cluster(Protocol):
+    """Machines that prepare clips."""
+
+    def prepare(
+        self, clips: Sequence[Clip], recipe: Recipe, store: Cache | None, arrays: bool
+    ) -> Iterator[tuple[Outcome, NDArray[Any] | None]]:
+        """What became of each clip, in order, and its array where `arrays` are wanted and there is one."""
+        ...
+
+
 def prepare(
     clips: Sequence[Clip],
     recipe: Recipe,
@@ -60,6 +71,7 @@ def prepare(
     cache: Cache | None = None,
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Outcome]:
     """Runs a recipe on clips; what is in the cache is not made again, so a stopped run goes on where it was.
 
@@ -70,6 +82,7 @@ def prepare(
         cache: Where inputs are kept; None keeps none.
         jobs: Processes side by side.
         progress: Called with 1 after every clip.
+        cluster: Where it is done instead; see `mien.benchmark.ray_folds.connect`. Files are written here all the same.
 
     Returns:
         One outcome per clip, in the order of `clips`; failed ones carry their error.
@@ -77,14 +90,26 @@ def prepare(
     Raises:
         MienError: `out` holds inputs of another recipe, or cannot be written.
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     if out is not None:
         _open_folder(out, recipe)
     jobs = max(1, min(jobs, len(clips)))
-    work = (delayed(prepare_one)(clip, recipe, out, cache, jobs > 1) for clip in clips)
+    made: Iterator[Outcome]
+    if cluster is None:
+        work = [delayed(prepare_one)(clip, recipe, out, cache, jobs > 1) for clip in clips]
+        made = (
+            outcome or _failed(clip, died(clip), 0.0)
+            for clip, outcome in zip(clips, side_by_side(work, jobs), strict=True)
+        )
+    else:
+        arrays = cluster.prepare(clips, recipe, cache, out is not None)
+        made = (
+            outcome if out is None or array is None else write_array(outcome, clip, array, out)
+            for clip, (outcome, array) in zip(clips, arrays, strict=True)
+        )
     outcomes = []
-    for outcome in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
+    for outcome in made:
         outcomes.append(outcome)
         if progress is not None:
             progress(1)
@@ -108,30 +133,79 @@ def prepare_one(
         cache: Where inputs are kept.
         alone: Use one thread: other processes use the other cores.
     """
+    outcome, array = prepare_array(clip, recipe, cache, alone)
+    return outcome if out is None or array is None else write_array(outcome, clip, array, out)
+
+
+def prepare_array(
+    clip: Clip, recipe: Recipe, cache: Cache | None = None, alone: bool = False
+) -> tuple[Outcome, NDArray[Any] | None]:
+    """As `prepare_one`, with the array; None where something went wrong."""
     began = time.perf_counter()
     try:
         with one_thread(alone):
             made, cached = cache.prepare(clip, recipe) if cache else (recipe.prepare(clip), False)
-        file = ""
-        if out is not None:
-            file = str(_file_of(clip))
-            try:
-                write_atomically(out / file, npy_bytes(made.array))
-            except OSError as error:
-                raise _cannot_write(out, error) from None
     except MienError as error:
-        return Outcome(
-            clip.key, None, None, error=(error.found, error.expected, error.fix), seconds=time.perf_counter() - began
-        )
+        return _failed(clip, error, time.perf_counter() - began), None
     except Exception as error:  # one clip must never stop a batch; its kind and text are kept
-        told = (
-            f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}",
-            "no failure.",
-            "report it as a bug.",
-        )
-        return Outcome(clip.key, None, None, error=told, seconds=time.perf_counter() - began)
+        return _failed(clip, unexpected(clip, error), time.perf_counter() - began), None
     spent = time.perf_counter() - began
-    return Outcome(clip.key, made.array.shape, made.interval, made.notes, None, cached, file, spent)
+    return Outcome(clip.key, made.array.shape, made.interval, made.notes, None, cached, "", spent), made.array
+
+
+def write_array(outcome: Outcome, clip: Clip, array: NDArray[Any], out: Path) -> Outcome:
+    """Writes a clip's `.npy` file into a folder; the outcome names it, or says why it could not be written."""
+    file = str(_file_of(clip))
+    try:
+        write_atomically(out / file, npy_bytes(array))
+    except OSError as error:
+        return _failed(clip, _cannot_write(out, error), outcome.seconds)
+    return replace(outcome, file=file)
+
+
+def _failed(clip: Clip, error: MienError, seconds: float) -> Outcome:
+    return Outcome(clip.key, None, None, error=(error.found, error.expected, error.fix), seconds=seconds)
+
+
+def side_by_side(work: Sequence[Any], jobs: int) -> Iterator[Any]:
+    """What tasks of joblib give, in their order; None for one that takes its process down.
+
+    When a process dies, every task that was under way is lost with it: those that are left are then done one at a
+    time, each in a process that nothing else depends on, and the one to blame shows. With one job there are no other
+    processes.
+    """
+    from joblib import Parallel
+
+    done = 0
+    try:
+        for result in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
+            done += 1
+            yield result
+        return
+    except BrokenProcessPool:
+        pass
+    for task in work[done:]:
+        try:
+            (result,) = Parallel(n_jobs=2)([task])
+        except BrokenProcessPool:
+            result = None
+        yield result
+
+
+def died(clip: Clip) -> MienError:
+    """What to say of a clip that brought a process down."""
+    return MienError(
+        f"The process that prepared {clip.key} died: it was killed, the memory ran out, or a decoder failed.",
+        "a clip that can be read in the memory there is.",
+        f"`mien check --deep {clip.dataset}=FOLDER` for what is wrong with its files.",
+    )
+
+
+def unexpected(clip: Clip, error: Exception) -> MienError:
+    """What to say of a clip that no rule foresaw."""
+    return MienError(
+        f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}", "no failure.", "report it as a bug."
+    )
 
 
 def video_clip(source: str | Path, interval: Interval | None = None, fps: float | None = None) -> Clip:

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.ledger import fold_file, open_folder
+from mien.benchmark.ledger import fold_file, open_folder, told_plainly
 from mien.datasets.base import Dataset
 from mien.datasets.official import OfficialDataset
 from mien.errors import MienError
-from mien.files import UNFINISHED, write_atomically
+from mien.files import held, sweep, write_atomically
 from mien.progress import Bars
 from mien.protocols.splits import PROTOCOLS
+from mien.recipe.prepare import npy_bytes, unexpected
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import KINDS, Kind, Model, Rows, Spot, Spotter, decide_all
 from mien.spotting.ledger import SpotLedger, SpotRow, read_spots, rows_as_csv
@@ -128,8 +130,6 @@ def spot_benchmark(
         MienError: Unknown names, no long videos, too few subjects, or `out` holds another run. A video that cannot be
             read is told in its row of the ledger and counts as one in which nothing was found.
     """
-    from joblib import Parallel, delayed
-
     out = Path(out)
     chosen = spotter_named(name)
     given = chosen.with_parameters(parameters or {})
@@ -153,22 +153,40 @@ def spot_benchmark(
         "n_folds": len(folds),
         "drawn": any(d.drawn for d in data),
     }
-    settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", _video_table(films), _differences)
+    with held(out) as alone, told_plainly(out):
+        table = _video_table(films)
+        settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", table, _differences)
+        if alone:
+            sweep(out)
+        return _run(films, folds, chosen.name, given, set(parameters or {}), settings, out, jobs, bars)
+
+
+def _run(
+    films: Sequence[Filmed],
+    folds: Sequence[Fold],
+    name: str,
+    parameters: Mapping[str, Any],
+    given: set[str],
+    settings: Mapping[str, Any],
+    out: Path,
+    jobs: int | None,
+    bars: bool,
+) -> SpotLedger:
+    """The folds of a run that are not there yet, and its whole ledger."""
+    from joblib import Parallel, delayed
+
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
     if todo:
         jobs = jobs or os.cpu_count() or 1
         with Bars(show=bars) as shown:
             meter = shown.start("videos watched", len(films))
-            work = (delayed(_watched)(f, chosen.name, given, _rows_file(out, i)) for i, f in enumerate(films))
+            work = (delayed(_watched)(f, name, parameters, _rows_file(out, i)) for i, f in enumerate(films))
             notes = []
             for note in Parallel(n_jobs=min(jobs, len(films)), return_as="generator")(work):
                 notes.append(note)
                 meter(1)
             meter = shown.start("folds", len(todo))
-            again = (
-                delayed(_fold)(films, folds, n, s, chosen.name, given, set(parameters or {}), notes, out)
-                for s, n in todo
-            )
+            again = (delayed(_fold)(films, folds, n, s, name, parameters, given, notes, out) for s, n in todo)
             for _ in Parallel(n_jobs=min(jobs, len(todo)), return_as="generator_unordered")(again):
                 meter(1)
     ledger = read_spots(out)
@@ -230,9 +248,9 @@ def _rows_file(out: Path, number: int) -> Path:
 def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path) -> str:
     """Writes a video's rows, where they are not there yet; gives why there is no answer, "" where there is one."""
     told = path.with_suffix(".json")
-    if path.is_file() and told.is_file():
-        note: str = json.loads(told.read_text(encoding="utf-8"))["note"]
-        return note
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged: watched again
+        np.load(path, mmap_mode="r")
+        return str(json.loads(told.read_text(encoding="utf-8"))["note"])
     _one_thread()
     chosen = spotter_named(name)
     rows: list[Rows] = []
@@ -246,11 +264,11 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
             note = why_abstain(faces, len(rows) * chosen.hop(fps), fps)
         except MienError as error:
             note, rows = str(error), []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(UNFINISHED)
-    with partial.open("wb") as stream:
-        np.save(stream, np.stack(rows) if rows else np.empty((0, 1), np.float32))
-    partial.replace(path)
+        except (OSError, MemoryError):
+            raise  # the machine's fault, not the film's
+        except Exception as error:  # one film must never stop the others; its kind and text are kept
+            note, rows = str(unexpected(film.clip, error)), []
+    write_atomically(path, npy_bytes(np.stack(rows) if rows else np.empty((0, 1), np.float32)))
     write_atomically(told, json.dumps({"note": note}))
     return note
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mien.benchmark.ledger import fold_file, read_settings
+from mien.benchmark.ledger import finished_folds, fold_file, read_settings
 from mien.errors import MienError
 from mien.spotting.base import KINDS, Spot
 from mien.spotting.metrics import Film
@@ -183,25 +184,23 @@ def read_spots(run: Path) -> SpotLedger:
             "a run that `mien benchmark ... --task spot` made.",
             f"`mien report {run}`.",
         )
-    rows: list[SpotRow] = []
-    complete = True
-    for seed in sorted(settings["seeds"]):
-        for number in range(settings["n_folds"]):
-            path = fold_file(Path(run), seed, number)
-            if path.is_file():
-                rows += read_rows(path)
-            else:
-                complete = False
-    return SpotLedger(settings, tuple(rows), complete)
+    folds = finished_folds(Path(run), settings)
+    rows = [row for seed, number in folds for row in read_rows(fold_file(Path(run), seed, number))]
+    return SpotLedger(settings, tuple(rows), len(folds) == len(settings["seeds"]) * settings["n_folds"])
 
 
 def chosen_parameters(run: Path, settings: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     """The values that were chosen on training subjects, fold by fold, of those parameters that were."""
     found: dict[str, list[Any]] = {}
-    for seed in settings["seeds"]:
-        for number in range(settings["n_folds"]):
-            path = Path(run) / "log" / f"s{seed}-f{number:04d}.json"
-            if path.is_file():
-                for key, value in json.loads(path.read_text(encoding="utf-8"))["chosen"].items():
-                    found.setdefault(key, []).append(value)
+    for path in sorted((Path(run) / "log").glob("s*-f*.json")):
+        try:
+            chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise MienError(
+                f"{path} is not as it was written ({type(error).__name__}).",
+                "the log of a fold.",
+                f"`rm {shlex.quote(str(path))}`: no score needs it.",
+            ) from None
+        for key, value in chosen:
+            found.setdefault(key, []).append(value)
     return dict(found)
