@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MienError
+from mien.models.convolve import Conv1x1, Conv3x3
 
 Variant = Literal["paper", "authors-code"]
 Kind = Literal["geometry", "appearance"]
@@ -53,17 +54,18 @@ class RecurrentConv(nn.Module):
     def __init__(self, maps: int, steps: int = 3, tied: bool = True) -> None:
         super().__init__()
         self.steps = steps
-        self.feed_forward = nn.Conv2d(maps, maps, 1)
+        self.feed_forward = Conv1x1(maps, bias=True)
         kernels = min(1, steps) if tied else steps
-        self.recurrent = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1, bias=False) for _ in range(kernels))
+        self.recurrent = nn.ModuleList(Conv3x3(maps) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, u: Tensor, activate: bool = True) -> Tensor:
         """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
         drive = self.feed_forward(u)
         z: Tensor = self.norms[0](drive)
+        kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
         for n in range(self.steps):
-            kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
+            kernel = kernels[min(n, len(kernels) - 1)]
             z = self.norms[n + 1](kernel(z.relu_()).add_(drive))
         return z.relu_() if activate else z
 
@@ -82,16 +84,17 @@ class AuthorsBlock(nn.Module):
     def __init__(self, maps: int, steps: int = 2, tied: bool = False) -> None:
         super().__init__()
         self.steps = steps
-        self.feed_forward = nn.Conv2d(maps, maps, 1, bias=False)
+        self.feed_forward = Conv1x1(maps, bias=False)
         kernels = min(1, steps) if tied else steps
-        self.recurrent = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1, bias=False) for _ in range(kernels))
+        self.recurrent = nn.ModuleList(Conv3x3(maps) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, x: Tensor, activate: bool = True) -> Tensor:
         """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
         z: Tensor = self.norms[0](self.feed_forward(x))
+        kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
         for n in range(self.steps):
-            kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
+            kernel = kernels[min(n, len(kernels) - 1)]
             z = self.norms[n + 1](kernel(z.relu_() + x))
         return z.relu_() if activate else z
 
