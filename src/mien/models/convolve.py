@@ -77,8 +77,7 @@ class Conv1x1(nn.Conv2d):
 
 def _here(x: Tensor) -> bool:
     """On a CPU, and computed now: an exported network holds plain convolutions, whatever the batch."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not traced
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
 
 
 def _flat(x: Tensor) -> Tensor:
