@@ -50,7 +50,7 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "peak": Part(quick=("--turns", "5")),
+    "peak": Part(quick=("--seconds", "0.2")),
     "video": Part(quick=("--frames", "100", "--turns", "1")),
     "face": Part(quick=("--rounds", "1")),
     "magnify": Part(quick=("--turns", "1", "--frames", "10")),

@@ -88,7 +88,7 @@ def point(part: str, frames: int, height: int, width: int) -> None:
 
 
 def training(clips: int, folds: int, workers: int, turns: int) -> None:
-    """Prints median seconds of a whole run, mean processor seconds, and MiB of all its processes together.
+    """Prints median seconds of a whole run, mean processor seconds of this process, and MiB of all together.
 
     The first run starts the workers and does not count.
     """
@@ -121,10 +121,7 @@ def training(clips: int, folds: int, workers: int, turns: int) -> None:
     children = 0.0
     if workers > 1:
         get_reusable_executor().shutdown(wait=True)  # Only those that ended are counted.
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        children = workers * used.ru_maxrss / 1024
-        # Starting the workers is in it, spread over all turns.
-        worked += (used.ru_utime + used.ru_stime) * turns / (turns + 1)
+        children = workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(statistics.median(seconds), worked / turns, peak_mib() + children)
 
 
@@ -136,7 +133,7 @@ def draw(page: Path) -> None:
         height, width = map(int, size.split("x"))
         rows.append((part, int(n), height, width, number(seconds), number(memory)))
     draw_parts(rows, page.with_suffix(".png"))
-    runs = [tuple(map(number, (*r[1:5], r[6]))) for r in trained.rows]
+    runs = [tuple(map(number, r[1:6])) for r in trained.rows]
     draw_training(runs, page.with_name(f"{page.stem}_training.png"))
 
 
@@ -258,13 +255,13 @@ def main() -> None:
         f"Whole runs of STSTNet, {EPOCHS} passes, on made flow pictures of 28x28, median of {turns}; memory of all "
         f"processes together; other programs took {taken_by_others():.0%} of the processor before.",
         "",
-        "| training | clips | folds | workers | seconds | processor s | MiB | processor ms per clip and pass |",
-        "|---|---|---|---|---|---|---|---|",
+        "| training | clips | folds | workers | seconds | MiB | processor ms per clip and pass |",
+        "|---|---|---|---|---|---|---|",
     ]
     for clips, folds, workers in dict.fromkeys(p for some in TRAININGS.values() for p in some[:few]):
         spent, worked, memory = alone(__file__, "--train", clips, folds, workers, turns)
-        each = 1000 * float(worked) / (clips * (folds - 1) * EPOCHS)
-        cells = f"{float(spent):.2f} | {float(worked):.2f} | {float(memory):.0f} | {each:.3f}"
+        each = f"{1000 * float(worked) / (clips * (folds - 1) * EPOCHS):.3f}" if workers == 1 else "-"
+        cells = f"{float(spent):.2f} | {float(memory):.0f} | {each}"
         lines.append(f"| ststnet | {clips} | {folds} | {workers} | {cells} |")
         print(lines[-1], file=sys.stderr, flush=True)
     if given.out:

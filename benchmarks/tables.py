@@ -55,13 +55,14 @@ def page(name: str) -> str:
     return _page(path) if path.is_file() else ""
 
 
-def find(name: str, row: str, column: str) -> str:
+def find(name: str, row: str, column: str, beside: str = "") -> str:
     """One cell of a page.
 
     Args:
         name: The page, less its ending.
         row: The row's first cells, joined by " / ", as many as tell it from others.
         column: Title of the column.
+        beside: Title of another column that the table must have.
 
     Raises:
         LookupError: There is no such cell, or more than one.
@@ -70,7 +71,7 @@ def find(name: str, row: str, column: str) -> str:
     cells = [
         line[table.head.index(column)]
         for table in tables(page(name))
-        if column in table.head
+        if column in table.head and (not beside or beside in table.head)
         for line in table.rows
         if line[: len(wanted)] == wanted
     ]
