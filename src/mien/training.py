@@ -401,24 +401,37 @@ def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
     """
     from safetensors import SafetensorError, safe_open
 
+    current = model.state_dict()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
     try:
         with safe_open(path, framework="pt") as file:
             losses = [float(loss) for loss in json.loads(file.metadata()["losses"])]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-        current = model.state_dict()
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in current.items()}:
+        chance = tensors.pop("chance")
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                weights[rest] = tensor
+                continue
+            place, _, key = rest.partition(".")
+            own = parameters[int(place)]
+            if tensor.dim():
+                # A file holds rows one after another; a fused step pairs numbers by their place in memory.
+                tensor = torch.empty_like(own).copy_(tensor.reshape(own.shape))
+            states.setdefault(int(place), {})[key] = tensor
+        same = {k: (v.shape, v.dtype) for k, v in weights.items()} == {
+            k: (v.shape, v.dtype) for k, v in current.items()
+        }
+        known = torch.get_rng_state()
+        if not same or (chance.shape, chance.dtype) != (known.shape, known.dtype):
             return []
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError, RecursionError):
         return []
     model.load_state_dict(weights)
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, place, key = name.split(".", 2)
-            states.setdefault(int(place), {})[key] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": states})
-    torch.set_rng_state(tensors["chance"])
+    torch.set_rng_state(chance)
     return losses
 
 
