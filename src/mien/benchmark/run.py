@@ -10,10 +10,10 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
 from mien.files import held, sweep, write_atomically
-from mien.progress import Bars, Meter
+from mien.progress import Bars, Meter, Slot
 from mien.protocols.leakage import FAILED, check_folds, check_ledger
 from mien.protocols.splits import PROTOCOLS, lacking_classes, make_folds
 from mien.recipe import Recipe
@@ -48,6 +48,35 @@ from mien.types import Clip, Fold, Sample
 
 HELD = 1 << 30
 """Bytes of inputs that are held in memory; more stays in the cache and is read when it is trained on."""
+
+
+class Cluster(Protocol):
+    """Machines that prepare the clips of a run and train its folds; what they make is written by the process that asks.
+
+    See `mien.benchmark.ray_folds.connect`.
+    """
+
+    def inputs(
+        self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
+    ) -> Iterator[tuple[Any, str, str] | MienError | None]:
+        """What `prepare_input` gives, in order; of large inputs whatever `gather` takes; None for a clip that kills."""
+        ...
+
+    def gather(self, recipe: Recipe, large: Sequence[Any]) -> Inputs:
+        """Large inputs, None for those that could not be prepared."""
+        ...
+
+    def folds(
+        self,
+        decided: Plan,
+        out: Path,
+        todo: Sequence[tuple[int, int]],
+        inputs: Inputs,
+        intervals: Sequence[str],
+        slot: Callable[[int], Slot],
+    ) -> Iterator[tuple[int, int, FoldDone]]:
+        """(seed, number of the fold, what to write), in the order in which they finish."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +250,7 @@ def benchmark(
     jobs: int | None = None,
     bars: bool = False,
     told: Callable[[str], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> Ledger:
     """Score a system: every fold of the protocol, every seed; resumes when `out` holds part of the same run.
 
@@ -235,6 +265,7 @@ def benchmark(
         jobs: Folds trained side by side; None takes the number of cores.
         bars: Show progress on the terminal.
         told: Called with a sentence when clips could not be prepared, before anything is trained.
+        cluster: Where clips are prepared and folds trained instead of in processes of this machine.
         data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `plan`.
 
     Returns:
@@ -259,7 +290,7 @@ def benchmark(
         settings = open_run(out, decided)
         if alone:
             sweep(out)
-        return _run(decided, settings, out, jobs, bars, told)
+        return _run(decided, settings, out, jobs, bars, told, cluster)
 
 
 def _run(
@@ -269,6 +300,7 @@ def _run(
     jobs: int | None,
     bars: bool,
     told: Callable[[str], None] | None,
+    cluster: Cluster | None,
 ) -> Ledger:
     """The folds of a run that are not there yet, and its whole ledger."""
     todo = [
@@ -281,9 +313,12 @@ def _run(
         jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
         with Bars(show=bars) as shown:
             failures: dict[str, MienError] = {}
-            inputs, intervals = prepare_inputs(decided, jobs, shown, failures)
+            inputs, intervals = prepare_inputs(decided, jobs, shown, failures, cluster)
             _settle_failures(out, failures, len(decided.samples), told)
-            _train(decided, out, todo, inputs, intervals, jobs, shown)
+            if cluster is None:
+                _train(decided, out, todo, inputs, intervals, jobs, shown)
+            else:
+                _train_on(cluster, decided, out, todo, inputs, intervals, shown)
     ledger = read_ledger(out)
     wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
     if wrong:
@@ -356,7 +391,11 @@ def _settle_failures(
 
 
 def prepare_inputs(
-    decided: Plan, jobs: int, bars: Bars, failures: dict[str, MienError] | None = None
+    decided: Plan,
+    jobs: int,
+    bars: Bars,
+    failures: dict[str, MienError] | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[Inputs, list[str]]:
     """Every clip's input, in memory where that is small, and where its onset and apex came from.
 
@@ -366,6 +405,7 @@ def prepare_inputs(
         bars: Where progress is shown.
         failures: Takes the clips that cannot be prepared, by key; None lets the first one be raised. Their interval is
             `FAILED` and their input not a number.
+        cluster: Where it is done instead.
 
     Raises:
         MienError: A clip cannot be prepared and `failures` is None; or not one clip of a database can be: then it is
@@ -377,16 +417,22 @@ def prepare_inputs(
     recipes = {m: decided.system.recipe(m, decided.parameters) for m in {s.clip.medium for s in table}}
     meter = bars.start("clips prepared", len(table))
     # Ready pictures are read faster than processes start, or than a cache entry is checked.
-    if all(s.clip.medium == "flow" for s in table):
+    ready = all(s.clip.medium == "flow" for s in table)
+    if ready:
         jobs = 1
     one = next(iter(recipes.values()))
     several = one.axes.startswith("K")
     large = several or len(table) * 4 * math.prod(n or 1 for n in one.shape) > HELD
     cache = Cache(default_folder())
-    work = [delayed(_input)(recipes[s.clip.medium], s.clip, cache, large) for s in table]
-    arrays, intervals, digests = [], [], []
+    work = [(recipes[s.clip.medium], s.clip, cache, large) for s in table]
+    if cluster is not None and (large or not ready):
+        results = cluster.inputs(work)
+    else:
+        cluster, results = None, side_by_side([delayed(prepare_input)(*each) for each in work], jobs)
+    arrays: list[Any] = []
+    intervals, digests = [], []
     failed: dict[str, MienError] = {}
-    for sample, made in zip(table, side_by_side(work, jobs), strict=True):
+    for sample, made in zip(table, results, strict=True):
         if made is None:
             made = died(sample.clip)
         if isinstance(made, MienError):
@@ -402,6 +448,8 @@ def prepare_inputs(
     if failures is not None:
         _require_some(table, failed)
         failures.update(failed)
+    if large and cluster is not None:
+        return cluster.gather(one, arrays), intervals
     if large:
         return gather([s.clip for s in table], one, cache, digests), intervals
     if failed:
@@ -423,7 +471,7 @@ def _require_some(table: Sequence[Sample], failed: Mapping[str, MienError]) -> N
             )
 
 
-def _input(
+def prepare_input(
     recipe: Recipe, clip: Clip, cache: Cache, large: bool
 ) -> tuple[NDArray[np.float32] | None, str, str] | MienError:
     """A clip's input, its interval and its digest, or why there is none; a large input stays in the cache."""
@@ -469,6 +517,23 @@ def _train(
             for place, (seed, number) in enumerate(todo)
         )
         for _ in Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs + 1, batch_size=1)(work):
+            finished(1)
+
+
+def _train_on(
+    cluster: Cluster,
+    decided: Plan,
+    out: Path,
+    todo: Sequence[tuple[int, int]],
+    inputs: Inputs,
+    intervals: Sequence[str],
+    bars: Bars,
+) -> None:
+    with Meter(len(todo)) as meter:
+        finished = bars.follow("folds", meter)
+        for seed, number, done in cluster.folds(decided, out, todo, inputs, intervals, meter.slot):
+            write_fold(out, seed, number, done)
+            meter.slot(todo.index((seed, number)))(1.0)  # it may have run where the meter cannot be seen
             finished(1)
 
 

@@ -58,8 +58,11 @@ class Cluster(Protocol):
 
     def prepare(
         self, clips: Sequence[Clip], recipe: Recipe, store: Cache | None, arrays: bool
-    ) -> Iterator[tuple[Outcome, NDArray[Any] | None]]:
-        """What became of each clip, in order, and its array where `arrays` are wanted and there is one."""
+    ) -> Iterator[tuple[Outcome | None, NDArray[Any] | None]]:
+        """What became of each clip, in order, and its array where `arrays` are wanted and there is one.
+
+        (None, None) for a clip that brings processes down.
+        """
         ...
 
 
@@ -105,7 +108,11 @@ def prepare(
     else:
         arrays = cluster.prepare(clips, recipe, cache, out is not None)
         made = (
-            outcome if out is None or array is None else write_array(outcome, clip, array, out)
+            _failed(clip, died(clip), 0.0)
+            if outcome is None
+            else outcome
+            if out is None or array is None
+            else write_array(outcome, clip, array, out)
             for clip, (outcome, array) in zip(clips, arrays, strict=True)
         )
     outcomes = []

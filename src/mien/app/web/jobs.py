@@ -22,6 +22,7 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from mien import files
 from mien.app.web import worker
 from mien.app.web.intake import Limits, shown_name
 from mien.errors import MienError
@@ -426,15 +427,4 @@ def _key(token: str) -> bytes:
 
 def sweep_left_behind() -> None:
     """Deletes the folders of servers that were killed before they could."""
-    if os.name != "posix":  # elsewhere asking whether a process lives may end it
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        number = folder.name.removeprefix(PREFIX).split("-")[0]
-        try:
-            if not number.isdigit() or folder.is_symlink() or folder.stat().st_uid != os.getuid():
-                continue
-            os.kill(int(number), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue
+    files.sweep_left_behind(PREFIX, Path(tempfile.gettempdir()))
