@@ -241,7 +241,8 @@ CLAIMS: Sequence[Claim] = (
         for preset, batch in (("small", 32), ("cpu", 32), ("resnet18", 4))
         for training in (True, False)
     ),
-    Claim("STSTNet, LOSO of 442 clips, passes of a fold", "ststnet_loso", "mien, 2 processes of 1 thread", "seconds", 1.0,
+    Claim("STSTNet, LOSO of 442 clips, passes of a fold", "ststnet_loso", "mien, 2 processes of 1 thread", "seconds",
+          1.0,
           "plain loop", ("plain sequential loop, 2 threads (scaled from 4 passes of every fold)", "seconds"),
           ststnet_pass, 2, 68 * 800),
     Claim("input read from the cache, 300x245x2, samples", "strcn",
