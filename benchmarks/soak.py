@@ -34,8 +34,8 @@ from mien.datasets import open_specs
 from mien.datasets.flow_images import write_flow_images
 from mien.files import LOCK, UNFINISHED
 
-PARAMETERS = {"epochs": 6, "maps": 2}
-SUBJECTS, CLIPS = 6, 3
+PARAMETERS = {"epochs": 5, "maps": 2, "layers": 1}
+SUBJECTS, CLIPS = 4, 3
 
 
 @dataclass
@@ -68,6 +68,7 @@ def main() -> None:
         place = Path(folder)
         os.environ["MIEN_CACHE"] = str(place / "cache")
         write_flow_images(place / "corpus", subjects=SUBJECTS, clips_per_subject=CLIPS, seed=0, layout="folders")
+        run(place, "warm", 1)  # what is imported and made once, children then have
         began = time.monotonic()
         ended(start(place, "whole", 1))
         length = time.monotonic() - began
@@ -81,6 +82,11 @@ def main() -> None:
         sys.exit(1)
 
 
+def run(place: Path, name: str, jobs: int) -> None:
+    data = open_specs([f"flow_images={place / 'corpus'}"])
+    benchmark(data, "strcn-g", place / name, parameters=PARAMETERS, jobs=jobs)
+
+
 def start(place: Path, name: str, jobs: int) -> int:
     """The run in a process of its own, forked from this one, which has imported everything."""
     process = os.fork()
@@ -89,8 +95,7 @@ def start(place: Path, name: str, jobs: int) -> int:
     try:
         with (place / f"{name}.log").open("a") as log:
             os.dup2(log.fileno(), 2)
-            data = open_specs([f"flow_images={place / 'corpus'}"])
-            benchmark(data, "strcn-g", place / name, parameters=PARAMETERS, jobs=jobs)
+            run(place, name, jobs)
     except BaseException:
         (place / f"{name}.error").write_text(traceback.format_exc())
         os._exit(1)
@@ -162,6 +167,7 @@ def differences(run: Path, reference: Path, *, whole: bool) -> list[str]:
 def page(trials: list[Trial], workers: list[Trial], length: float, seed: int) -> str:
     """The results."""
     both = [*trials, *workers]
+    shown = ", ".join(f"{key} {value}" for key, value in PARAMETERS.items())
     good = sum(not each.wrong for each in both)
     moments = Counter(kill for each in both for kill in each.kills)
     lines = [
@@ -169,8 +175,9 @@ def page(trials: list[Trial], workers: list[Trial], length: float, seed: int) ->
         "",
         stamp(),
         "",
-        f"`python benchmarks/soak.py --trials {len(trials)} --workers {len(workers)} --seed {seed}`: a run of strcn-g, "
-        f"{SUBJECTS} folds, {length:.1f} s when left alone, killed (SIGKILL) one to three times and begun again.",
+        f"`python benchmarks/soak.py --trials {len(trials)} --workers {len(workers)} --seed {seed}`: a run of strcn-g "
+        f"({shown}), {SUBJECTS} folds, {length:.1f} s when left alone, killed (SIGKILL) one to three times and begun "
+        "again.",
         "",
         "| trials | kills | ended with the same bytes | rows lost | rows doubled |",
         "|---|---|---|---|---|",

@@ -202,7 +202,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
                 raise StopHereError
 
         torch.manual_seed(3)
-        model = net().to(memory_format=layout)  # in memory, weights need not lie as they do in the file
+        # In memory, weights need not lie as they do in the file.
+        model = net().to(memory_format=layout)  # type: ignore[call-overload]
         keep = tmp_path / "state.safetensors"
         return model, fit(model, inputs, labels, schedule, progress=progress, keep=keep, keep_seconds=0)
 
