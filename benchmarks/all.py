@@ -71,6 +71,8 @@ PARTS: Mapping[str, Part] = {
     "shipped_weights": Part(("--choose",), None),
     "ststnet_loso": Part(("FLOW",), None),
     "flow_scores": Part(("FLOW",), None),
+    "recorded_runs": Part(("runs/flow_scores",), None),
+    "soak": Part(quick=("--trials", "3", "--workers", "1")),
 }
 """Every part, the shortest first."""
 

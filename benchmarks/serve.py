@@ -5,7 +5,6 @@ Usage: python benchmarks/serve.py [--weights F] [--out benchmarks/results/serve.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import http.client
 import json
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import commit, machine
+from measure import arguments, publish
 from numpy.typing import NDArray
 
 from mien.face.portrait import portrait
@@ -27,17 +27,14 @@ MIB = 2**20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--mib", type=int, default=256)
     options = parser.parse_args()
     named = ["--weights", str(options.weights)] if options.weights else []
     with tempfile.TemporaryDirectory() as folder:
         text = measure(Path(folder), named, options.mib)
-    print(text)
-    if options.out:
-        options.out.write_text(text)
+    publish([text], options.out)
 
 
 def imports(what: str) -> float:
