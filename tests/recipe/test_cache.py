@@ -115,6 +115,18 @@ def test_an_entry_larger_than_the_limit_is_not_kept(tmp_path: Path) -> None:
     assert cache.size() == (0, 0)
 
 
+def test_the_limit_is_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIEN_CACHE_GIB", raising=False)
+    assert Cache(tmp_path).limit == 20 * 2**30
+    monkeypatch.setenv("MIEN_CACHE_GIB", "0.5")
+    assert Cache(tmp_path).limit == 2**29
+    assert Cache(tmp_path, 7).limit == 7
+    for wrong in ("much", "-1", "nan", "inf"):
+        monkeypatch.setenv("MIEN_CACHE_GIB", wrong)
+        with pytest.raises(MienError, match=f"MIEN_CACHE_GIB is '{wrong}'"):
+            Cache(tmp_path)
+
+
 def test_a_full_disk_costs_a_warning_not_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +27,8 @@ from mien.files import UNFINISHED, write_atomically
 from mien.recipe.base import Prepared, Recipe
 from mien.types import Clip
 
-DEFAULT_LIMIT: Final = 20 * 2**30
-"""Bytes that a cache may take unless told otherwise."""
+_GIB: Final = 20.0
+"""GiB that a cache may take unless told otherwise."""
 
 _SUFFIX: Final = ".safetensors"
 _STALE: Final = 3600.0  # seconds after which a file that is still being written was left by a killed process
@@ -38,6 +38,22 @@ def default_folder() -> Path:
     """Where prepared inputs are kept: `$MIEN_CACHE`, or the user's cache folder."""
     given = os.environ.get("MIEN_CACHE")
     return Path(given) if given else user_cache_path("mien") / "prepared"
+
+
+def default_limit() -> int:
+    """Bytes that a cache may take: `$MIEN_CACHE_GIB` GiB, or 20.
+
+    Raises:
+        MienError: That is not a number from 0.
+    """
+    given = os.environ.get("MIEN_CACHE_GIB") or str(_GIB)
+    try:
+        limit = float(given)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise MienError(f"MIEN_CACHE_GIB is {given!r}.", "GiB as a number from 0.", "`MIEN_CACHE_GIB=200`.")
+    return int(limit * 2**30)
 
 
 def source_digest(clip: Clip) -> str:
@@ -74,11 +90,11 @@ class Cache:
 
     Attributes:
         folder: Where; made when first written to, readable by its owner alone.
-        limit: Bytes it may take.
+        limit: Bytes it may take; see `default_limit`.
     """
 
     folder: Path
-    limit: int = DEFAULT_LIMIT
+    limit: int = field(default_factory=default_limit)
 
     def prepare(self, clip: Clip, recipe: Recipe) -> tuple[Prepared, bool]:
         """A recipe's input for one clip, from the folder where it is there, and whether it was.
