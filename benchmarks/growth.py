@@ -27,6 +27,8 @@ PARTS = ("decoding", "face and landmarks", "magnification", "classic_nl", "time 
 FRAMES = (50, 100, 200, 400)
 SIZES = ((150, 122), (300, 245), (600, 490))
 EPOCHS = 40
+BUSY = 0.2
+"""Share of the processor that other programs may take while workers are measured."""
 # Clips, folds, workers. The largest number of workers is more than most laptops have cores.
 TRAININGS = {
     "clips": tuple((n, 4, 1) for n in (48, 96, 192, 384)),
@@ -125,15 +127,25 @@ def training(clips: int, folds: int, workers: int, turns: int) -> None:
     print(statistics.median(seconds), worked / turns, peak_mib() + children)
 
 
+def trained(clips: int, folds: int, workers: int, spent: float, worked: float, memory: float) -> str:
+    """A row of the second table; processor time is told of one worker, which starts no other process."""
+    each = 1000 * worked / (clips * (folds - 1) * EPOCHS)
+    own = (f"{worked:.2f}", f"{each:.3f}") if workers == 1 else ("-", "-")
+    return f"| ststnet | {clips} | {folds} | {workers} | {spent:.2f} | {own[0]} | {memory:.0f} | {own[1]} |"
+
+
 def draw(page: Path) -> None:
     """Pictures of a page's tables, beside it."""
-    parts, trained = tables(page.read_text(encoding="utf-8"))
+    parts, whole = tables(page.read_text(encoding="utf-8"))
     rows = []
     for part, n, size, seconds, _, memory in parts.rows:
         height, width = map(int, size.split("x"))
         rows.append((part, int(n), height, width, number(seconds), number(memory)))
     draw_parts(rows, page.with_suffix(".png"))
-    runs = [tuple(map(number, r[1:6])) for r in trained.rows]
+    runs = []
+    for _, clips, folds, workers, seconds, worked, memory, _ in whole.rows:
+        point = (int(clips), int(folds), int(workers))
+        runs.append((point, number(seconds), number(worked) if worked != "-" else 0.0, number(memory)))
     draw_training(runs, page.with_name(f"{page.stem}_training.png"))
 
 
@@ -185,26 +197,37 @@ def draw_parts(rows: Sequence[tuple[str, int, int, int, float, float]], path: Pa
     figure.savefig(path, metadata={"Software": None})
 
 
-def draw_training(rows: Sequence[tuple[float, ...]], path: Path) -> None:
-    """Seconds and memory of whole runs against clips, folds and workers."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
+Run = tuple[tuple[int, int, int], float, float, float]
+"""Clips, folds and workers; seconds, processor seconds of one worker, MiB."""
 
-    figure = Figure(figsize=(10, 2.9), dpi=130, layout="constrained")
-    for n, (panel, what) in enumerate(zip(figure.subplots(1, 3), TRAININGS, strict=True)):
-        points = sorted((r[n], r[3], r[4]) for r in rows if tuple(map(int, r[:3])) in TRAININGS[what])
-        x, seconds, memory = zip(*points, strict=True)
+
+def draw_training(runs: Sequence[Run], path: Path) -> None:
+    """Processor seconds against clips and folds, seconds against workers where they were measured, and memory."""
+    from matplotlib.figure import Figure
+
+    there = {what: [r for r in runs if r[0] in points] for what, points in TRAININGS.items()}
+    there = {what: some for what, some in there.items() if len(some) > 1}
+    labels = {
+        "clips": "clips, 4 folds, 1 worker",
+        "folds": "folds, 96 clips, 1 worker",
+        "workers": f"workers on {cores()} cores, 16 folds, 96 clips",
+    }
+    figure = Figure(figsize=(3.4 * len(there), 2.9), dpi=130, layout="constrained")
+    for panel, (what, some) in zip(figure.subplots(1, len(there)), there.items(), strict=True):
+        n = list(TRAININGS).index(what)
+        some = sorted(some)
+        x, memory = [r[0][n] for r in some], [r[3] for r in some]
+        seconds = [r[1] if what == "workers" else r[2] for r in some]
+        # Work in proportion, from the last point: clips and folds less one; workers share what one does.
+        amount = [v - (what == "folds") for v in x]
+        share = [seconds[0] / v if what == "workers" else seconds[-1] * v / amount[-1] for v in amount]
+        panel.plot(x, share, ":", lw=1.1, color="#888", label="in proportion")
         panel.plot(x, seconds, "-o", ms=3.5, lw=1.3, color="#2563eb")
-        # What it would be if each clip, fold or worker counted the same.
-        even = [seconds[0] * (x[0] / v if what == "workers" else v / x[0]) for v in x]
-        panel.plot(x, even, ":", lw=1, color="#888")
-        panel.set_xscale("log")
+        panel.set_xlim(0, 1.04 * x[-1])
         panel.set_xticks(x, [f"{v:g}" for v in x])
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_xlabel({"clips": "clips, 4 folds, 1 worker", "folds": "folds, 96 clips, 1 worker"}.get(
-            what, f"workers on {cores()} cores, 16 folds, 96 clips"), fontsize=8)  # fmt: skip
+        panel.set_xlabel(labels[what], fontsize=8)
         panel.set_ylim(0)
-        panel.set_ylabel("seconds (dotted: in proportion)", fontsize=8, color="#2563eb")
+        panel.set_ylabel("seconds" if what == "workers" else "processor seconds", fontsize=8, color="#2563eb")
         other = panel.twinx()
         other.plot(x, memory, "--s", ms=3, lw=1.1, color="#d64832")
         other.set_ylim(0, 1.3 * max(memory))
@@ -212,6 +235,7 @@ def draw_training(rows: Sequence[tuple[float, ...]], path: Path) -> None:
         for each in (panel, other):
             each.tick_params(labelsize=7.5)
             each.spines["top"].set_visible(False)
+        panel.legend(fontsize=7, frameon=False, loc="lower right")
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -250,19 +274,21 @@ def main() -> None:
             cells = f"{part} | {n} | {height}x{width} | {seconds:.3f} | {n / seconds:.1f} | {float(memory):.0f}"
             lines.append(f"| {cells} |")
             print(lines[-1], file=sys.stderr, flush=True)
+    taken = taken_by_others()
+    # Folds side by side on cores that others use say nothing about folds side by side.
+    asked = [what for what in TRAININGS if what != "workers" or taken < BUSY]
     lines += [
         "",
         f"Whole runs of STSTNet, {EPOCHS} passes, on made flow pictures of 28x28, median of {turns}; memory of all "
-        f"processes together; other programs took {taken_by_others():.0%} of the processor before.",
+        f"processes together; other programs took {taken:.0%} of the processor before"
+        + ("." if "workers" in asked else ": several workers are to be measured on an idle machine."),
         "",
-        "| training | clips | folds | workers | seconds | MiB | processor ms per clip and pass |",
-        "|---|---|---|---|---|---|---|",
+        "| training | clips | folds | workers | seconds | processor s | MiB | processor ms per clip and pass |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for clips, folds, workers in dict.fromkeys(p for some in TRAININGS.values() for p in some[:few]):
-        spent, worked, memory = alone(__file__, "--train", clips, folds, workers, turns)
-        each = f"{1000 * float(worked) / (clips * (folds - 1) * EPOCHS):.3f}" if workers == 1 else "-"
-        cells = f"{float(spent):.2f} | {float(memory):.0f} | {each}"
-        lines.append(f"| ststnet | {clips} | {folds} | {workers} | {cells} |")
+    for clips, folds, workers in dict.fromkeys(p for what in asked for p in TRAININGS[what][:few]):
+        wall, worked, most = map(float, alone(__file__, "--train", clips, folds, workers, turns))
+        lines.append(trained(clips, folds, workers, wall, worked, most))
         print(lines[-1], file=sys.stderr, flush=True)
     if given.out:
         name = given.out.stem

@@ -402,9 +402,9 @@ def text() -> str:
         "",
         "![time and memory against frames and pixels](results/growth.png)",
         "",
-        "With clips, folds and workers: a run of k folds over n clips trains n (k - 1) clips per pass, so time is in "
-        "proportion to clips, and nearly so to folds. Workers help up to the number of cores; each holds its own copy "
-        "of the libraries in memory.",
+        "With clips, folds and workers: a run of k folds over n clips trains n (k - 1) clips in every pass, so its time "
+        "is in proportion to clips and to folds. Folds are trained side by side, one thread each; every worker holds "
+        "the libraries in memory once more.",
         "",
         "![training against clips, folds and workers](results/growth_training.png)",
         "",
