@@ -15,7 +15,7 @@ from rich.table import Table
 
 import mien
 from mien.app import describe as describe_commands
-from mien.app import explain, inputs, recognise, serve, synthesise, watch
+from mien.app import explain, export, inputs, recognise, serve, synthesise, watch
 from mien.app import spot as spot_commands
 from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
 from mien.errors import MienError
@@ -24,6 +24,7 @@ __all__ = [
     "app",
     "describe_commands",
     "explain",
+    "export",
     "inputs",
     "main",
     "recognise",

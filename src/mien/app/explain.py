@@ -39,7 +39,7 @@ def explain(
     from mien.saliency import explain as explain_clip
     from mien.saliency import figure
 
-    _refuse_run(model)
+    refuse_run(model)
     classifier, card = load_checkpoint(model)
     clips = _chosen(clips_of(sources, read_interval(interval), fps), clip or [])
     rows: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def explain(
         raise typer.Exit(1)
 
 
-def _refuse_run(model: Path) -> None:
+def refuse_run(model: Path) -> None:
     """A run holds a ledger and no network: says how to make one with its settings."""
     settings = model / "run.json"
     if not settings.is_file():

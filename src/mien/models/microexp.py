@@ -45,7 +45,8 @@ def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Valid 3-D convolution of grey clips, ReLU, 3x3x3 max pool; see the module's text.
 
     Args:
-        x: (B, T, H, W) float; one that wants a gradient, or has few pixels, takes the plain path.
+        x: (B, T, H, W) float; one that wants a gradient, or has few pixels, takes the plain path; so does a graph that
+            is being exported.
         weight: (M, 1, time, height, width) of the same type.
         bias: (M,).
 
@@ -54,7 +55,7 @@ def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     kernel = weight.shape[2:]
     values = POOL * len(weight) * (x.shape[2] - kernel[1] + 1) * (x.shape[3] - kernel[2] + 1)
-    if x.device.type != "cpu" or x.requires_grad or values < FEW:
+    if x.device.type != "cpu" or x.requires_grad or values < FEW or torch.compiler.is_exporting():
         return plain(x, weight, bias)
     frames, rows, columns = pooled_shape(x.shape[1], x.shape[2], x.shape[3], (kernel[1], kernel[2], kernel[0]))
     pooled: Tensor = _ConvPool.apply(x, weight.flatten(1), tuple(kernel))  # type: ignore[no-untyped-call]

@@ -50,7 +50,7 @@ class NonLocal(nn.Module):
         """(B, C, h, w) to z of the same shape and who looks at whom, (B, h w, h w), rows summing to 1."""
         theta, phi, g = self.embed(x).flatten(2).split(self.inner, 1)
         attention = torch.softmax(theta.transpose(1, 2) @ phi, 2)
-        y = (g @ attention.transpose(1, 2)).view(len(x), self.inner, *x.shape[2:])
+        y = (g @ attention.transpose(1, 2)).view(x.shape[0], self.inner, *x.shape[2:])
         return x + self.out(y), attention
 
     def forward(self, x: Tensor) -> Tensor:
