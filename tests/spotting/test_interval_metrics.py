@@ -105,7 +105,9 @@ def test_published_count_gives_the_published_f1() -> None:
 def test_strs_known_answers() -> None:
     true = [Spot(0, 5, 9, "micro", emotion="happy"), Spot(20, 25, 29, "micro", emotion="sad")]
     right = [Spot(0, 5, 9, "micro", emotion="happy"), Spot(20, 25, 29, "micro", emotion="sad")]
-    assert strs([(true, right)]) == {"spot_f1": 1.0, "analysis_f1": 1.0, "strs": 1.0}
+    assert strs([(true, right)]) == {
+        "spot_f1": 1.0, "analysis_f1": 1.0, "strs": 1.0, "named": 2, "majority_f1": pytest.approx(1 / 3),
+    }  # fmt: skip
     assert strs([(true, [])])["strs"] == 0
     # One of two found, and named right: F1 2/3, analysis 1.
     assert strs([(true, right[:1])])["strs"] == pytest.approx(2 / 3)

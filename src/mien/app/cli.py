@@ -17,7 +17,8 @@ import mien
 from mien.app import describe as describe_commands
 from mien.app import explain, export, inputs, recognise, serve, synthesise, watch
 from mien.app import spot as spot_commands
-from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json
+from mien.app.cluster import GpusPerFold, Ray, cluster_of
+from mien.app.shell import Json, Settings, Specs, app, out, pairs, print_json, warn
 from mien.errors import MienError
 
 __all__ = [
@@ -51,6 +52,8 @@ def benchmark(
     labels: Annotated[str | None, typer.Option(help="Label map, e.g. megc2019, strcn4, casme2_5, own.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
+    ray: Ray = None,
+    gpus_per_fold: GpusPerFold = 0.0,
     settings: Settings = None,
     protocol_settings: Annotated[
         list[str] | None, typer.Option("--protocol-set", metavar="KEY=VALUE", help="A parameter of the protocol.")
@@ -61,34 +64,49 @@ def benchmark(
     task: Annotated[
         str, typer.Option(help="recognise; or spot: --system then names one of `mien spotters`.")
     ] = "recognise",
+    weights: Annotated[
+        str | None,
+        typer.Option(help='With --task spot: name what is found, by a checkpoint or "shipped" (spot-then-recognise).'),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a system on databases. Prints the report; only the ledger is stored."""
     if task not in ("recognise", "spot"):
         raise MienError(f"There is no task {task!r}.", "recognise or spot.", "`--task spot`.")
     if task == "spot":
+        if ray is not None:
+            raise MienError("--task spot does not work on Ray.", "--ray with --task recognise.", "without --ray.")
         spot_commands.benchmark_spots(
             data, system, run, protocol=protocol, protocol_parameters=pairs(protocol_settings, "--protocol-set"),
-            seeds=tuple(seed or [0]), parameters=pairs(settings, "--set"), jobs=jobs, as_json=as_json,
+            seeds=tuple(seed or [0]), parameters=pairs(settings, "--set"), jobs=jobs, weights=weights, as_json=as_json,
         )  # fmt: skip
         return
+    if weights is not None:
+        raise MienError(
+            "--weights serves --task spot: a recogniser is trained in each fold.",
+            "no --weights.",
+            "`--set start=FILE` to train on from a checkpoint, where the system can.",
+        )
     from mien.benchmark.report import render_report, report_many
     from mien.benchmark.run import benchmark as run_benchmark
     from mien.datasets import open_specs
 
-    run_benchmark(
-        open_specs(data),
-        system,
-        run,
-        protocol=protocol,
-        labels=labels,
-        seeds=tuple(seed or [0]),
-        parameters=pairs(settings, "--set"),
-        protocol_parameters=pairs(protocol_settings, "--protocol-set"),
-        shuffle_labels=shuffle_labels,
-        jobs=jobs,
-        bars=not as_json and sys.stderr.isatty(),
-    )
+    with cluster_of(ray, gpus_per_fold, jobs) as cluster:
+        run_benchmark(
+            open_specs(data),
+            system,
+            run,
+            protocol=protocol,
+            labels=labels,
+            seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"),
+            protocol_parameters=pairs(protocol_settings, "--protocol-set"),
+            shuffle_labels=shuffle_labels,
+            jobs=jobs,
+            bars=not as_json and sys.stderr.isatty(),
+            told=warn,
+            cluster=cluster,
+        )
     reports = report_many([run])
     if as_json:
         print_json(reports[0])
@@ -110,6 +128,8 @@ def experiment(
         list[str] | None, typer.Option(help="Protocol instead of the paper's; may be repeated.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
+    ray: Ray = None,
+    gpus_per_fold: GpusPerFold = 0.0,
     as_json: Json = False,
 ) -> None:
     """A table or figure of a paper, run on your databases and printed beside the paper's figures."""
@@ -117,12 +137,13 @@ def experiment(
     from mien.datasets import open_specs
     from mien.pictures import save
 
-    cells = grid.experiment(
-        name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
-        parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs,
-        bars=not as_json and sys.stderr.isatty(),
-        told=None if as_json else lambda text: out.print(f"[dim]{escape(text)}"),
-    )  # fmt: skip
+    with cluster_of(ray, gpus_per_fold, jobs) as cluster:
+        cells = grid.experiment(
+            name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs,
+            bars=not as_json and sys.stderr.isatty(),
+            told=None if as_json else lambda text: out.print(f"[dim]{escape(text)}"), cluster=cluster,
+        )  # fmt: skip
     picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
     if as_json:
         print_json(grid.as_json(name, cells))
@@ -162,7 +183,7 @@ def train(
 
     made = train_all(
         open_specs(data), system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
-        licence=licence, bars=not as_json and sys.stderr.isatty(),
+        licence=licence, bars=not as_json and sys.stderr.isatty(), told=warn,
     )  # fmt: skip
     _tell_card(asdict(made), target, as_json)
 

@@ -114,15 +114,21 @@ def benchmark_spots(
     seeds: Sequence[int],
     parameters: Mapping[str, str],
     jobs: int | None,
+    weights: str | None,
     as_json: bool,
 ) -> None:
     """What `mien benchmark ... --task spot` does."""
     from mien.datasets import open_specs
     from mien.spotting.benchmark import spot_benchmark
 
+    recogniser = None
+    if weights is not None:
+        from mien.answer.spotted import spot_recogniser
+
+        recogniser = spot_recogniser(weights, data)
     spot_benchmark(
         open_specs(data), name, run, protocol=protocol, protocol_parameters=protocol_parameters, seeds=seeds,
-        parameters=parameters, jobs=jobs, bars=not as_json and sys.stderr.isatty(),
+        parameters=parameters, recogniser=recogniser, jobs=jobs, bars=not as_json and sys.stderr.isatty(),
     )  # fmt: skip
     tell_spot_reports([run], as_json)
 

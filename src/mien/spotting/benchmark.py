@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import mien
 from mien.benchmark.ledger import fold_file, open_folder, told_plainly
 from mien.datasets.base import Dataset
+from mien.datasets.labels import label_map
 from mien.datasets.official import OfficialDataset
 from mien.errors import MienError
 from mien.files import held, sweep, write_atomically
@@ -34,6 +35,22 @@ from mien.spotting.metrics import Count, count
 from mien.spotting.spot import in_frames, watch, why_abstain, why_not
 from mien.types import Clip, Fold, Sample
 from mien.video import frames_video, open_video, to_uint8
+
+
+@dataclass(frozen=True, slots=True)
+class Recogniser:
+    """What names the found micro-expressions, for spot-then-recognise.
+
+    Attributes:
+        name: (video, found interval in frames from 0) to the name of a class; "" where none can be named. Must be
+            fit to be sent to other processes.
+        labels: Label map of its classes; true emotions are told in these.
+        settings: What it is, for run.json.
+    """
+
+    name: Callable[[Clip, Spot], str]
+    labels: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +71,12 @@ class Filmed:
         return np.array(self.clip.frame_nos, np.int64)
 
 
-def filmed(data: Sequence[Dataset]) -> list[Filmed]:
+def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
     """Every long video of some databases, those without an expression included.
+
+    Args:
+        data: The databases.
+        labels: Label map in whose classes emotions are told; None keeps the database's own words.
 
     Raises:
         MienError: A database has none, or labels an expression in a video that is not there.
@@ -83,9 +104,17 @@ def filmed(data: Sequence[Dataset]) -> list[Filmed]:
                     "the frames of every labelled video.",
                     f"`mien check {dataset.id}={dataset.root}`.",
                 )
-            true[place].append(_indexed(clip, frames[place], kind))
+            true[place].append(replace(_indexed(clip, frames[place], kind), emotion=_emotion(clip, labels)))
         found += [Filmed(v, tuple(sorted(true[v.subject, v.name], key=lambda s: s.onset))) for v in videos]
     return found
+
+
+def _emotion(clip: Clip, labels: str | None) -> str:
+    if labels is None or labels == "own":
+        return clip.emotion
+    known = label_map(labels)
+    place = known.of(clip)
+    return "" if place is None else known.classes[place]
 
 
 def _indexed(clip: Clip, numbers: NDArray[np.int64], kind: str) -> Spot:
@@ -94,7 +123,7 @@ def _indexed(clip: Clip, numbers: NDArray[np.int64], kind: str) -> Spot:
     apex = clip.interval.apex
     middle = None if apex is None else int(np.searchsorted(numbers, apex))
     as_kind: Kind = "micro" if kind == "micro" else "macro"
-    return Spot(int(onset), middle, max(int(stop) - 1, int(onset)), as_kind, 1.0, clip.emotion)
+    return Spot(int(onset), middle, max(int(stop) - 1, int(onset)), as_kind)
 
 
 def spot_benchmark(
@@ -106,6 +135,7 @@ def spot_benchmark(
     protocol_parameters: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (0,),
     parameters: Mapping[str, Any] | None = None,
+    recogniser: Recogniser | None = None,
     jobs: int | None = None,
     bars: bool = False,
 ) -> SpotLedger:
@@ -123,6 +153,7 @@ def spot_benchmark(
         protocol_parameters: Its parameters.
         seeds: Training seeds; one is enough for spotters that are not trained.
         parameters: Parameters of the spotter that differ from its defaults.
+        recogniser: Names the micro-expressions found (spot-then-recognise); None names none.
         jobs: Videos and folds side by side; None takes the number of cores.
         bars: Show progress on the terminal.
 
@@ -133,7 +164,7 @@ def spot_benchmark(
     out = Path(out)
     chosen = spotter_named(name)
     given = chosen.with_parameters(parameters or {})
-    films = filmed(data)
+    films = filmed(data, recogniser.labels if recogniser else None)
     samples = [Sample(f.clip, 0, f.clip.key) for f in films]
     folds = _folds(protocol, samples, protocol_parameters or {})
     settings: dict[str, Any] = {
@@ -152,13 +183,20 @@ def spot_benchmark(
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
         "drawn": any(d.drawn for d in data),
+        **({"recogniser": dict(recogniser.settings)} if recogniser else {}),
     }
+    if recogniser and not any(spot.emotion for film in films for spot in film.true if spot.kind == "micro"):
+        raise MienError(
+            f"No micro-expression of {', '.join(settings['datasets'])} has an emotion under {recogniser.labels!r}.",
+            "a database that labels emotions in long videos, such as casme_sq.",
+            "without --weights: intervals are scored, not named.",
+        )
     with held(out) as alone, told_plainly(out):
         table = _video_table(films)
         settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", table, _differences)
         if alone:
             sweep(out)
-        return _run(films, folds, chosen.name, given, set(parameters or {}), settings, out, jobs, bars)
+        return _run(films, folds, chosen.name, given, set(parameters or {}), settings, recogniser, out, jobs, bars)
 
 
 def _run(
@@ -168,6 +206,7 @@ def _run(
     parameters: Mapping[str, Any],
     given: set[str],
     settings: Mapping[str, Any],
+    recogniser: Recogniser | None,
     out: Path,
     jobs: int | None,
     bars: bool,
@@ -186,7 +225,9 @@ def _run(
                 notes.append(note)
                 meter(1)
             meter = shown.start("folds", len(todo))
-            again = (delayed(_fold)(films, folds, n, s, name, parameters, given, notes, out) for s, n in todo)
+            again = (
+                delayed(_fold)(films, folds, n, s, name, parameters, given, notes, recogniser, out) for s, n in todo
+            )
             for _ in Parallel(n_jobs=min(jobs, len(todo)), return_as="generator_unordered")(again):
                 meter(1)
     ledger = read_spots(out)
@@ -291,6 +332,7 @@ def _fold(
     parameters: Mapping[str, Any],
     given: set[str],
     notes: Sequence[str],
+    recogniser: Recogniser | None,
     out: Path,
 ) -> None:
     """Chooses and trains on one fold's training videos, decides its test videos, writes its rows and its log."""
@@ -312,7 +354,7 @@ def _fold(
     picked = fit_parameters(chosen, rows, true, fps, parameters, model, fixed=given)
     found: list[SpotRow] = []
     for i in fold.test:
-        found += _rows_of(films[i], chosen, picked, model, out, i, notes[i], fold.name, seed)
+        found += _rows_of(films[i], chosen, picked, model, recogniser, out, i, notes[i], fold.name, seed)
     choice = {k: v for k, v in picked.items() if k in _tunable(chosen) - given}
     log = {"fold": fold.name, "seconds": time.perf_counter() - started, "chosen": choice}
     write_atomically(out / "log" / f"s{seed}-f{number:04d}.json", json.dumps(log))
@@ -387,6 +429,7 @@ def _rows_of(
     chosen: Spotter,
     parameters: Mapping[str, Any],
     model: Model | None,
+    recogniser: Recogniser | None,
     out: Path,
     number: int,
     note: str,
@@ -414,7 +457,10 @@ def _rows_of(
         assert clip.fps is not None
         hop = chosen.hop(clip.fps)
         for spot in decide_all(chosen, _load(out, number), clip.fps / hop, parameters, model):
-            yield row("found", in_frames(spot, hop, len(numbers)))
+            seen = in_frames(spot, hop, len(numbers))
+            if recogniser is not None and seen.kind == "micro":
+                seen = replace(seen, emotion=recogniser.name(clip, seen))
+            yield row("found", seen)
 
 
 def _one_thread() -> None:

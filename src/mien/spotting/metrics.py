@@ -120,7 +120,7 @@ def analysis_f1(pairs: Sequence[tuple[str, str]]) -> float:
     """How well the emotions of hit expressions are named.
 
     Args:
-        pairs: (true, recognised) emotion of each hit.
+        pairs: (true, recognised) emotion of each hit; "" as recognised is wrong, but no emotion of its own.
 
     Returns:
         0..1, the harmonic mean of macro-averaged precision and macro-averaged recall, over the emotions that occur
@@ -129,7 +129,7 @@ def analysis_f1(pairs: Sequence[tuple[str, str]]) -> float:
     Source: Spot-then-recognise task, MEGC 2022-2025; Liong et al., "Spot-then-recognize: a micro-expression analysis
     network" (MEAN), 2022, section 4.
     """
-    names = sorted({name for pair in pairs for name in pair})
+    names = sorted({name for pair in pairs for name in pair} - {""})
     if not names:
         return 0.0
     precision, recall = [], []
@@ -141,7 +141,7 @@ def analysis_f1(pairs: Sequence[tuple[str, str]]) -> float:
     return 2 * p * r / (p + r) if p + r else 0.0
 
 
-def strs(films: Sequence[Film], least: float = IOU, kind: str = "micro") -> dict[str, float]:
+def strs(films: Sequence[Film], least: float = IOU, kind: str = "micro") -> dict[str, float | int]:
     """Spot-then-recognise score.
 
     Args:
@@ -150,15 +150,25 @@ def strs(films: Sequence[Film], least: float = IOU, kind: str = "micro") -> dict
         kind: "micro" or "macro".
 
     Returns:
-        "spot_f1", "analysis_f1" of the hits, and "strs", their product; all 0..1.
+        "spot_f1", "analysis_f1" of the hits, and "strs", their product; all 0..1. A hit whose true emotion is not
+        known ("") counts in spotting alone. "named" is the number of the others, "majority_f1" the analysis F1 of
+        always giving the commonest emotion of theirs.
     """
     pairs = []
     for true, found in films:
         t, f = [s for s in true if s.kind == kind], [s for s in found if s.kind == kind]
-        pairs += [(t[i].emotion, f[j].emotion) for i, j in match(t, f, least)]
+        pairs += [(t[i].emotion, f[j].emotion) for i, j in match(t, f, least) if t[i].emotion]
     spot = count(films, least)[kind].f1
     analysis = analysis_f1(pairs)
-    return {"spot_f1": spot, "analysis_f1": analysis, "strs": spot * analysis}
+    true_ones = [t for t, _ in pairs]
+    commonest = max(sorted(set(true_ones)), key=true_ones.count) if true_ones else ""
+    return {
+        "spot_f1": spot,
+        "analysis_f1": analysis,
+        "strs": spot * analysis,
+        "named": len(pairs),
+        "majority_f1": analysis_f1([(t, commonest) for t in true_ones]),
+    }
 
 
 def as_scores(counts: Mapping[str, Count]) -> dict[str, dict[str, Any]]:

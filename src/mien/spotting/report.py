@@ -21,7 +21,7 @@ def spot_report(run: Path) -> dict[str, Any]:
 
     Returns:
         "micro", "macro", "all": tp, fp, fn, precision, recall, f1, counts pooled over all videos of the first seed;
-        "per_dataset" the same for each database; "per_seed" F1 of each; "strs" where found intervals have an emotion;
+        "per_dataset" the same for each database; "per_seed" F1 of each; "strs" and "recogniser" of spot-then-recognise;
         "abstained": videos without an answer, with the reason; "chosen": parameters chosen, fold by fold.
     """
     ledger = read_spots(run)
@@ -46,8 +46,8 @@ def spot_report(run: Path) -> dict[str, Any]:
         "chosen": chosen_parameters(run, settings),
         "metric": "hit: intersection over union >= 0.5 within a kind, both ends counted; counts pooled over all videos",
     }
-    if any(row.emotion for row in ledger.rows if row.role == "found"):
-        report["strs"] = strs(films)
+    if settings.get("recogniser"):
+        report["strs"], report["recogniser"] = strs(films), settings["recogniser"]
     return report
 
 
@@ -78,7 +78,11 @@ def render_spot_report(report: dict[str, Any]) -> RenderableType:
     if "strs" in report:
         s = report["strs"]
         lines.append(
-            Text(f"Spot then recognise (micro): STRS {s['strs']:.3f} = {s['spot_f1']:.3f} x {s['analysis_f1']:.3f}")
+            Text(
+                f"Spot then recognise (micro, {report['recogniser']['labels']}): STRS {s['strs']:.3f} = spotting F1 "
+                f"{s['spot_f1']:.3f} x analysis F1 {s['analysis_f1']:.3f} ({s['named']} hits; always the commonest of "
+                f"their emotions: {s['majority_f1']:.3f}). Weights: {report['recogniser']['weights']}."
+            )
         )
     if report["drawn"]:
         lines.append(Text.from_markup("[yellow]Drawn faces: these figures say nothing about people."))
