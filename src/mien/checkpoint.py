@@ -6,6 +6,7 @@ The card is JSON in the file's own header, readable without loading a single wei
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from mien.training import NetClassifier
 
 FORMAT = 1
+
+_LARGEST = 1 << 28
+"""Numbers that one input may have."""
+
+# What building a network raises for parameters that no network has.
+_UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
 
 SHIPPED = Path(mien.__file__).parent / "weights" / "recognise.safetensors"
 """Weights that come with the package, trained on made-up expressions only (`benchmarks/shipped_weights.py`)."""
@@ -107,6 +114,8 @@ def read_card(path: Path) -> ModelCard:
     try:
         with safe_open(path, framework="np") as file:
             content = json.loads((file.metadata() or {})["card"])
+        if not isinstance(content, dict):
+            raise TypeError("its card")
         if content["format"] != FORMAT:
             raise MienError(
                 f"{str(path)!r} has layout {content['format']}.",
@@ -115,13 +124,39 @@ def read_card(path: Path) -> ModelCard:
             )
         for key in ("classes", "trained_on", "shape"):
             content[key] = tuple(content[key])
-        return ModelCard(**content)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        card = ModelCard(**content)
+        _require_sound(card)
+        return card
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MienError(
             f"{str(path)!r} is not a checkpoint ({type(error).__name__}: {error}).",
             "a .safetensors file that `mien train` wrote.",
             "`mien train NAME=FOLDER --system strcn-g --out model.safetensors`.",
         ) from None
+
+
+def _require_sound(card: ModelCard) -> None:
+    """Raises TypeError or ValueError where something on a card is not of its kind."""
+    texts = (card.system, card.labels, card.licence, *card.classes)
+    kinds = (card.parameters, card.recipes, card.score, card.versions, *card.trained_on)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(each, dict) for each in kinds):
+        raise TypeError("something on its card is of another kind")
+    for seen in card.trained_on:
+        if not isinstance(seen["dataset"], str) or not isinstance(seen["drawn"], bool):
+            raise TypeError("what it was trained on")
+        if type(seen["clips"]) is not int or type(seen["subjects"]) is not int:
+            raise TypeError("what it was trained on")
+    if card.score:
+        figures = ("uf1", "uar", "accuracy", "majority_accuracy")
+        if not all(math.isfinite(card.score[key]) for key in figures):
+            raise ValueError("its score")
+        if not all(isinstance(card.score[key], str) for key in ("protocol", "averaging")):
+            raise TypeError("its score")
+    if not card.classes or len(set(card.classes)) < len(card.classes):
+        raise ValueError("its classes")
+    sides = card.shape
+    if not sides or not all(type(side) is int and side > 0 for side in sides) or math.prod(sides) > _LARGEST:
+        raise ValueError("the shape of its input")
 
 
 def load_checkpoint(
@@ -137,6 +172,7 @@ def load_checkpoint(
     Raises:
         MienError: As `read_card`; another system or other classes; weights that do not fit the network.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from mien.systems import system as system_named
@@ -150,17 +186,20 @@ def load_checkpoint(
             f"{', '.join(classes)}.",
             "`--labels` to match.",
         )
-    classifier: Any = system_named(card.system).build(len(card.classes), card.parameters)
     states: dict[int, dict[str, Any]] = {}
-    for name, tensor in load_file(path).items():
-        member, _, key = name.partition(".")
-        states.setdefault(int(member), {})[key] = tensor
     nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
     try:
+        for name, tensor in load_file(path).items():
+            member, _, key = name.partition(".")
+            states.setdefault(int(member), {})[key] = tensor
+        parameters = system_named(card.system).with_parameters(card.parameters)
+        classifier: Any = system_named(card.system).build(len(card.classes), parameters)
+        if not states or not hasattr(classifier, "restore"):
+            raise ValueError("it holds no network")
         classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
-    except (RuntimeError, KeyError) as error:
+    except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:
         raise MienError(
-            f"The weights in {str(path)!r} do not fit {card.system}: {str(error).splitlines()[0]}",
+            f"The weights in {str(path)!r} do not fit {card.system}: {(str(error) or 'damaged').splitlines()[0]}",
             "weights of this network.",
             "training it again with this version.",
         ) from None

@@ -11,6 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
@@ -376,7 +377,8 @@ def fit(
         if schedule.min_change and epoch and abs(losses[-2] - losses[-1]) < schedule.min_change:
             break
         if keep is not None and time.monotonic() - kept_at >= keep_seconds:
-            write_state(keep, model, optimiser, losses)
+            with suppress(OSError):  # a help, not a result: where it cannot be kept, training goes on without
+                write_state(keep, model, optimiser, losses)
             kept_at = time.monotonic()
     if keep is not None:
         keep.unlink(missing_ok=True)
@@ -469,6 +471,22 @@ def device_of(name: str) -> str:
     return "cpu"
 
 
+def _require_fit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights of another shape before the network is made, which a forged file may ask to be of any size.
+
+    Raises:
+        RuntimeError: They are of another network.
+    """
+    try:
+        with torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in build().state_dict().items()}
+    except (RuntimeError, TypeError, ValueError):
+        return  # It is not made of shapes alone: `load_state_dict` will tell.
+    for name in wanted.keys() | weights.keys():
+        if name not in wanted or name not in weights or wanted[name] != weights[name].shape:
+            raise RuntimeError(f"{name} differs")
+
+
 @dataclass
 class NetClassifier:
     """A network with the scikit-learn manners every system has: `fit`, then `predict_proba`.
@@ -522,6 +540,8 @@ class NetClassifier:
             RuntimeError: The weights are of another network.
         """
         self.device = device_of(self.device)
+        if self.remake is None:
+            _require_fit(lambda: self._build(inputs, member), weights)
         model = self._build(inputs, member) if self.remake is None else self.remake(inputs, weights)
         model.load_state_dict(dict(weights))
         return model.to(self.device)

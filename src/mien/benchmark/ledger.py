@@ -24,7 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,19 +181,49 @@ def read_settings(run: Path) -> dict[str, Any]:
         raise MienError(
             f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder."
         ) from None
-    seeds, n_folds = (settings.get(key) if isinstance(settings, dict) else None for key in ("seeds", "n_folds"))
-    if (
-        not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds))
-        or len(set(seeds)) < len(seeds)
-        or type(n_folds) is not int
-    ):
+    checked: dict[str, Any] = settings if isinstance(settings, dict) else {}
+    wrong = [key for key, right in _SETTINGS.items() if key in checked and not right(checked[key])]
+    wrong += [key for key in ("seeds", "n_folds") if key not in checked]
+    if wrong:
+        held = repr(checked.get(wrong[0], "nothing"))
         raise MienError(
-            f"{path} names no seeds or folds.",
-            "the file as it was written.",
-            "a new --out folder; or the file from a run with the same settings.",
+            f"{path} is not as it was written: {wrong[0]} is {held[:60]}.",
+            "settings as `mien benchmark` writes them.",
+            "a new --out folder; or run.json from a run with the same settings.",
         )
-    checked: dict[str, Any] = settings
     return checked
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+_SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(
+        ("version", "system", "system_title", "protocol", "labels", "task"), lambda value: isinstance(value, str)
+    ),
+    **dict.fromkeys(("parameters", "recipes"), lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("shares_subjects", "shuffle_labels", "drawn"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("n_clips", "n_folds", "n_videos"), lambda value: type(value) is int and value >= 0),
+    "protocol_parameters": lambda value: value is None or isinstance(value, dict),
+    "protocol_warning": lambda value: value is None or isinstance(value, str),
+    "classes": lambda value: _texts(value) and len(set(value)) == len(value) > 0 and "" not in value,
+    "datasets": _texts,
+    "runs": _texts,
+    "given": _texts,
+    "data": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and _texts([each.get("name"), each.get("root")]) for each in value)
+    ),
+    "seeds": lambda value: (
+        isinstance(value, list)
+        and all(type(seed) is int and seed >= 0 for seed in value)
+        and len(set(value)) == len(value) > 0
+    ),
+    "lacking": lambda value: isinstance(value, dict) and all(_texts(each) for each in value.values()),
+    "members": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+}
+"""What each setting of a run may be."""
 
 
 def finished_folds(run: Path, settings: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -216,13 +246,13 @@ def read_ledger(run: Path) -> Ledger:
     """
     run = Path(run)
     settings = read_settings(run)
-    classes = settings.get("classes")
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes) and len(classes)):
+    if "classes" not in settings:
         raise MienError(
             f"{run / 'run.json'} names no classes.",
             "a run that `mien benchmark` made.",
             "`mien report` on another run.",
         )
+    classes = settings["classes"]
     folds = finished_folds(run, settings)
     rows: list[Row] = []
     seen: set[tuple[int, str]] = set()

@@ -7,6 +7,7 @@ All scores pool the clips of all folds of one seed first and are computed once, 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from mien.protocols.metrics import bootstrap_interval, scores
 VERDICTS = ("yes", "partly", "no")
 AVERAGING = "pooled over folds"
 SPREAD = ("uf1", "uar", "accuracy", "f1_weighted", "f1_fold_mean")
+_NEEDED = ("system", "system_title", "protocol", "labels", "datasets", "data", "parameters", "version")
 METRICS = (*SPREAD, "macro_precision", "majority_accuracy", "majority_uf1")
 
 
@@ -52,6 +54,13 @@ def report(
     """
     settings = ledger.settings
     where = str(run) if run is not None else "RUN"
+    missing = [key for key in _NEEDED if key not in settings]
+    if missing:
+        raise MienError(
+            f"The settings of {where!r} lack {missing[0]}.",
+            "run.json as `mien benchmark` wrote it.",
+            "run.json from a run with the same settings; or a new --out folder.",
+        )
     if not ledger.rows:
         raise MienError(
             f"{where!r} holds no finished fold.",
@@ -311,14 +320,31 @@ def read_logs(run: Path) -> dict[str, dict[str, Any]]:
     logs = {}
     for path in sorted((Path(run) / "log").glob("s*-f*.json")):
         try:
-            logs[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            logs[path.stem] = _log(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError, OverflowError) as error:
             raise MienError(
-                f"{path} is not JSON ({error}).",
+                f"{path} is not as it was written ({error}).",
                 "the log as it was written.",
                 f"`rm {shlex.quote(str(path))}`: no score needs it.",
             ) from None
     return logs
+
+
+def _log(found: Any) -> dict[str, Any]:
+    """A log whose numbers are numbers. Raises TypeError or ValueError."""
+    if not isinstance(found, dict):
+        raise TypeError("no settings in it")
+    kept = dict(found)
+    if "seconds" in kept:
+        kept["seconds"] = float(kept["seconds"])
+    for key in ("loss", "inner_uf1"):
+        if key in kept:
+            kept[key] = [float(value) for value in kept[key]]
+            if not all(map(math.isfinite, kept[key])):
+                raise ValueError(f"{key} is no number")
+    if not math.isfinite(kept.get("seconds", 0.0)):
+        raise ValueError("seconds is no number")
+    return kept
 
 
 def report_many(runs: Sequence[Path]) -> list[dict[str, Any]]:

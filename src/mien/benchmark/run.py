@@ -56,6 +56,15 @@ class Cluster(Protocol):
     See `mien.benchmark.ray_folds.connect`.
     """
 
+    @property
+    def places(self) -> int:
+        """Folds that there is room for now."""
+        ...
+
+    def stop(self) -> None:
+        """Ends what other threads have asked for."""
+        ...
+
     def inputs(
         self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
     ) -> Iterator[tuple[Any, str, str] | MienError | None]:
@@ -318,7 +327,7 @@ def _run(
             if cluster is None:
                 _train(decided, out, todo, inputs, intervals, jobs, shown)
             else:
-                _train_on(cluster, decided, out, todo, inputs, intervals, shown)
+                _train_on(cluster, decided, out, todo, inputs, intervals, shown, told)
     ledger = read_ledger(out)
     wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
     if wrong:
@@ -344,7 +353,7 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     told = []
     for key in (
         keys.keys() - {"seeds", "data", "system_title", "lacking"}
-        if there["system"] == wanted["system"]
+        if there.get("system") == wanted["system"]
         else ["system"]
     ):
         old, new = there.get(key), wanted.get(key)
@@ -528,13 +537,22 @@ def _train_on(
     inputs: Inputs,
     intervals: Sequence[str],
     bars: Bars,
+    told: Callable[[str], None] | None,
 ) -> None:
+    smaller = []
     with Meter(len(todo)) as meter:
         finished = bars.follow("folds", meter)
         for seed, number, done in cluster.folds(decided, out, todo, inputs, intervals, meter.slot):
             write_fold(out, seed, number, done)
             meter.slot(todo.index((seed, number)))(1.0)  # it may have run where the meter cannot be seen
             finished(1)
+            if "smaller_batch" in json.loads(done.log):
+                smaller.append(decided.folds[number].name)
+    if smaller and told is not None:
+        told(
+            f"In {len(smaller)} of {len(todo)} folds a GPU's memory was too small for the batch, which was halved: "
+            f"{', '.join(smaller[:3])}{' ...' if len(smaller) > 3 else ''}; each log says to what."
+        )
 
 
 def run_fold(
