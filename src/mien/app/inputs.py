@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from mien.app.cluster import Ray, cluster_of
 from mien.app.shell import Json, app, out, pairs, print_json
 from mien.errors import MienError
 
@@ -88,6 +89,7 @@ def prepare(
     cache: CacheFolder = None,
     cache_limit: Annotated[float, typer.Option(min=0, help="GiB that the cache may take.")] = 20.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing but what --out asks for.")] = False,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Make the input a paper used, from your own video or a whole database. Running again goes on where it stopped."""
@@ -101,7 +103,7 @@ def prepare(
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
     store = None if no_cache else Cache(cache or default_folder(), int(cache_limit * 2**30))
-    with Bars(show=not as_json and sys.stderr.isatty()) as bars:
+    with cluster_of(ray, jobs=jobs) as cluster, Bars(show=not as_json and sys.stderr.isatty()) as bars:
         outcomes = prepare_clips(
             clips,
             chosen,
@@ -109,6 +111,7 @@ def prepare(
             cache=store,
             jobs=jobs or os.cpu_count() or 1,
             progress=bars.start("clips", len(clips)),
+            cluster=cluster,
         )
         if pictures is not None:
             from mien.recipe.album import write_album

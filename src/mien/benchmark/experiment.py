@@ -6,9 +6,12 @@ experiment goes on where it was, and every cell has its report.
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -20,9 +23,10 @@ import numpy as np
 from mien.benchmark.leaking import Leak, leaking, render_leaks
 from mien.benchmark.published import published_for
 from mien.benchmark.report import report_many
-from mien.benchmark.run import benchmark
+from mien.benchmark.run import Cluster, benchmark
 from mien.datasets.base import Dataset
 from mien.errors import MienError, unknown_name
+from mien.progress import Bars
 from mien.systems import SYSTEMS
 
 if TYPE_CHECKING:
@@ -135,6 +139,7 @@ def experiment(
     jobs: int | None = None,
     bars: bool = False,
     told: Callable[[str], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Cell]:
     """Runs every cell of an experiment on every database alone; what is finished in `out` is not run again.
 
@@ -149,6 +154,7 @@ def experiment(
         jobs: As in `benchmark`.
         bars: Show progress on the terminal.
         told: Called with a sentence before each cell.
+        cluster: As in `benchmark`; several cells are then run at once.
 
     Returns:
         The cells, in order of protocol, row and database. Cells whose system is not there yet, or cannot read a
@@ -160,45 +166,64 @@ def experiment(
     if name not in experiments():
         raise unknown_name("experiment", name, experiments(), "mien experiments")
     chosen = experiments()[name]
-    cells = []
-    for protocol in protocols or chosen.protocols:
-        for row in chosen.rows:
-            for one in data:
-                run = out / _slug(row.name) / protocol / one.id
-                if told is not None:
-                    told(f"{row.name}, {protocol}, {one.card.title}")
-                why = _cannot(row, one)
-                if why:
-                    cells.append(Cell(row, protocol, one.id, run, None, why, None))
-                    continue
-                wanted = chosen.presets.get(one.id, preset) if preset == "paper" else preset
-                full = _parameters(row, wanted, parameters or {})
-                leak = None
-                if chosen.leaking and protocol == chosen.protocols[0]:
-                    leak = leaking(
-                        [one],
-                        row.system,
-                        out / _slug(row.name) / "leaking" / one.id,
-                        labels=_labels(chosen, one),
-                        seed=seeds[0],
-                        parameters=full,
-                        jobs=jobs or 1,
-                        bars=bars,
-                    )
-                benchmark(
+    wanted = [(p, row, one) for p in protocols or chosen.protocols for row in chosen.rows for one in data]
+    # Trained in this process, whose random numbers are one stream.
+    alone = threading.Lock()
+
+    def cell(protocol: str, row: GridRow, one: Dataset, bars: bool) -> Cell:
+        run = out / _slug(row.name) / protocol / one.id
+        if told is not None:
+            told(f"{row.name}, {protocol}, {one.card.title}")
+        why = _cannot(row, one)
+        if why:
+            return Cell(row, protocol, one.id, run, None, why, None)
+        its_preset = chosen.presets.get(one.id, preset) if preset == "paper" else preset
+        full = _parameters(row, its_preset, parameters or {})
+        leak = None
+        if chosen.leaking and protocol == chosen.protocols[0]:
+            with alone:
+                leak = leaking(
                     [one],
                     row.system,
-                    run,
-                    protocol=protocol,
+                    out / _slug(row.name) / "leaking" / one.id,
                     labels=_labels(chosen, one),
-                    seeds=seeds,
+                    seed=seeds[0],
                     parameters=full,
-                    jobs=jobs,
+                    jobs=jobs or 1,
                     bars=bars,
-                    told=told,
                 )
-                cells.append(replace(_cell(row, protocol, one, run), leak=leak))
-    return cells
+        benchmark(
+            [one],
+            row.system,
+            run,
+            protocol=protocol,
+            labels=_labels(chosen, one),
+            seeds=seeds,
+            parameters=full,
+            jobs=jobs,
+            bars=bars,
+            told=told,
+            cluster=cluster,
+        )
+        return replace(_cell(row, protocol, one, run), leak=leak)
+
+    if cluster is None:
+        return [cell(*each, bars) for each in wanted]
+    # The last folds of one cell leave machines idle, so the next begins: as many at once as fill them all.
+    subjects = min(len({clip.person for clip in one.clips()}) for one in data)
+    at_once = min(8, 1 + math.ceil(cluster.places / max(1, subjects)))
+    with ThreadPoolExecutor(at_once) as pool, Bars(show=bars) as shown:
+        finished = shown.start("cells", len(wanted))
+        futures = [pool.submit(cell, *each, False) for each in wanted]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                finished(1)
+        except BaseException:
+            cluster.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
 
 
 def _cell(row: GridRow, protocol: str, data: Dataset, run: Path) -> Cell:

@@ -9,6 +9,7 @@ again elsewhere, from its own seed: the same rows.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,10 +17,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +51,9 @@ PATIENCE: Final = 60.0
 
 AHEAD: Final = 2
 """Tasks handed to Ray per place that can run one, so that none waits for the next."""
+
+STARTS: Final = 3
+"""Attempts to start Ray on this machine: on a busy one its processes do not always find each other in time."""
 
 LOST: Final = "lost"
 PREFIX: Final = "mien-ray-"
@@ -193,7 +198,7 @@ class StoredInputs:
 
     def take(self, clips: Indices, copies: Indices | int = 0) -> NDArray[np.float32]:
         """See `Inputs`."""
-        ray = _imported()
+        ray = _ray()
 
         rows = [int(i) for i in clips]
         which = np.broadcast_to(np.asarray(copies), len(rows))
@@ -216,25 +221,43 @@ class RayCluster:
     Attributes:
         gpus_per_fold: Share of a GPU for each fold; 0 trains on processors.
         jobs: Folds at once; None takes what the machines have room for.
+        join: Starts or joins Ray; called once, before the first work.
+        stopped: See `stop`.
     """
 
-    gpus_per_fold: float = 0.0
-    jobs: int | None = None
+    gpus_per_fold: float
+    jobs: int | None
+    join: Callable[[], None]
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _joined: threading.Event = field(default_factory=threading.Event)
+    _joining: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """Starts or joins Ray, where that has not been done.
+
+        Raises:
+            MienError: See `connect`.
+        """
+        with self._joining:
+            if not self._joined.is_set():
+                self.join()
+                self._joined.set()
 
     @property
     def places(self) -> int:
         """Folds that the machines have room for now, at least 1; machines may come and go."""
-        ray = _imported()
-
+        self.begin()
         total = 0
-        for node in ray.nodes():
-            if node["Alive"]:
-                there = node["Resources"]
-                free = there.get("CPU", 0.0)
-                if self.gpus_per_fold:
-                    free = min(free, _fits(there.get("GPU", 0.0), self.gpus_per_fold))
-                total += int(free)
+        for there in _resources():
+            free = there.get("CPU", 0.0)
+            if self.gpus_per_fold:
+                free = min(free, _fits(there.get("GPU", 0.0), self.gpus_per_fold))
+            total += int(free)
         return max(1, total)
+
+    def stop(self) -> None:
+        """Ends what other threads have asked for."""
+        self.stopped.set()
 
     def inputs(
         self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
@@ -244,6 +267,7 @@ class RayCluster:
         Raises:
             MienError: A clip lost its worker again and again.
         """
+        self.begin()
         expected, folder = this_machine(), _cache_folder()
 
         def arguments(item: tuple[Recipe, Clip, Cache, bool], size: tuple[int, int] | None) -> tuple[Any, ...]:
@@ -277,9 +301,8 @@ class RayCluster:
         Raises:
             MienError: What a fold raises; or a fold lost its worker again and again.
         """
-        ray = _imported()
-
-        expected = this_machine()
+        self.begin()
+        ray, expected = _ray(), this_machine()
         mark = _mark(out)
         task = self._task(_fold, num_gpus=self.gpus_per_fold)
         shared = ray.put(decided), ray.put(inputs), ray.put(list(intervals))
@@ -292,10 +315,11 @@ class RayCluster:
                     keep = state_file(out.resolve(), seed, number)
                     ref = task.remote(*shared, seed, number, slot(place), keep, mark, self.gpus_per_fold, expected)
                     running[ref] = seed, number
-                # Now and then the machines are counted again: more may have come.
-                for ref in ray.wait(list(running), timeout=10.0)[0]:
+                # Every second the machines are counted again: more may have come.
+                for ref in ray.wait(list(running), timeout=1.0)[0]:
                     seed, number = running.pop(ref)
                     yield seed, number, _get(ref, f"fold {decided.folds[number].name}")
+                self._go_on()
         finally:
             _cancel(running)
             with suppress(OSError):
@@ -305,6 +329,7 @@ class RayCluster:
         self, clips: Sequence[Clip], recipe: Recipe, store: Cache | None, arrays: bool
     ) -> Iterator[tuple[Outcome | None, NDArray[Any] | None]]:
         """See `mien.recipe.prepare.Cluster`."""
+        self.begin()
         expected = this_machine()
 
         def arguments(clip: Clip, size: tuple[int, int] | None) -> tuple[Any, ...]:
@@ -316,10 +341,12 @@ class RayCluster:
             else:
                 yield outcome, _get(array, clip.key) if arrays and outcome.error is None else None
 
-    def _task(self, function: Callable[..., Any], **options: Any) -> Any:
-        ray = _imported()
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise MienError("This was stopped.", "nothing.", "the same command again: what is finished is kept.")
 
-        return ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False, **options)(function)
+    def _task(self, function: Callable[..., Any], **options: Any) -> Any:
+        return _ray().remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False, **options)(function)
 
     def _in_order(
         self, function: Callable[..., Any], items: Sequence[Any], clip_of: Callable[[Any], Clip],
@@ -329,8 +356,7 @@ class RayCluster:
 
         Where a machine does not have a clip's files, the one that runs the command prepares it.
         """
-        ray = _imported()
-
+        ray = _ray()
         task = self._task(function, num_returns=2)
         waiting, running = deque(items), deque[_Ahead]()
         try:
@@ -342,7 +368,7 @@ class RayCluster:
                     sent = _on_this_machine(task, function, given) if size is None else task.remote(*given)
                     running.append(_Ahead(item, *sent))
                 unsettled = {ahead.rest: ahead for ahead in running if ahead.found is None}
-                for rest in ray.wait(list(unsettled))[0] if unsettled else ():
+                for rest in ray.wait(list(unsettled), timeout=1.0)[0] if unsettled else ():
                     ahead = unsettled[rest]
                     ahead.found = _get(rest, "", lost=LOST)
                     if ahead.found is None:
@@ -350,6 +376,7 @@ class RayCluster:
                 while running and running[0].found is not None:
                     ahead = running.popleft()
                     yield ahead.item, ahead.array, ahead.found
+                self._go_on()
         finally:
             _cancel(ahead.rest for ahead in running)
 
@@ -362,6 +389,11 @@ class _Ahead:
     array: Any
     rest: Any
     found: Any = None
+
+
+def _resources() -> list[Mapping[str, float]]:
+    """What each machine has."""
+    return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
 
 
 def _fits(gpus: float, share: float) -> int:
@@ -387,7 +419,7 @@ def _on_this_machine(task: Any, function: Callable[..., Any], given: tuple[Any, 
     """A task sent to the machine of the command; run by the command itself where Ray may not compute there."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ray = _imported()
+    ray = _ray()
     own = ray.get_runtime_context().get_node_id()
     if any(node["NodeID"] == own and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes()):
         first, second = task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(own, soft=False)).remote(*given)
@@ -397,7 +429,7 @@ def _on_this_machine(task: Any, function: Callable[..., Any], given: tuple[Any, 
 
 
 def _cancel(refs: Any) -> None:
-    ray = _imported()
+    ray = _ray()
 
     for ref in list(refs):
         with suppress(Exception):
@@ -408,7 +440,7 @@ def _get(ref: Any, what: str, lost: str = "") -> Any:
     """The result of a task; what went wrong there, in three parts. `lost`, where given, is for a worker that died."""
     from ray.exceptions import RayError, RayTaskError
 
-    ray = _imported()
+    ray = _ray()
     try:
         return ray.get(ref)
     except RayTaskError as error:
@@ -438,50 +470,80 @@ def _get(ref: Any, what: str, lost: str = "") -> Any:
 
 @contextmanager
 def connect(
-    address: str, *, gpus_per_fold: float = 0.0, jobs: int | None = None, patience: float = PATIENCE
+    address: str,
+    *,
+    gpus_per_fold: float = 0.0,
+    jobs: int | None = None,
+    patience: float = PATIENCE,
+    told: Callable[[str], None] | None = None,
 ) -> Iterator[RayCluster]:
     """Ray on this machine, or a cluster that runs already; what was started here ends with the block.
 
-    A Ray that the program itself has started or joined is used as it is.
+    Nothing is started or joined before the first work. A Ray that the program itself has started is used as it is.
 
     Args:
         address: "local"; HOST:PORT of a cluster that this machine belongs to; or "auto" for the one that runs here.
         gpus_per_fold: Share of a GPU for each fold, such as 0.25; 0 trains on processors.
         jobs: Folds at once; with "local" the number of processes, None being the number of cores.
         patience: Seconds to wait for the address and for each machine's answer.
+        told: Called with a sentence where GPUs stay idle.
 
     Raises:
-        MienError: Ray is not installed; nothing answers at the address; a machine runs something else; there is no GPU
-            with room for a fold.
+        MienError: It is no address, or Ray is not installed. With the first work: nothing answers at the address; a
+            machine runs something else; no GPU has room for a fold.
     """
     _require_address(address)
+    if importlib.util.find_spec("ray") is None:
+        raise MienError(
+            "--ray needs Ray, which is not installed.",
+            "the extra `cluster`; without --ray folds run in processes of this machine.",
+            "`pip install 'mien[cluster]'`.",
+        )
     with ExitStack() as stack:
-        if address == "local":
-            _guard()
-        ray = _imported()
-        if not ray.is_initialized():
-            terminate = signal.getsignal(signal.SIGTERM)
-            if address == "local":
-                folder = stack.enter_context(_private_folder())
-                given: dict[str, Any] = {"num_cpus": jobs or os.cpu_count(), "_temp_dir": folder}
-                given["include_dashboard"] = False
-            else:
-                given = {}
-                address = _answering(address, patience)
-            stack.callback(ray.shutdown)
+
+        def begin() -> None:
+            _join(address, jobs, patience, stack)
+            _greet(patience)
+            _require_gpus(gpus_per_fold)
+            gpus = sum(there.get("GPU", 0.0) for there in _resources())
+            if gpus and not gpus_per_fold and told is not None:
+                told(f"{gpus:g} GPUs stay idle: without --gpus-per-fold, folds are trained on processors.")
+
+        # With "local" Ray itself keeps to the number.
+        yield RayCluster(gpus_per_fold, None if address == "local" else jobs, begin)
+
+
+def _join(address: str, jobs: int | None, patience: float, stack: ExitStack) -> None:
+    """Starts Ray or joins it; what has to be undone at the end is put on the stack."""
+    if address == "local":
+        _guard()
+    ray = _ray()
+    if ray.is_initialized():
+        return
+    given: dict[str, Any] = {}
+    if address == "local":
+        given = {"num_cpus": jobs or os.cpu_count(), "include_dashboard": False}
+        given["_temp_dir"] = stack.enter_context(_private_folder())
+    else:
+        _require_answer(address, patience)
+    terminate = signal.getsignal(signal.SIGTERM)
+    stack.callback(ray.shutdown)
+    try:
+        for attempt in range(STARTS if address == "local" else 1):
             try:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **given)
-            except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-                raise _cannot_connect(address, str(error)) from None
-            finally:
-                with suppress(ValueError, TypeError):  # not in the main thread, or a handler of another language
-                    signal.signal(signal.SIGTERM, terminate)
-            if address == "local":
-                _require_loopback()
-        cluster = RayCluster(gpus_per_fold, None if address == "local" else jobs)
-        _greet(patience)
-        _require_gpus(gpus_per_fold)
-        yield cluster
+                ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", **given)
+                break
+            except Exception as error:  # Ray's own are of many kinds, Exception itself among them
+                ray.shutdown()
+                if attempt == STARTS - 1:
+                    raise _did_not_start(error) from None
+                if address != "local":
+                    raise _cannot_connect(address, str(error)) from None
+    finally:
+        with suppress(ValueError, TypeError):  # not in the main thread, or a handler of another language
+            signal.signal(signal.SIGTERM, terminate)
+    if address == "local":
+        _require_loopback()
 
 
 def _require_address(address: str) -> None:
@@ -510,7 +572,7 @@ def _guard() -> None:
 
 
 def _require_loopback() -> None:
-    ray = _imported()
+    ray = _ray()
 
     address = ray.get_runtime_context().gcs_address
     if not address.startswith("127."):
@@ -521,15 +583,10 @@ def _require_loopback() -> None:
         )
 
 
-def _imported() -> Any:
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise MienError(
-            f"--ray needs {error.name}, which is not installed.",
-            "the extra `cluster`; without --ray folds run in processes of this machine.",
-            "`pip install 'mien[cluster]'`.",
-        ) from None
+def _ray() -> Any:
+    """Ray, imported when it is first needed: it takes a second, and reads its environment then."""
+    import ray
+
     return ray
 
 
@@ -546,14 +603,14 @@ def _private_folder() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answering(address: str, patience: float) -> str:
-    """The address, once something answers there: Ray itself would wait for minutes, or end the program.
+def _require_answer(address: str, patience: float) -> None:
+    """Asks whether Ray is at an address: Ray itself would wait for minutes, or end the program.
 
     Raises:
         MienError: Nothing answers in time, or not Ray.
     """
     if address == "auto":
-        return address
+        return
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=min(patience, 10.0)).close()
@@ -568,16 +625,27 @@ def _answering(address: str, patience: float) -> str:
     if asked.returncode:
         last = [line for line in asked.stderr.splitlines() if line.strip()][-1:] or ["not Ray"]
         raise _cannot_connect(address, last[0])
-    return address
 
 
 def _cannot_connect(address: str, why: str) -> MienError:
     return MienError(
-        f"There is no Ray cluster to join at {address!r} ({why.strip().splitlines()[0][:300]}).",
+        f"There is no Ray cluster to join at {address!r} ({_first_line(why)}).",
         "a cluster that this machine belongs to, of the same Ray and Python.",
         "`ray start --head` here or `ray start --address HOST:6379` for one that runs elsewhere, then `--ray auto`; "
         "or `--ray local`.",
     )
+
+
+def _did_not_start(error: Exception) -> MienError:
+    return MienError(
+        f"Ray did not start on this machine in {STARTS} attempts ({_first_line(error)}).",
+        "a machine that starts a few processes within half a minute.",
+        "the same command when it is less busy; or without --ray.",
+    )
+
+
+def _first_line(error: Exception | str) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
 def _greet(patience: float) -> None:
@@ -589,7 +657,7 @@ def _greet(patience: float) -> None:
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ray = _imported()
+    ray = _ray()
 
     def ask() -> Any:  # sent by value: it has to run where there is no mien, or another one
         import platform
@@ -625,11 +693,9 @@ def _greet(patience: float) -> None:
 
 
 def _require_gpus(share: float) -> None:
-    ray = _imported()
-
     if not share:
         return
-    gpus = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    gpus = [there.get("GPU", 0.0) for there in _resources()]
     if share < 0 or not any(_fits(n, share) for n in gpus):
         raise MienError(
             f"No machine has {share:g} of a GPU for a fold; the most is {max(gpus, default=0):g} GPUs.",
