@@ -20,6 +20,7 @@ from mien.training import (
     focal_loss,
     mirror_flow,
     read_state,
+    shifted_views,
     write_state,
 )
 
@@ -95,6 +96,25 @@ def test_mirrored_prediction_is_the_same_for_a_clip_and_its_mirror_image() -> No
     classifier = NetClassifier(small, Schedule(epochs=2, batch_size=8), mirror=mirror_flow).fit(x, y, groups, seed=0)
     mirrored = mirror_flow(torch.from_numpy(x)).numpy()
     assert np.allclose(classifier.predict_proba(x), classifier.predict_proba(mirrored), atol=1e-6)
+
+
+def test_shifted_views_move_the_clip_and_their_answers_are_averaged() -> None:
+    x = torch.arange(12.0).view(1, 1, 3, 4)
+    moved = [view(x)[0, 0] for view in shifted_views(1)]
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")[0, 0]
+    for m, (down, right) in zip(moved, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)], strict=True):
+        assert all(m[r, c] == padded[1 + r - down, 1 + c - right] for r in range(3) for c in range(4))
+    assert shifted_views(0) == []
+    assert len(shifted_views(2)) == 9
+    clip, y, groups = clips()
+    classifier = NetClassifier(small, Schedule(epochs=2, batch_size=8), mirror=mirror_flow, views=shifted_views(1)).fit(
+        clip, y, groups, seed=0
+    )
+    together = classifier.predict_proba(clip)
+    classifier.views = ()
+    alone = [classifier.predict_proba(view(torch.from_numpy(clip)).numpy()) for view in shifted_views(1)]
+    assert np.allclose(together, np.mean(alone, 0), atol=1e-6)
+    assert not np.allclose(together, alone[0], atol=1e-6)
 
 
 def test_progress_reaches_one() -> None:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -60,6 +61,23 @@ def random_shift(most: int) -> Callable[[Tensor], Tensor]:
         return torch.stack([p[:, r : r + height, c : c + width] for p, (r, c) in zip(padded, corners, strict=True)])
 
     return shifted
+
+
+def shifted_views(most: int) -> list[Mirror]:
+    """Ways to look at a clip: as it is, and moved by up to `most` pixels along one axis, edges repeated.
+
+    Args:
+        most: Largest shift in whole pixels; 0 gives no view but the clip itself.
+    """
+
+    def moved(x: Tensor, down: int, right: int) -> Tensor:
+        height, width = x.shape[-2:]
+        padded = nn.functional.pad(x, (most, most, most, most), mode="replicate")
+        return padded[..., most - down : most - down + height, most - right : most - right + width]
+
+    by = [0, *(sign * n for n in range(1, most + 1) for sign in (1, -1))]
+    places = [(0, 0), *((n, 0) for n in by[1:]), *((0, n) for n in by[1:])]
+    return [partial(moved, down=down, right=right) for down, right in places] if most else []
 
 
 def mirror_frames(x: Tensor) -> Tensor:
@@ -505,6 +523,7 @@ class NetClassifier:
         pairs: Training rows hold two copies of their clip, (2, *shape), the second being the next copy.
         chosen: What else the log of a fold records about the network, such as which of several it is.
         start: Puts weights into an untrained network, to train on from them.
+        views: Ways to look at a clip when predicting, the clip itself among them; the answers are averaged.
         others: Further ways to build the network: a committee's members are built by `make` and by these in turn.
 
     Attributes:
@@ -524,6 +543,7 @@ class NetClassifier:
     remake: Callable[[Inputs, Mapping[str, Tensor]], nn.Module] | None = None
     start: Callable[[nn.Module], None] | None = None
     others: Sequence[Callable[[Inputs], nn.Module]] = ()
+    views: Sequence[Mirror] = ()
     pairs: bool = False
     chosen: Mapping[str, Any] | None = None
     curves: list[list[float]] = field(default_factory=list, init=False)
@@ -629,8 +649,10 @@ class NetClassifier:
         """Class probabilities (N, C), float32, rows summing to 1; of copy 0 where there are several."""
         inputs = as_inputs(x)
         n = len(inputs)
-        mirrors = [None] if self.mirror is None else [None, self.mirror]
-        views: list[Batches] = [_FirstCopies(inputs, self._finish, mirror) for mirror in mirrors]
+        mirrors = [] if self.mirror is None else [self.mirror]
+        looks: list[tuple[Mirror, ...]] = [(view,) for view in self.views] or [()]
+        looks += [(mirror, *look) for mirror in mirrors for look in looks]
+        views: list[Batches] = [_FirstCopies(inputs, self._finish, look) for look in looks]
         total = sum(predict(model, view, n, self.batch_size) for model in self.models for view in views)
         assert isinstance(total, Tensor)
         return (total / (len(self.models) * len(views))).cpu().numpy()
@@ -638,13 +660,15 @@ class NetClassifier:
 
 @dataclass(frozen=True)
 class _FirstCopies:
-    """Rows are clips, copy 0 of each, all mirrored or none."""
+    """Rows are clips, copy 0 of each, all looked at in the same way."""
 
     inputs: Inputs
     finish: Callable[[NDArray[np.float32]], Tensor]
-    mirror: Mirror | None
+    steps: tuple[Mirror, ...]
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         index = np.arange(len(self.inputs))[rows] if isinstance(rows, slice) else rows.numpy()
         batch = self.finish(self.inputs.take(index))
-        return batch if self.mirror is None else self.mirror(batch)
+        for step in self.steps:
+            batch = step(batch)
+        return batch
