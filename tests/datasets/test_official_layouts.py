@@ -22,6 +22,7 @@ from mien.datasets.official import OfficialDataset, pictures, read_interval
 from mien.datasets.sheet import cell_text, find_sheet, read_cells, rows_by_title
 from mien.datasets.writer import OFFICIAL, write_corpus
 from mien.errors import MienError
+from mien.spotting.benchmark import filmed
 from mien.types import Clip, Interval
 
 SUBJECTS, CLIPS, FRAMES = 3, 5, 6
@@ -379,6 +380,28 @@ def test_a_clip_in_a_longer_video_gets_its_interval_in_numeric_order(tmp_path: P
     assert clip.frame_nos == written[0].frame_nos
     assert [path.name for path in clip.frames] == [path.name for path in written[0].frames]
     assert [no for no, _ in pictures(folder)] == [onset - 1, *clip.frame_nos, onset + 4, onset + 1000]
+
+
+def test_the_long_videos_of_smic_e_are_spotted_in(tmp_path: Path) -> None:
+    folder = tmp_path / "HS_long" / "SMIC-HS-E"
+    rows = [["Subject", "Filename", "OnsetF", "OffsetF", "TotalMF1", "Emotion", "FirstF", "LastF", "TotalVL"]]
+    for subject, name, onset in (("s01", "s01_sur_01", 12), ("s01", "s01_ne_02", 30), ("s02", "s02_po_01", 20)):
+        (folder / subject / name).mkdir(parents=True)
+        for no in range(5, 60):
+            Image.fromarray(np.full((8, 8), no, np.uint8)).save(folder / subject / name / f"image{no:06d}.jpg")
+        word = {"sur": "surprise", "ne": "negative", "po": "positive"}[name.split("_")[1]]
+        rows.append([int(subject[1:]), name, onset, onset + 9, 10, word, 5, 59, 55])  # type: ignore[list-item]
+    book = openpyxl.Workbook()
+    assert isinstance(book.active, Worksheet)
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "SMIC-HS-E_annotation.xlsx")
+    dataset = open_dataset("smic_hs", tmp_path)
+    films = {film.clip.name: film for film in filmed([dataset])}
+    assert {name: len(film.clip.frames) for name, film in films.items()} == dict.fromkeys(
+        ("s01_sur_01", "s01_ne_02", "s02_po_01"), 55
+    )
+    assert [(s.onset, s.offset, s.kind, s.emotion) for s in films["s01_ne_02"].true] == [(25, 34, "micro", "negative")]
 
 
 def test_the_cropped_frames_come_before_the_raw_ones(copy: Copy) -> None:

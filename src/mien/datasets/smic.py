@@ -30,8 +30,9 @@ class Smic(OfficialDataset):
             micro = [(p.parents[2].name, p, "micro") for p in folders(self.frame_root, "s*/micro/*/*")]
             rest = [(p.parents[1].name, p, "non_micro") for p in folders(self.frame_root, "s*/non_micro/*")]
             return list(self._whole([*micro, *rest]))
+        # s01 there is s1 of the base release.
         long = [(p.name.split("_")[0], p, "micro") for p in folders(self.frame_root, "s*/s*_*")]
-        return list(self._whole(long))
+        return list(self._whole((f"s{name.lstrip('s').lstrip('0')}", p, kind) for name, p, kind in long))
 
     @cached_property
     def frame_root(self) -> Path:

@@ -94,7 +94,7 @@ def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
         true: dict[tuple[str, str], list[Spot]] = {(v.subject, v.name): [] for v in videos}
         frames = {(v.subject, v.name): np.array(v.frame_nos, np.int64) for v in videos}
         for clip in expressions:
-            place = clip.subject, clip.extra.get("video", "")
+            place = clip.subject, clip.extra.get("video", clip.name)
             kind = clip.extra.get("kind", "micro")
             if kind not in KINDS or clip.interval is None:
                 continue

@@ -83,7 +83,7 @@ def flow_corpus(
     Args:
         n: Number of pictures.
         seed: Which corpus.
-        method: "exact" takes the true flow and disturbs it as flow methods do (thousands a second); a name in
+        method: "exact" takes the true flow and disturbs it as flow methods do (hundreds a second); a name in
             `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures it there (a few a second), which
             is nearer to real pictures.
         size: Side of a picture in pixels.
