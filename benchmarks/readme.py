@@ -402,7 +402,7 @@ def text() -> str:
         "",
         "![time and memory against frames and pixels](results/growth.png)",
         "",
-        "With clips, folds and workers: a run of k folds over n clips trains n (k - 1) clips in every pass, so its time "
+        "With clips, folds and workers: a run of k folds over n clips trains n (k - 1) clips a pass, so its time "
         "is in proportion to clips and to folds. Folds are trained side by side, one thread each; every worker holds "
         "the libraries in memory once more.",
         "",
