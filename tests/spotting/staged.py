@@ -112,7 +112,7 @@ def frames(staged: Film) -> Iterator[Picture]:
         if event.kind == "macro":
             pull = pull * 3.0
         fields.append(pull.astype(np.float32))
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    columns, rows = np.arange(width), np.arange(height)[:, None]
     corner = np.array([(width - side) / 2, (height - side) / 2])
     centre = np.array([width / 2, height / 2 + 0.2 * side])
     scale = side / 220 * staged.head
@@ -127,9 +127,12 @@ def frames(staged: Film) -> Iterator[Picture]:
             scale, scale, staged.head, staged.head,
         )  # fmt: skip
         c, s = np.cos(turn) * (1 + grow), np.sin(turn) * (1 + grow)
-        away = grid - (centre + np.array([dx, dy]))
-        turned = np.stack([c * away[..., 0] + s * away[..., 1], -s * away[..., 0] + c * away[..., 1]], -1)
-        source = (turned / (1 + grow) ** 2 + centre - corner).astype(np.float32)
+        c, s = c / (1 + grow) ** 2, s / (1 + grow) ** 2
+        across, down = columns - (centre[0] + dx), rows - (centre[1] + dy)
+        offset = centre - corner
+        source = np.empty((height, width, 2), np.float32)
+        source[..., 0] = (c * across + offset[0]).astype(np.float32) + (s * down).astype(np.float32)
+        source[..., 1] = (-s * across).astype(np.float32) + (c * down + offset[1]).astype(np.float32)
         pull = blank
         for event, each in zip(staged.events, fields, strict=True):
             if event.onset < t < event.offset:
