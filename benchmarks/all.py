@@ -186,7 +186,8 @@ def gathered(done: Mapping[str, Outcome], pages: Path, title: str) -> str:
 
 def suite(names: Sequence[str], given: argparse.Namespace) -> dict[str, Outcome]:
     """Runs parts one after another, writing the gathered page after each."""
-    at, folder = commit(), QUICK if given.quick else given.results
+    # Others may commit while this runs: what is measured is called what it was at the start.
+    at, title, folder = commit(), stamp(), QUICK if given.quick else given.results
     folder.mkdir(parents=True, exist_ok=True)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{processor()} {cores()} cores".lower()).strip("-")
     page = folder / f"{slug}-{at.replace('+', '-changed')}.md"
@@ -210,7 +211,7 @@ def suite(names: Sequence[str], given: argparse.Namespace) -> dict[str, Outcome]
         one = done[name]
         how = f"FAILED: {one.failed.splitlines()[0]}" if one.failed else f"{one.seconds:.0f} s, {one.mib:.0f} MiB"
         print(f"{told}: {how}", flush=True)
-        write_atomically(page, gathered(done, folder, stamp()))
+        write_atomically(page, gathered(done, folder, title))
     print(page)
     return done
 

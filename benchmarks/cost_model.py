@@ -57,7 +57,7 @@ def read(entry: Mapping[str, Any]) -> Coefficient:
         return Coefficient(entry["value"], False, entry["why"])
     page = entry["page"]
     text = search(page, entry["pattern"]) if "pattern" in entry else find(page, entry["row"], entry["column"])
-    value = number(text) * entry.get("times", 1)
+    value = (number(text) - entry.get("minus", 0)) * entry.get("times", 1)
     if "inverse" in entry:
         value = entry["inverse"] / value
     source = f"[{page}](../benchmarks/results/{page}.md)"

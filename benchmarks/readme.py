@@ -106,6 +106,12 @@ def face_frame() -> Work:
     return Work(operations, 3 * (128**2 + 192**2) * 4, "both networks")
 
 
+def answered_frame() -> Work:
+    """A frame on its way to an answer: decoded, and four times a second its landmarks."""
+    looks = face_frame().operations * 4 / 100
+    return Work(looks, 640 * 480 * (1.5 + 1), "grey frame decoded, landmarks four times a second; flow left out")
+
+
 def _counted(run: Callable[[], object]) -> float:
     """Operations that torch counts: those of products and convolutions."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -252,7 +258,7 @@ CLAIMS: Sequence[Claim] = (
           None, "", None,
           counted(0, 2 * 2**20, "read and written once")),
     Claim("from a video to an answer, 640x480 at 100 per second, frames", "recognise", "recognise / 60",
-          "real-time factor", None, "", None, face_frame, 2, 100),
+          "real-time factor", None, "", None, answered_frame, 2, 100),
 )  # fmt: skip
 
 
