@@ -87,7 +87,9 @@ def prepare(
     fps: Fps = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Clips side by side; default: the number of cores.")] = None,
     cache: CacheFolder = None,
-    cache_limit: Annotated[float, typer.Option(min=0, help="GiB that the cache may take.")] = 20.0,
+    cache_limit: Annotated[
+        float, typer.Option(min=0, envvar="MIEN_CACHE_GIB", help="GiB that the cache may take.")
+    ] = 20.0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing but what --out asks for.")] = False,
     ray: Ray = None,
     as_json: Json = False,
