@@ -72,6 +72,9 @@ PARTS: Mapping[str, Part] = {
     "ststnet_loso": Part(("FLOW",), None),
     "flow_scores": Part(("FLOW",), None),
     "recorded_runs": Part(("runs/flow_scores",), None),
+    "export": Part(),
+    "ray_folds": Part(quick=("--subjects", "4", "--epochs", "5", "--workers", "1", "2")),
+    "fuzz": Part(quick=("--inputs", "20")),
     "soak": Part(quick=("--trials", "3", "--workers", "1")),
 }
 """Every part, the shortest first."""
