@@ -21,6 +21,7 @@ from mien.onnx_export import Measured, export_onnx, made_up_inputs
 from mien.recipe.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 from mien.training import NetClassifier
+from mien.types import Medium
 
 
 def trained(name: str, quick: bool) -> tuple[NetClassifier, ModelCard] | None:
@@ -31,7 +32,7 @@ def trained(name: str, quick: bool) -> tuple[NetClassifier, ModelCard] | None:
     classifier = system.build(3, parameters)
     if not isinstance(classifier, NetClassifier):
         return None
-    medium = "flow" if "flow" in system.recipes else "frames"
+    medium: Medium = "flow" if "flow" in system.recipes else "frames"
     recipe = system.recipe(medium, parameters)
     shape = tuple(n for n in recipe.shape[recipe.axes.startswith("K") :] if n is not None)
     x = ArrayInputs(made_up_inputs(shape, recipe.range, 6))

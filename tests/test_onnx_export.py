@@ -27,6 +27,7 @@ from mien.onnx_export import (
 from mien.recipe.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 from mien.training import NetClassifier
+from mien.types import Medium
 
 pytest.importorskip("onnxruntime")
 
@@ -40,7 +41,7 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
     wanted = {"preset": "small", "epochs": 1, "maps": 4, "layers": 1, "device": "cpu", **more}
     known = {k: v for k, v in wanted.items() if k in system.parameters and (k != "preset" or v in system.presets)}
     parameters = system.with_parameters(known)
-    medium = "flow" if "flow" in system.recipes else "frames"
+    medium: Medium = "flow" if "flow" in system.recipes else "frames"
     recipe = system.recipe(medium, parameters)
     shape = tuple(n or 8 for n in recipe.shape)
     shape = shape[1:] if recipe.axes.startswith("K") else shape

@@ -62,19 +62,21 @@ class Answer(nn.Module):
         models = classifier.models if there else [copy.deepcopy(m).cpu() for m in classifier.models]
         self.models = nn.ModuleList(models).eval()
         self.offset, self.factor = classifier.scale
-        self.mirror = classifier.mirror
+        self.mirror, self.views = classifier.mirror, tuple(classifier.views)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) to (B, C), rows summing to 1."""
         if (self.offset, self.factor) != (0.0, 1.0):
             x = (x - self.offset) * self.factor
-        if self.mirror is not None:
-            x = torch.cat([x, self.mirror(x)])
+        looks = [x] if self.mirror is None else [x, self.mirror(x)]
+        if self.views:
+            looks = [view(look) for view in self.views for look in looks]
+        x = torch.cat(looks) if len(looks) > 1 else x
         total = torch.softmax(self.models[0](x), 1)
         for model in self.models[1:]:
             total = total + torch.softmax(model(x), 1)
-        if self.mirror is not None:
-            total = total.view(2, -1, total.shape[1]).mean(0)
+        if len(looks) > 1:
+            total = total.view(len(looks), -1, total.shape[1]).mean(0)
         return total / len(self.models)
 
 

@@ -54,6 +54,9 @@ def benchmark(
     jobs: Annotated[int | None, typer.Option(help="Folds side by side; default: the number of cores.")] = None,
     ray: Ray = None,
     gpus_per_fold: GpusPerFold = 0.0,
+    folds: Annotated[
+        str, typer.Option(help="How folds are trained: stacked (as one program), processes, sequential; or auto.")
+    ] = "auto",
     settings: Settings = None,
     protocol_settings: Annotated[
         list[str] | None, typer.Option("--protocol-set", metavar="KEY=VALUE", help="A parameter of the protocol.")
@@ -106,6 +109,7 @@ def benchmark(
             bars=not as_json and sys.stderr.isatty(),
             told=warn,
             cluster=cluster,
+            folds=folds,
         )
     reports = report_many([run])
     if as_json:

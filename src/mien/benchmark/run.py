@@ -33,7 +33,7 @@ from mien.benchmark.ledger import (
 from mien.checkpoint import require_unseen
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
-from mien.errors import MienError
+from mien.errors import MienError, unknown_name
 from mien.files import held, sweep, write_atomically
 from mien.progress import Bars, Meter, Slot
 from mien.protocols.leakage import FAILED, check_folds, check_ledger
@@ -43,11 +43,15 @@ from mien.recipe.cache import Cache, default_folder, source_digest
 from mien.recipe.inputs import ArrayInputs, Inputs, gather
 from mien.recipe.prepare import died, side_by_side, unexpected
 from mien.systems import system as system_named
-from mien.systems.base import System
+from mien.systems.base import Classifier, System
 from mien.types import Clip, Fold, Sample
 
 HELD = 1 << 30
 """Bytes of inputs that are held in memory; more stays in the cache and is read when it is trained on."""
+
+
+WAYS = ("auto", "stacked", "processes", "sequential")
+"""How the folds of a run may be trained."""
 
 
 class Cluster(Protocol):
@@ -260,6 +264,7 @@ def benchmark(
     bars: bool = False,
     told: Callable[[str], None] | None = None,
     cluster: Cluster | None = None,
+    folds: str = "auto",
 ) -> Ledger:
     """Score a system: every fold of the protocol, every seed; resumes when `out` holds part of the same run.
 
@@ -275,6 +280,8 @@ def benchmark(
         bars: Show progress on the terminal.
         told: Called with a sentence when clips could not be prepared, before anything is trained.
         cluster: Where clips are prepared and folds trained instead of in processes of this machine.
+        folds: "stacked" trains them as one program (`mien.benchmark.stacked`; the ledger is then the same up to
+            rounding), "processes" and "sequential" each alone; "auto" takes what would be fastest here.
         data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `plan`.
 
     Returns:
@@ -285,6 +292,7 @@ def benchmark(
             the run began; a row in `out` was changed by hand.
     """
     out = Path(out)
+    _require_way(folds, cluster)
     decided = plan(
         data,
         system,
@@ -299,7 +307,7 @@ def benchmark(
         settings = open_run(out, decided)
         if alone:
             sweep(out)
-        return _run(decided, settings, out, jobs, bars, told, cluster)
+        return _run(decided, settings, out, jobs, bars, told, cluster, folds)
 
 
 def _run(
@@ -310,6 +318,7 @@ def _run(
     bars: bool,
     told: Callable[[str], None] | None,
     cluster: Cluster | None,
+    folds: str,
 ) -> Ledger:
     """The folds of a run that are not there yet, and its whole ledger."""
     todo = [
@@ -325,7 +334,7 @@ def _run(
             inputs, intervals = prepare_inputs(decided, jobs, shown, failures, cluster)
             _settle_failures(out, failures, len(decided.samples), told)
             if cluster is None:
-                _train(decided, out, todo, inputs, intervals, jobs, shown)
+                _train(decided, out, todo, inputs, intervals, jobs, shown, folds)
             else:
                 _train_on(cluster, decided, out, todo, inputs, intervals, shown, told)
     ledger = read_ledger(out)
@@ -516,17 +525,109 @@ def _train(
     intervals: Sequence[str],
     jobs: int,
     bars: Bars,
+    folds: str,
 ) -> None:
     from joblib import Parallel, delayed
 
+    way, seconds = _way(decided, todo, inputs, intervals, jobs, folds)
+    write_atomically(out / "log" / "folds.json", json.dumps({"folds": way, "asked": folds, "seconds": seconds}))
+    jobs = 1 if way == "sequential" else jobs
     with Meter(len(todo)) as meter:
         finished = bars.follow("folds", meter)
+        if way == "stacked":
+            _train_stacked(decided, out, todo, inputs, intervals, [meter.slot(n) for n in range(len(todo))], finished)
+            return
         work = (
             delayed(run_fold)(decided, out, seed, number, inputs, intervals, meter.slot(place))
             for place, (seed, number) in enumerate(todo)
         )
         for _ in Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs + 1, batch_size=1)(work):
             finished(1)
+
+
+def _require_way(asked: str, cluster: Cluster | None) -> None:
+    if asked not in WAYS:
+        raise unknown_name("way to train folds", asked, WAYS, "mien benchmark --help")
+    if cluster is not None and asked != "auto":
+        raise MienError(f"--folds {asked} is for this machine alone.", "--ray without --folds.", "one of the two.")
+
+
+def _way(
+    decided: Plan,
+    todo: Sequence[tuple[int, int]],
+    inputs: Inputs,
+    intervals: Sequence[str],
+    jobs: int,
+    asked: str,
+) -> tuple[str, dict[str, float]]:
+    """How folds are trained, and the seconds that each way was thought to take where that was to be decided."""
+    # Every network is trained for some epochs; other systems are not worth loading here.
+    if asked != "auto" or "epochs" not in decided.parameters or len(todo) == 1:
+        return (asked if asked != "auto" else "processes"), {}
+    from mien.benchmark.stacked import measure
+    from mien.training import NetClassifier, device_of
+
+    device = decided.parameters.get("device", "auto")
+    if jobs == 1 and device_of(device) == "cpu":
+        return "sequential", {}
+    classifier = decided.system.build(len(decided.classes), decided.parameters)
+    trains = [_prepared(decided.folds[number].train, intervals) for _, number in todo]
+    if not isinstance(classifier, NetClassifier) or min(len(train) for train in trains) < 2:
+        return "processes", {}
+    y = np.array([s.label for s in decided.samples], dtype=np.int64)
+    costs = measure(classifier, inputs, y, trains, jobs, device)
+    return costs.choice(), {way: round(s, 1) for way, s in costs.estimates().items() if math.isfinite(s)}
+
+
+def _train_stacked(
+    decided: Plan,
+    out: Path,
+    todo: Sequence[tuple[int, int]],
+    inputs: Inputs,
+    intervals: Sequence[str],
+    slots: Sequence[Callable[[float], None]],
+    finished: Callable[[int], None],
+) -> None:
+    """Trains folds as one program, and writes those of a stack as soon as it is done."""
+    from mien.benchmark.stacked import cannot, fit_folds
+    from mien.training import NetClassifier
+
+    nets: list[NetClassifier] = []
+    for _, number in todo:
+        classifier = decided.system.build(len(decided.classes), decided.parameters)
+        if not isinstance(classifier, NetClassifier):
+            raise cannot(f"{decided.system.name} has no network")
+        _require_training(decided.folds[number], intervals)
+        nets.append(classifier)
+
+    def share(part: Sequence[int], value: float) -> None:
+        for place in part:
+            slots[place](value)
+
+    def write(part: Sequence[int], seconds: float) -> None:
+        for place in part:
+            started = time.perf_counter()
+            answers = _answers(decided.folds[todo[place][1]], nets[place], inputs, intervals)
+            taken = seconds / len(part) + time.perf_counter() - started
+            more = {"stacked": len(part), "device": nets[place].device}
+            done = _fold_done(decided, *todo[place], nets[place], intervals, answers, taken, more)
+            write_fold(out, *todo[place], done)
+            state = state_file(out, *todo[place])
+            for left in state.parent.glob(f"{state.name}-*"):  # of this fold's training alone, which was stopped
+                left.unlink(missing_ok=True)
+            nets[place].models = []
+            finished(1)
+
+    fit_folds(
+        nets,
+        inputs,
+        np.array([s.label for s in decided.samples], dtype=np.int64),
+        [_prepared(decided.folds[number].train, intervals) for _, number in todo],
+        [_fold_seed(seed, number) for seed, number in todo],
+        device=decided.parameters.get("device", "auto"),
+        progress=share,
+        finished=write,
+    )
 
 
 def _train_on(
@@ -621,25 +722,62 @@ def train_fold(
 
     _one_thread()
     fold = decided.folds[number]
-    train, test = (np.array([i for i in side if intervals[i] != FAILED], int) for side in (fold.train, fold.test))
+    _require_training(fold, intervals)
+    train = _prepared(fold.train, intervals)
     y = np.array([s.label for s in decided.samples], dtype=np.int64)
     groups = [decided.samples[i].clip.person for i in train]
-    if not len(train):
-        raise MienError(
-            f"Of the fold {fold.name} not one training clip could be prepared.",
-            "at least two.",
-            "`mien check` on the data.",
-        )
-    fold_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     started = time.perf_counter()
     with threadpool_limits(1):
         classifier = decided.system.build(len(decided.classes), decided.parameters)
         if hasattr(classifier, "keep"):
             classifier.keep = keep
         answers: dict[int, NDArray[np.float32]] = {}
-        if len(test):
-            classifier.fit(inputs[train], y[train], groups, seed=fold_seed, progress=progress)
-            answers = dict(zip(test.tolist(), classifier.predict_proba(inputs[test]), strict=True))
+        if len(_prepared(fold.test, intervals)):
+            classifier.fit(inputs[train], y[train], groups, seed=_fold_seed(seed, number), progress=progress)
+            answers = _answers(fold, classifier, inputs, intervals)
+    return _fold_done(decided, seed, number, classifier, intervals, answers, time.perf_counter() - started)
+
+
+def _prepared(clips: Sequence[int], intervals: Sequence[str]) -> NDArray[np.int64]:
+    """Those of some clips that could be prepared."""
+    return np.array([i for i in clips if intervals[i] != FAILED], np.int64)
+
+
+def _require_training(fold: Fold, intervals: Sequence[str]) -> None:
+    if not len(_prepared(fold.train, intervals)):
+        raise MienError(
+            f"Of the fold {fold.name} not one training clip could be prepared.",
+            "at least two.",
+            "`mien check` on the data.",
+        )
+
+
+def _fold_seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _answers(
+    fold: Fold, classifier: Classifier, inputs: Inputs | NDArray[np.float32], intervals: Sequence[str]
+) -> dict[int, NDArray[np.float32]]:
+    """Probabilities of each test clip that could be prepared."""
+    test = _prepared(fold.test, intervals)
+    if not len(test):
+        return {}
+    return dict(zip(test.tolist(), classifier.predict_proba(inputs[test]), strict=True))
+
+
+def _fold_done(
+    decided: Plan,
+    seed: int,
+    number: int,
+    classifier: Classifier,
+    intervals: Sequence[str],
+    answers: Mapping[int, NDArray[np.float32]],
+    seconds: float,
+    more: Mapping[str, Any] | None = None,
+) -> FoldDone:
+    """A fold's rows, and its log, `more` among it."""
+    fold = decided.folds[number]
     rows = [
         Row(
             dataset=decided.samples[i].clip.dataset,
@@ -648,13 +786,13 @@ def train_fold(
             fold=fold.name,
             seed=seed,
             interval=intervals[i],
-            y_true=decided.classes[y[i]],
+            y_true=decided.classes[decided.samples[i].label],
             y_pred=decided.classes[int(answers[i].argmax())] if i in answers else "",
             probabilities=tuple(float(v) for v in answers[i]) if i in answers else (),
         )
         for i in fold.test
     ]
-    log = {"fold": fold.name, "seconds": time.perf_counter() - started, **_curves(classifier)}
+    log = {"fold": fold.name, "seconds": seconds, **_curves(classifier), **(more or {})}
     return FoldDone(rows_as_csv(rows, decided.classes), json.dumps(log))
 
 

@@ -50,7 +50,7 @@ class STSTNet(nn.Module):
         self.size = size
         self.streams = nn.Conv2d(in_channels, self.filters, 3, padding=2)
         self.norm = nn.BatchNorm2d(self.filters)
-        self.drop = nn.Dropout(dropout)
+        self.drop = FiltersLastDropout(dropout)
         self.pool = nn.AvgPool2d(2, 2)
         self.classify = nn.Linear(self.filters * (_windows(size) // 2) ** 2, n_classes)
 
@@ -60,11 +60,7 @@ class STSTNet(nn.Module):
         return self._head(nn.functional.max_pool2d(x, 3, stride=3, padding=1))
 
     def _head(self, pooled: Tensor) -> Tensor:
-        if self.training and self.drop.p:
-            # Drawn with the filters last, as the fused path does: the same generator drops the same activations.
-            kept = _kept(pooled.permute(0, 2, 3, 1).contiguous(), self.drop.p).permute(0, 3, 1, 2)
-            pooled = pooled * kept / (1 - self.drop.p)
-        logits: Tensor = self.classify(self.pool(pooled).flatten(1))
+        logits: Tensor = self.classify(self.pool(self.drop(pooled)).flatten(1))
         return logits
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -113,12 +109,39 @@ class STSTNet(nn.Module):
         return nn.functional.linear(pooled, dense.reshape(classes, -1), self.classify.bias)
 
 
-def _kept(x: Tensor, p: float) -> Tensor:
+class FiltersLastDropout(nn.Module):
+    """Dropout that draws with the filters last, as the fused path does: the same generator drops the same activations.
+
+    Args:
+        p: Share that is dropped, in training.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, H, W) to the same shape."""
+        if not (self.training and self.p):
+            return x
+        return x * self.kept(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) / (1 - self.p)
+
+    def kept(self, x: Tensor) -> Tensor:
+        """(B, H, W, F) to the same shape: 1 where a value is kept."""
+        return self.draw(x, None)
+
+    def draw(self, x: Tensor, chance: torch.Generator | None) -> Tensor:
+        """As `kept`, by a generator; None is torch's own."""
+        return _kept(x, self.p, chance)
+
+
+def _kept(x: Tensor, p: float, chance: torch.Generator | None = None) -> Tensor:
     """1 where dropout keeps a value of `x`, 0 with probability p; in the shape and precision of `x`, unscaled.
 
     Sixteen random bits a value, so p is met to 2^-17; torch's own draws cost more here than the convolution.
     """
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=chance)
     bits = draws.view(torch.int16)[: x.numel()].view_as(x)
     return (bits >= round(p * 2**16) - 2**15).to(x.dtype)
 
