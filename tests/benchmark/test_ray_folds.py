@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from mien.app.cli import app
+from mien.benchmark import experiment as grid
 from mien.benchmark import ray_folds, run
-from mien.benchmark.ledger import read_ledger
 from mien.benchmark.ray_folds import Machine, RayCluster, connect, differences, this_machine
 from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset
 from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
+from mien.progress import Bars
+from mien.recipe import FLOW_PICTURE
+from mien.recipe.prepare import prepare
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
 
 FAST = {"epochs": 2, "maps": 4}
+QUICK = {"C": [1.0], "gamma": [0.3], "inner_repeats": 1, "mirror": False}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -72,10 +75,10 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_folds_share_a_gpu_or_take_whole_ones() -> None:
-    # (GPUs of a machine, share of a fold) to folds at once
-    for (gpus, share), folds in {
-        (1, 0.25): 4, (2, 0.25): 8, (1, 0.3): 3, (4, 0.6): 4, (4, 1): 4, (4, 2): 2, (3, 2): 1, (0, 0.5): 0, (1, 0.1): 10,
-    }.items():  # fmt: skip
+    # GPUs of a machine, share of a fold, folds at once
+    for gpus, share, folds in (
+        (1, 0.25, 4), (2, 0.25, 8), (1, 0.3, 3), (4, 0.6, 4), (4, 1, 4), (4, 2, 2), (3, 2, 1), (0, 0.5, 0),
+    ):  # fmt: skip
         assert ray_folds._fits(gpus, share) == folds
 
 
@@ -123,6 +126,105 @@ def test_nothing_listens_beyond_this_machine(local: RayCluster) -> None:
     assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
 
 
+@needs_ray
+def test_inputs_too_large_for_memory_go_through_the_object_store(
+    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    decided = run.plan(data, "strcn-g", parameters=FAST)
+    monkeypatch.setattr(run, "HELD", 0)
+    with Bars(show=False) as bars:
+        ours, intervals = run.prepare_inputs(decided, 1, bars, cluster=local)
+        plain, same = run.prepare_inputs(decided, 1, bars)
+    assert isinstance(ours, ray_folds.StoredInputs)
+    assert (len(ours), ours.shape, ours.copies) == (len(plain), plain.shape, plain.copies)
+    rows = np.array([5, 0, 5, 35])
+    assert np.array_equal(ours[rows].take([3, 0, 0, 1]), plain[rows].take([3, 0, 0, 1]))
+    assert intervals == same == ["ready"] * 36
+    benchmark(data, "flow-svm", tmp_path / "ray", parameters=QUICK, cluster=local)
+    benchmark(data, "flow-svm", tmp_path / "plain", parameters=QUICK, jobs=1)
+    assert ledger_bytes(tmp_path / "ray") == ledger_bytes(tmp_path / "plain")
+
+
+@needs_ray
+def test_a_clip_that_is_not_on_the_other_machine_is_prepared_on_this_one(
+    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = open_dataset("flow_images", pictures).clips()[:6]
+    true_size = ray_folds._size
+    elsewhere = {clips[0].key, clips[4].key}
+    # The worker compares with what it sees itself: another size is another file, or none.
+    monkeypatch.setattr(ray_folds, "_size", lambda c: (9, 9) if c.key in elsewhere else true_size(c))
+    asked: list[str] = []
+    here = ray_folds._on_this_machine
+
+    def on_this_machine(task: Any, function: Any, given: tuple[Any, ...]) -> tuple[Any, Any]:
+        asked.append(given[1].key)
+        return here(task, function, given)
+
+    monkeypatch.setattr(ray_folds, "_on_this_machine", on_this_machine)
+    broken = replace(clips[5], name="gone", frames=(pictures / "gone.png",))
+    told = prepare([*clips, broken], FLOW_PICTURE, out=tmp_path / "ray", cluster=local)
+    plain = prepare([*clips, broken], FLOW_PICTURE, out=tmp_path / "plain")
+    assert set(asked) == {*elsewhere, broken.key}
+    assert [replace(o, seconds=0) for o in told] == [replace(o, seconds=0) for o in plain]
+    assert [o.key for o in told if o.error] == [broken.key]
+    files = {p.relative_to(tmp_path / "ray"): p.read_bytes() for p in (tmp_path / "ray").rglob("*.npy")}
+    assert files == {p.relative_to(tmp_path / "plain"): p.read_bytes() for p in (tmp_path / "plain").rglob("*.npy")}
+    assert len(files) == 6
+
+
+@needs_ray
+def test_what_a_fold_raises_is_raised_and_no_file_is_left_behind(
+    pictures: Path, tmp_path: Path, local: RayCluster
+) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    with pytest.raises(MienError, match="learning rate"):
+        benchmark(data, "strcn-g", tmp_path, parameters={**FAST, "lr": 1e38}, cluster=local)
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+@needs_ray
+def test_cells_of_an_experiment_run_side_by_side(
+    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (
+        grid.GridRow("One", "flow-svm", QUICK),
+        grid.GridRow("Two", "flow-svm", {**QUICK, "C": [3.0]}),
+        grid.GridRow("Three", "no-such-system"),
+    )
+    chosen = grid.Experiment("tiny", "Tiny", "-", "-", ("loso",), "megc2019", rows)
+    monkeypatch.setattr(grid, "experiments", lambda: {"tiny": chosen})
+    data = [open_dataset("flow_images", pictures)]
+    ours = grid.experiment("tiny", data, tmp_path / "ray", cluster=local)
+    plain = grid.experiment("tiny", data, tmp_path / "plain", jobs=1)
+    assert [(c.row.name, c.protocol, c.why) for c in ours] == [(c.row.name, c.protocol, c.why) for c in plain]
+    for a, b in zip(ours, plain, strict=True):
+        if a.result is not None:
+            assert ledger_bytes(a.run) == ledger_bytes(b.run)
+    assert sum(c.result is not None for c in ours) == 2
+
+
+def test_the_command_line_answers_in_three_parts(pictures: Path, tmp_path: Path) -> None:
+    def typed(*words: str) -> MienError:
+        outcome = CliRunner().invoke(app, ["benchmark", f"flow_images={pictures}", "--out", str(tmp_path), *words])
+        assert isinstance(outcome.exception, MienError), outcome
+        return outcome.exception
+
+    svm = ("--system", "flow-svm")
+    assert "no address" in typed(*svm, "--ray", "here").found
+    assert "--ray local" in typed(*svm, "--gpus-per-fold", "0.5").fix
+    assert "spot" in typed("--system", "flow-peaks", "--task", "spot", "--ray", "local").found
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ray
+def test_an_address_where_nothing_answers(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="no Ray cluster") as caught, connect(f"127.0.0.1:{free_port()}") as cluster:
+        cluster.begin()
+    assert "--ray local" in caught.value.fix
+
+
 def _below(pid: int) -> set[int]:
     """Every process that descends from one."""
     children: dict[int, list[int]] = {}
@@ -143,7 +245,7 @@ def _listening(pid: int) -> set[str]:
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(link)
+            target = str(link.readlink())
         except OSError:
             continue
         if target.startswith("socket:["):

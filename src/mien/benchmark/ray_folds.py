@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -222,12 +223,14 @@ class RayCluster:
         gpus_per_fold: Share of a GPU for each fold; 0 trains on processors.
         jobs: Folds at once; None takes what the machines have room for.
         join: Starts or joins Ray; called once, before the first work.
+        patience: Seconds that no machine may have room before work is given up.
         stopped: See `stop`.
     """
 
     gpus_per_fold: float
     jobs: int | None
     join: Callable[[], None]
+    patience: float = PATIENCE
     stopped: threading.Event = field(default_factory=threading.Event)
     _joined: threading.Event = field(default_factory=threading.Event)
     _joining: threading.Lock = field(default_factory=threading.Lock)
@@ -247,13 +250,7 @@ class RayCluster:
     def places(self) -> int:
         """Folds that the machines have room for now, at least 1; machines may come and go."""
         self.begin()
-        total = 0
-        for there in _resources():
-            free = there.get("CPU", 0.0)
-            if self.gpus_per_fold:
-                free = min(free, _fits(there.get("GPU", 0.0), self.gpus_per_fold))
-            total += int(free)
-        return max(1, total)
+        return max(1, _room(self.gpus_per_fold))
 
     def stop(self) -> None:
         """Ends what other threads have asked for."""
@@ -308,6 +305,7 @@ class RayCluster:
         shared = ray.put(decided), ray.put(inputs), ray.put(list(intervals))
         waiting = deque(enumerate(todo))
         running: dict[Any, tuple[int, int]] = {}
+        alone: float | None = None
         try:
             while waiting or running:
                 room = (self.jobs or AHEAD * self.places) - len(running)
@@ -319,7 +317,7 @@ class RayCluster:
                 for ref in ray.wait(list(running), timeout=1.0)[0]:
                     seed, number = running.pop(ref)
                     yield seed, number, _get(ref, f"fold {decided.folds[number].name}")
-                self._go_on()
+                alone = self._go_on(alone)
         finally:
             _cancel(running)
             with suppress(OSError):
@@ -341,9 +339,20 @@ class RayCluster:
             else:
                 yield outcome, _get(array, clip.key) if arrays and outcome.error is None else None
 
-    def _go_on(self) -> None:
+    def _go_on(self, alone_since: float | None) -> float | None:
+        """Ends the work where it was stopped, or no machine has had room for long; gives since when none has.
+
+        Raises:
+            MienError: Either.
+        """
         if self.stopped.is_set():
             raise MienError("This was stopped.", "nothing.", "the same command again: what is finished is kept.")
+        if _room(self.gpus_per_fold):
+            return None
+        now = time.monotonic()
+        if alone_since is not None and now - alone_since > self.patience:
+            raise _no_machine(self.patience)
+        return alone_since or now
 
     def _task(self, function: Callable[..., Any], **options: Any) -> Any:
         return _ray().remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False, **options)(function)
@@ -359,6 +368,7 @@ class RayCluster:
         ray = _ray()
         task = self._task(function, num_returns=2)
         waiting, running = deque(items), deque[_Ahead]()
+        alone: float | None = None
         try:
             while waiting or running:
                 while waiting and len(running) < (self.jobs or 2 * AHEAD * self.places):
@@ -376,7 +386,7 @@ class RayCluster:
                 while running and running[0].found is not None:
                     ahead = running.popleft()
                     yield ahead.item, ahead.array, ahead.found
-                self._go_on()
+                alone = self._go_on(alone)
         finally:
             _cancel(ahead.rest for ahead in running)
 
@@ -394,6 +404,17 @@ class _Ahead:
 def _resources() -> list[Mapping[str, float]]:
     """What each machine has."""
     return [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+
+
+def _room(gpus_per_fold: float) -> int:
+    """Folds that all machines have room for."""
+    total = 0
+    for there in _resources():
+        free = there.get("CPU", 0.0)
+        if gpus_per_fold:
+            free = min(free, _fits(there.get("GPU", 0.0), gpus_per_fold))
+        total += int(free)
+    return total
 
 
 def _fits(gpus: float, share: float) -> int:
@@ -510,7 +531,7 @@ def connect(
                 told(f"{gpus:g} GPUs stay idle: without --gpus-per-fold, folds are trained on processors.")
 
         # With "local" Ray itself keeps to the number.
-        yield RayCluster(gpus_per_fold, None if address == "local" else jobs, begin)
+        yield RayCluster(gpus_per_fold, None if address == "local" else jobs, begin, patience)
 
 
 def _join(address: str, jobs: int | None, patience: float, stack: ExitStack) -> None:
@@ -564,6 +585,9 @@ def _guard() -> None:
     """What Ray reads when it is imported: it reports to nobody, listens on 127.0.0.1 and obeys this program alone."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # On a busy machine Ray's helpers take longer to start than it would wait for them.
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "100000")
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "180")
     # "No cluster" is how Ray is told to stay within the machine; on Linux it would listen on every network.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
@@ -633,6 +657,14 @@ def _cannot_connect(address: str, why: str) -> MienError:
         "a cluster that this machine belongs to, of the same Ray and Python.",
         "`ray start --head` here or `ray start --address HOST:6379` for one that runs elsewhere, then `--ray auto`; "
         "or `--ray local`.",
+    )
+
+
+def _no_machine(patience: float) -> MienError:
+    return MienError(
+        f"For {patience:g} s no machine of the cluster has had a processor for a fold.",
+        "at least one, with the GPUs that were asked for.",
+        "`ray start --address HOST:PORT` on a machine, and the same command again: what is finished is kept.",
     )
 
 
