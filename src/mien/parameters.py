@@ -44,7 +44,7 @@ def read_value(key: str, value: Any, like: Any) -> Any:
         return value
     try:
         parsed = json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         parsed = value
     numbers = isinstance(like, int | float) and not isinstance(like, bool)
     right = (
@@ -52,8 +52,9 @@ def read_value(key: str, value: Any, like: Any) -> Any:
         else isinstance(parsed, int | float) and not isinstance(parsed, bool) if numbers
         else True
     )  # fmt: skip
-    if right and isinstance(like, int) and not isinstance(like, bool):
-        right = float(parsed).is_integer()
+    if right and numbers:
+        # Beyond 2^53 a number is not what was typed.
+        right = abs(parsed) < 1 << 53 and (not isinstance(like, int) or float(parsed).is_integer())
     if not right:
         kind = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
         raise MienError(f"{key}={value!r} cannot be read.", f"{kind}.", f"`--set {key}={json.dumps(like)}`.")

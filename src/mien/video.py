@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,6 +34,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from mien import MOST_PIXELS
 from mien.errors import MienError
 from mien.files import UNFINISHED
 
@@ -51,8 +52,14 @@ ENOUGH_FPS: Final = 60.0
 _NOT_FILMS: Final = frozenset({"tty", "concat", "hls", "lavfi"})
 """FFmpeg takes a text file for a film of a terminal, and a play list for an order to open other files."""
 
-_STRICT: Final = {"err_detect": "explode"}
-"""Damage that a decoder notices is an error; else it paints over it and tells nobody."""
+_STRICT: Final = {"err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
+"""Damage that a decoder notices is an error, else it paints over it and tells nobody; so is a frame beyond all size."""
+
+_HOLDS_BOXES: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
+"""Parts of an MP4 on the way to its tables of frames."""
+
+_MOST_BOXES: Final = 2_000_000
+"""Parts that an MP4 may have: some in every second of a film that was sent in fragments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,14 +485,58 @@ _LUMA_OF_GREY: Final = (2, 5, 6)
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its video stream; pictures of album covers do not count. Raises FFmpegError."""
+    facts = path.stat()
+    if _claims_too_much(path, facts.st_size, facts.st_mtime_ns):
+        raise av.InvalidDataError(0, "it claims more frames than it has bytes")
     # Only this file: a play list may not make mien read others, or fetch them.
     options = {"protocol_whitelist": "file"}
     with av.open(str(path.resolve()), options=options, metadata_errors="replace") as container:
-        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        # A stream of an unknown codec has no decoder.
+        known: list[Any] = [s for s in container.streams.video if s.codec_context is not None]
+        films = [s for s in known if not s.disposition & av.stream.Disposition.attached_pic]
         if container.format.name in _NOT_FILMS or not films:
             raise av.InvalidDataError(0, "no video stream")
         films[0].codec_context.options = _STRICT
         yield container, films[0]
+
+
+@lru_cache(maxsize=16)
+def _claims_too_much(path: Path, size: int, changed: int) -> bool:
+    """Whether the tables of an MP4 name more frames than it has bytes for: FFmpeg would make room for all of them.
+
+    Args:
+        path: The file.
+        size: Its bytes.
+        changed: When it was, so that another file of this name is looked at anew.
+    """
+    parts = [(0, size)]
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            while parts and parts[-1][0] + 8 > parts[-1][1]:
+                parts.pop()
+            if not parts:
+                return False
+            at, end = parts.pop()
+            file.seek(at)
+            head = file.read(24)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            length = length or end - at
+            if length < 8 or not (kind.isalnum() and kind.isascii()):
+                if not at:
+                    return False  # another kind of file
+                continue
+            parts.append((at + length, end))
+            if kind in _HOLDS_BOXES:
+                parts.append((at + 8, min(at + length, end)))
+            elif kind == b"stsz":  # version and flags, the size of all frames or 0, their number
+                each, count = (int.from_bytes(head[n : n + 4], "big") for n in (12, 16))
+                if count * max(each, 1) > size:
+                    return True
+            elif kind == b"trun" and int.from_bytes(head[12:16], "big") > size:
+                return True
+    return True
 
 
 def _packets(container: InputContainer, stream: VideoStream, careful: bool) -> Iterator[av.Packet[VideoStream]]:
@@ -516,6 +567,8 @@ def _open_file(path: Path, fps: float | None) -> Video:
                         return _file_video(path, fps, stream, picture)
     except av.FFmpegError as error:
         problem = error.strerror or str(error)
+    except (ValueError, OverflowError, MemoryError) as error:
+        problem = f"its header makes no sense: {error}"
     size = path.stat().st_size
     raise MienError(
         f"{str(path)!r} holds no video that can be read ({'the file is empty' if not size else problem.lower()}).",
@@ -694,8 +747,9 @@ def _refuse_pages(path: Path) -> None:
     from PIL import Image
 
     pages = 1
-    with suppress(OSError, SyntaxError, ValueError), Image.open(path) as picture:
-        pages = getattr(picture, "n_frames", 1)
+    with suppress(Exception), Image.open(path) as picture:  # a damaged file: the decoder will say so
+        if picture.format in ("TIFF", "WEBP", "PNG", "MPO"):
+            pages = getattr(picture, "n_frames", 1)
     if pages > 1:
         raise MienError(
             f"{str(path)!r} holds {pages} pictures in one file.",
@@ -714,8 +768,13 @@ def _picture(path: Path) -> Pixels | None:
         return None
     # Only this way follows a JPEG's rotation tag; only the other keeps the transparency of a PNG.
     jpeg = data[:2].tobytes() == b"\xff\xd8"
-    pixels = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR if jpeg else cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # larger than `MOST_PIXELS`
+        return None
+    if pixels is None or not pixels.size or pixels.dtype not in (np.uint8, np.uint16):
+        return None
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
         return None
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return _on_black(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA))

@@ -262,7 +262,11 @@ def test_rows_changed_by_hand_are_told_and_redone(
 ) -> None:
     path = fold_file(run, 0, 1)
     path.write_text(change(path.read_text()))
-    for look in (lambda: read_ledger(run), lambda: benchmark(opened(corpus), "flow-svm", run, jobs=1)):
+    looks: list[Callable[[], object]] = [
+        lambda: read_ledger(run),
+        lambda: benchmark(opened(corpus), "flow-svm", run, jobs=1),
+    ]
+    for look in looks:
         with pytest.raises(MienError, match=words) as caught:
             look()
         assert path.name in caught.value.found
@@ -298,5 +302,5 @@ def answered(number: int) -> int:
 def test_a_task_that_takes_its_process_down_costs_no_other(tmp_path: Path) -> None:
     from joblib import delayed
 
-    tasks = [delayed(answered)(n) for n in range(7)]  # type: ignore[no-untyped-call]
+    tasks = [delayed(answered)(n) for n in range(7)]
     assert list(side_by_side(tasks, 2)) == [0, 10, None, 30, 40, None, 60]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -107,10 +108,13 @@ class Dataset(ABC):
         """
         try:
             told = json.loads((self.root / MANIFEST).read_text(encoding="utf-8"))
-            return {"layout": str(told["layout"]), "fps": float(told["fps"]), **told}
+            fps = float(told["fps"])
+            if not (isinstance(told["layout"], str) and math.isfinite(fps) and fps > 0):
+                raise ValueError("layout or fps")
+            return {**told, "fps": fps}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise MienError(
                 f"{str(self.root / MANIFEST)!r} cannot be read ({type(error).__name__}).",
                 "what `mien synthesise` wrote there.",

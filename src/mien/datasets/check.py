@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mien import MOST_PIXELS
 from mien.datasets.base import Dataset
 from mien.datasets.flow_images import read_flow_picture
 from mien.errors import MienError
@@ -265,6 +266,8 @@ def _look(path: Path, decode: bool, digest: bool, flow: bool) -> _Seen:
             return _Seen(fault="The picture is empty (0 bytes).")
         with Image.open(path) as picture:
             size, mode = picture.size, picture.mode
+            if size[0] * size[1] > MOST_PIXELS:
+                raise ValueError(f"it claims {size[0]}x{size[1]} pixels")
             if decode and not flow:
                 picture.load()
         if flow:
@@ -276,7 +279,7 @@ def _look(path: Path, decode: bool, digest: bool, flow: bool) -> _Seen:
     except MienError as error:
         return _Seen(fault=error.found)
     # Decoders raise whatever broke inside them; each of these is a broken file and not a fault of the check.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:
         return _Seen(fault=f"The picture cannot be read ({str(error).replace(repr(str(path)), 'it')}).")
 
 

@@ -5,15 +5,27 @@ from __future__ import annotations
 import csv
 import difflib
 import fnmatch
+import json
 import re
+import subprocess
+import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from python_calamine import CalamineWorkbook
+from python_calamine import CalamineError, CalamineWorkbook
 
 from mien.errors import MienError
 
 Row = dict[str, str]
+
+_MOST_CELLS: Final = 2_000_000
+_MOST_UNPACKED: Final = 64 << 20  # bytes; the largest released sheet has less than one
+_MOST_PARTS: Final = 2000
+_REFERENCE: Final = re.compile(rb"""\sr\s*=\s*["']\$?([A-Za-z]*)\$?([0-9]+)""")
+_CELL: Final = re.compile(rb"<c[\s>]")
 
 _SUFFIXES = (".xlsx", ".xls", ".csv")
 _HEADER_WITHIN = 40  # SAMM prints 13 lines of remarks before its header
@@ -65,21 +77,38 @@ def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
     Raises:
         MienError: The file cannot be read or has no such sheet.
     """
-    if path.suffix.lower() == ".csv":
-        raw = path.read_bytes()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("gb18030", errors="replace")
-        return [[cell_text(cell) for cell in line] for line in csv.reader(text.splitlines())]
     try:
-        book = CalamineWorkbook.from_path(path)
-    except Exception as error:
+        if path.suffix.lower() == ".csv":
+            return _csv_cells(path.read_bytes())
+        if path.suffix.lower() == ".xls":
+            return _cells_apart(path, sheet)
+        _require_bounded(path)
+        return _book_cells(path, sheet)
+    except (OSError, ValueError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error) as error:
         raise MienError(
             f"The label sheet {str(path)!r} cannot be read ({error}).",
             "a spreadsheet (xlsx, xls) or a csv file.",
             "open it in a spreadsheet program and save it again as xlsx.",
         ) from None
+
+
+def _csv_cells(raw: bytes) -> list[list[str]]:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("gb18030", errors="replace")
+    return [[cell_text(cell) for cell in line] for line in csv.reader(text.splitlines())]
+
+
+def _book_cells(path: Path, sheet: str | int) -> list[list[str]]:
+    """Cells of a spreadsheet. Raises ValueError and CalamineError."""
+    try:
+        book = CalamineWorkbook.from_path(path)
+    except BaseException as error:
+        # What the reader takes for a fault of its own is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise ValueError("the reader failed over it") from None
+        raise
     names = book.sheet_names
     if isinstance(sheet, str):
         wanted = next((i for i, name in enumerate(names) if _plain(name) == _plain(sheet)), None)
@@ -91,8 +120,107 @@ def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
             f"a sheet {sheet!r}.",
             "the file as its owners ship it.",
         )
-    rows = book.get_sheet_by_index(wanted).to_python(skip_empty_area=False)
-    return [[cell_text(cell) for cell in row] for row in rows]
+    try:
+        found = book.get_sheet_by_index(wanted)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise ValueError("the reader failed over it") from None
+        raise
+    if found.total_height * found.total_width > _MOST_CELLS:
+        raise ValueError(f"{found.total_height} rows of {found.total_width} cells")
+    return [[cell_text(cell) for cell in row] for row in found.to_python(skip_empty_area=False)]
+
+
+def _require_bounded(path: Path) -> None:
+    """Refuses an xlsx that unpacks to more than any label sheet, or has a cell so far out that the table fills memory.
+
+    What the archive says of its sizes is not believed. Raises ValueError, OSError, BadZipFile and zlib.error.
+    """
+    left = _MOST_UNPACKED
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        if len(archive.infolist()) > _MOST_PARTS:
+            raise ValueError(f"{len(archive.infolist())} files in it")
+        for part in archive.infolist():
+            file.seek(part.header_offset)
+            head = file.read(30)
+            if len(head) < 30:
+                raise zipfile.BadZipFile("it ends too early")
+            file.seek(int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little"), 1)
+            unpack = zlib.decompressobj(-15) if part.compress_type == zipfile.ZIP_DEFLATED else None
+            content = bytearray()
+            while packed := file.read(1 << 16):
+                while packed:
+                    plain = packed if unpack is None else unpack.decompress(packed, 1 << 20)
+                    packed = b"" if unpack is None else unpack.unconsumed_tail
+                    content += plain
+                    left -= len(plain)
+                    if left < 0:
+                        raise ValueError(f"it unpacks to more than {_MOST_UNPACKED >> 20} MiB")
+                if unpack is None or unpack.eof:
+                    break  # what follows is the next part
+            rows, columns = _extent(bytes(content))
+            if rows * columns > _MOST_CELLS:
+                raise ValueError(f"a cell in row {rows}, column {columns}")
+
+
+def _extent(content: bytes) -> tuple[int, int]:
+    """Rows and columns that a table in XML takes: the furthest that is named, or the longest row without names."""
+    rows = columns = 0
+    for letters, digits in _REFERENCE.findall(content):
+        rows = max(rows, int(digits[:12]))
+        columns = max(columns, _column_number(letters[:8]))
+    lines = content.split(b"<row")
+    longest = max(len(_CELL.findall(line)) for line in lines)
+    return max(rows, len(lines)), columns + longest
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + letter - 64
+    return number
+
+
+def _cells_apart(path: Path, sheet: str | int) -> list[list[str]]:
+    """Cells of an xls, read in a process of its own: one forged cell makes the reader ask for all memory and abort.
+
+    Raises ValueError and OSError.
+    """
+    words = [sys.executable, "-c", _APART, str(path.absolute()), json.dumps(sheet)]
+    try:
+        told = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise ValueError("it takes longer than a minute") from None
+    if told.returncode:
+        raise ValueError("the reader failed over it")
+    answer = json.loads(told.stdout)
+    if "error" in answer:
+        if len(answer["error"]) == 3:
+            raise MienError(*answer["error"])
+        raise ValueError(answer["error"][0])
+    cells: list[list[str]] = answer["cells"]
+    return cells
+
+
+_APART: Final = """
+import json, sys
+from pathlib import Path
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except (ImportError, ValueError, OSError):
+    pass
+from mien.datasets.sheet import _book_cells
+from mien.errors import MienError
+try:
+    told = {"cells": _book_cells(Path(sys.argv[1]), json.loads(sys.argv[2]))}
+except MienError as error:
+    told = {"error": [error.found, error.expected, error.fix]}
+except Exception as error:
+    told = {"error": [str(error)]}
+sys.stdout.write(json.dumps(told))
+"""
 
 
 def rows_by_title(
@@ -162,8 +290,8 @@ def rows_by_position(cells: Sequence[Sequence[str]], positions: Sequence[str], w
 
 
 def whole_number(text: str) -> int | None:
-    """The number a cell prints; None for a blank, a slash or anything else that is no whole number."""
-    return int(float(text)) if re.fullmatch(r"-?\d+(\.0*)?", text) else None
+    """The number a cell prints; None for a blank, a slash or anything else that is no whole number of a frame."""
+    return int(float(text)) if re.fullmatch(r"-?[0-9]{1,15}(\.0*)?", text) else None
 
 
 def _plain(text: str) -> str:

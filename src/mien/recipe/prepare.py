@@ -272,7 +272,7 @@ def _open_folder(out: Path, recipe: Recipe) -> None:
                 f"{str(out)!r} holds inputs of another recipe ({there}).", "one recipe per folder.", f"`--out {out}-2`."
             )
         write_atomically(out / ABOUT, json.dumps(about, indent=2) + "\n")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _cannot_write(out, error) from None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -127,14 +128,13 @@ def read_rows(path: Path) -> list[SpotRow]:
     Raises:
         MienError: It was changed by hand.
     """
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        found = list(reader) if tuple(reader.fieldnames or ()) == COLUMNS else None
     try:
-        if found is None:
-            raise ValueError
-        return [_row(entry) for entry in found]
-    except (ValueError, KeyError, TypeError):
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError
+            return [_row(entry) for entry in reader]
+    except (ValueError, KeyError, TypeError, csv.Error):
         raise MienError(
             f"{path} is not as it was written.",
             f"the columns {', '.join(COLUMNS)}.",
@@ -153,6 +153,11 @@ def _row(entry: Mapping[str, str]) -> SpotRow:
     else:
         raise ValueError
     if role != "video" and entry["kind"] not in KINDS:
+        raise ValueError
+    numbers = [int(entry[key]) for key in ("seed", "onset", "apex", "offset") if entry[key]]
+    if None in entry or None in entry.values() or max(map(abs, numbers), default=0) > 1 << 53:
+        raise ValueError
+    if entry["score"] and not math.isfinite(float(entry["score"])):
         raise ValueError
     return SpotRow(
         dataset=entry["dataset"],
@@ -184,6 +189,11 @@ def read_spots(run: Path) -> SpotLedger:
             "a run that `mien benchmark ... --task spot` made.",
             f"`mien report {run}`.",
         )
+    missing = [key for key in ("system", "protocol", "datasets", "drawn") if key not in settings]
+    if missing:
+        raise MienError(
+            f"The settings of {str(run)!r} lack {missing[0]}.", "run.json as it was written.", "a new --out folder."
+        )
     folds = finished_folds(Path(run), settings)
     rows = [row for seed, number in folds for row in read_rows(fold_file(Path(run), seed, number))]
     return SpotLedger(settings, tuple(rows), len(folds) == len(settings["seeds"]) * settings["n_folds"])
@@ -195,6 +205,8 @@ def chosen_parameters(run: Path, settings: Mapping[str, Any]) -> dict[str, Seque
     for path in sorted((Path(run) / "log").glob("s*-f*.json")):
         try:
             chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"].items()
+            if not all(isinstance(value, int | float | str) for _, value in chosen):
+                raise TypeError
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MienError(
                 f"{path} is not as it was written ({type(error).__name__}).",

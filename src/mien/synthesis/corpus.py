@@ -34,6 +34,7 @@ from mien.synthesis.rig import motion
 from mien.synthesis.sensor import Sensor, draw_sensor
 from mien.synthesis.shape import Crop, draw_crop
 from mien.synthesis.timeline import Kind, Movement, Timeline, read_table
+from mien.video import frames_video, to_uint8
 
 TRUTH: Final = "truth"
 """Folder in the root that holds one file of truth for each folder of frames."""
@@ -227,10 +228,10 @@ def _portrait(path: str | None) -> Face | None:
     if path is None:
         return None
     stored = Path(path)
-    picture = cv2.imread(path, cv2.IMREAD_COLOR) if stored.is_file() else None
-    if picture is None:
+    if not stored.is_file():
         raise MienError(f"There is no picture {path!r}.", "a JPEG or PNG file of a face.", "`--portrait face.jpg`.")
-    return face_from(np.ascontiguousarray(picture[..., ::-1], np.uint8), stored.name)
+    picture = to_uint8(frames_video([stored], None, stored.name).frame(0).pixels)
+    return face_from(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, -1), stored.name)
 
 
 def _open(root: Path, plan: Plan, given: Face | None) -> None:
@@ -244,7 +245,12 @@ def _open(root: Path, plan: Plan, given: Face | None) -> None:
         if not manifest.is_file():
             raise MienError(f"{str(root)!r} is not empty.", "a new or empty folder.", f"`--out {root}-2`.")
         if manifest.read_text(encoding="utf-8") != text:
-            before = json.loads(manifest.read_text(encoding="utf-8"))
+            try:
+                before = dict(json.loads(manifest.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, RecursionError):
+                raise MienError(
+                    f"{str(manifest)!r} is not as it was written.", "how the corpus was made.", f"`--out {root}-2`."
+                ) from None
             differs = [k for k in told if before.get(k) != json.loads(text)[k]]
             raise MienError(
                 f"{str(root)!r} holds a corpus made with other {', '.join(differs)}.",

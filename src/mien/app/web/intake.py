@@ -7,15 +7,13 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mien import MOST_PIXELS
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.video import Video
-
-MOST_PIXELS: Final = 36_000_000
-"""Largest frame, 8K; a small file can claim more and would fill the memory."""
 
 MOST_RATE: Final = 250.0
 """Frames per second that `Limits.seconds` of film may have on average; the work grows with frames, not with seconds."""
@@ -109,9 +107,12 @@ def _header_seconds(path: Path) -> float | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
-            for stream in container.streams.video:
-                width, height = stream.codec_context.width, stream.codec_context.height
+        # Only this file: a play list may not make mien read others, or fetch them.
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            decoders: list[Any] = [stream.codec_context for stream in container.streams.video]
+            for decoder in decoders:
+                # A stream of an unknown codec has no decoder.
+                width, height = (decoder.width, decoder.height) if decoder is not None else (0, 0)
                 if width * height > MOST_PIXELS:
                     raise MienError(
                         f"Its frames are {width}x{height} pixels.",
