@@ -57,7 +57,11 @@ STARTS: Final = 3
 """Attempts to start Ray on this machine: on a busy one its processes do not always find each other in time."""
 
 LOST: Final = "lost"
+"""Stands for what a worker would have given that died each time."""
+
 PREFIX: Final = "mien-ray-"
+"""How the folders of Ray's processes begin."""
+
 PACKAGES: Final = ("torch", "numpy", "scipy", "scikit-learn", "opencv-contrib-python-headless")
 """Packages whose versions decide the last digits of a result."""
 
@@ -259,11 +263,7 @@ class RayCluster:
     def inputs(
         self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
     ) -> Iterator[tuple[Any, str, str] | MienError | None]:
-        """What `mien.benchmark.run` prepares, in order; a large input is a reference into the object store.
-
-        Raises:
-            MienError: A clip lost its worker again and again.
-        """
+        """See `mien.benchmark.run.Cluster`; a large input is a reference into the object store."""
         self.begin()
         expected, folder = this_machine(), _cache_folder()
 
@@ -617,8 +617,8 @@ def _ray() -> Any:
 @contextmanager
 def _private_folder() -> Iterator[str]:
     """A folder for Ray's sockets, logs and what does not fit in memory: faces, which only this user may read."""
-    # The names of sockets may have 107 characters, of which Ray takes some 60.
-    place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 24 else "/tmp")
+    # The names of sockets may have 107 characters, of which Ray takes some 65 and the folder some 25.
+    place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 12 else "/tmp")
     sweep_left_behind(PREFIX, place)
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place)
     try:
