@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.descriptors.lbp import uniform_map
-from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
+from mien.spotting.base import Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import HEIGHT, WIDTH, Look
-from mien.spotting.peaks import Curve, around_peaks, both_kinds, contrast, half_window
+from mien.spotting.peaks import Curve, Delayed, around_peaks, both_kinds, contrast, half_window
 
 _RADIUS: Final = 3
 _BLOCKS: Final = 6
@@ -78,39 +78,26 @@ def chi2(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((off / np.where(total > 0, total, 1)).sum(-1), np.float64)
 
 
-class LbpWatcher:
+class LbpWatcher(Delayed):
     """Rows of 2 numbers: the mean of the 12 largest block distances, for the window of each kind."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
-        self._k = [half_window(parameters[f"{kind}_seconds"], fps) for kind in KINDS]
+        super().__init__(fps, parameters)
         self._held: deque[NDArray[np.float32] | None] = deque(maxlen=2 * max(self._k) + 1)
-        self._owed = 0
 
-    def see(self, look: Look) -> list[Rows]:
-        """The row of the frame max(k) before this one, once there is one."""
-        self._held.append(None if look.picture is None else histograms(look.picture))
-        self._owed += 1
-        return self._next() if self._owed > max(self._k) else []
+    def _keep(self, look: Look | None) -> None:
+        self._held.append(None if look is None or look.picture is None else histograms(look.picture))
 
-    def finish(self) -> list[Rows]:
-        """Rows whose later frames never came: unknown."""
-        rows = []
-        while self._owed:
-            self._held.append(None)
-            rows += self._next()
-        return rows
-
-    def _next(self) -> list[Rows]:
-        self._owed -= 1
+    def _row(self) -> Rows:
         middle = len(self._held) - 1 - max(self._k)
-        row = np.full(2, np.nan, np.float32)
+        row: Rows = np.full(2, np.nan, np.float32)
         for column, k in enumerate(self._k):
             if middle - k < 0 or middle + k >= len(self._held):
                 continue
             now, before, after = self._held[middle], self._held[middle - k], self._held[middle + k]
             if now is not None and before is not None and after is not None:
                 row[column] = np.sort(chi2(now, 0.5 * (before + after)))[-_LARGEST:].mean()
-        return [row]
+        return row
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:

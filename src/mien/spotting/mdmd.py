@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
+from mien.spotting.base import Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import Look
-from mien.spotting.peaks import Curve, Held, both_kinds, contrast, half_window, threshold
+from mien.spotting.peaks import Curve, Delayed, Held, both_kinds, contrast, half_window, threshold
 
 _BLOCKS: Final = 6
 _DIRECTIONS: Final = 4
@@ -56,33 +56,20 @@ def maximal_difference(to_middle: NDArray[Any], to_end: NDArray[Any]) -> float:
     return float(np.sort(found)[-_LARGEST_BLOCKS:].mean())
 
 
-class MdmdWatcher:
+class MdmdWatcher(Delayed):
     """Rows of 2 numbers: the maximal difference for the window of each kind."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
-        self._k = [half_window(parameters[f"{kind}_seconds"], fps) for kind in KINDS]
+        super().__init__(fps, parameters)
         self._held = Held(2 * max(self._k) + 1)
-        self._owed = 0
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def see(self, look: Look) -> list[Rows]:
-        """The row of the frame max(k) before this one, once there is one."""
+    def _keep(self, look: Look | None) -> None:
         self._held.add(look)
-        self._owed += 1
-        return self._next() if self._owed > max(self._k) else []
 
-    def finish(self) -> list[Rows]:
-        """Rows whose later frames never came: unknown."""
-        rows = []
-        while self._owed:
-            self._held.pad()
-            rows += self._next()
-        return rows
-
-    def _next(self) -> list[Rows]:
-        self._owed -= 1
+    def _row(self) -> Rows:
         middle = len(self._held) - 1 - max(self._k)
-        row = np.full(2, np.nan, np.float32)
+        row: Rows = np.full(2, np.nan, np.float32)
         for column, k in enumerate(self._k):
             if middle - k < 0 or middle + k >= len(self._held):
                 continue
@@ -90,7 +77,7 @@ class MdmdWatcher:
             if before is not None and now is not None and after is not None:
                 flows = [np.asarray(self._flow.calc(before, p, None)) for p in (now, after)]
                 row[column] = maximal_difference(*flows)
-        return [row]
+        return row
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:

@@ -1,9 +1,11 @@
-"""What the published spotters share: contrast of a curve, its peaks above a threshold, pictures kept for a while."""
+"""What the published spotters share: rows that wait for later frames, contrast of a curve, its peaks."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +33,11 @@ class Held:
     def __getitem__(self, index: int) -> NDArray[np.uint8] | None:
         return self._pictures[index]
 
-    def add(self, look: Look) -> None:
-        """The next frame's picture; older ones follow a change of the rectangle."""
+    def add(self, look: Look | None) -> None:
+        """The next frame's picture; older ones follow a change of the rectangle. None after the end of the film."""
+        if look is None:
+            self._pictures.append(None)
+            return
         if look.fresh or look.picture is None:
             # Pictures of a face before it was lost are not comparable.
             self._pictures = deque([None] * len(self._pictures), maxlen=self._pictures.maxlen)
@@ -41,9 +46,44 @@ class Held:
             self._pictures = deque(moved, maxlen=self._pictures.maxlen)
         self._pictures.append(look.picture)
 
-    def pad(self) -> None:
-        """A frame after the end of the film; those before stay."""
-        self._pictures.append(None)
+
+class Delayed(ABC):
+    """A watcher whose row of a frame waits for those after it, as many as the longer half window has.
+
+    Args:
+        fps: Frames per second.
+        parameters: With `micro_seconds` and `macro_seconds`, the windows.
+    """
+
+    def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
+        self._k = [half_window(parameters[f"{kind}_seconds"], fps) for kind in KINDS]
+        self._owed = 0
+
+    @abstractmethod
+    def _keep(self, look: Look | None) -> None:
+        """What is needed of the next frame; None after the end of the film."""
+
+    @abstractmethod
+    def _row(self) -> Rows:
+        """The row of the frame max(k) before the last one kept; NaN where a frame of the window is unknown."""
+
+    def see(self, look: Look) -> list[Rows]:
+        """The row of the frame max(k) before this one, once there is one."""
+        self._keep(look)
+        self._owed += 1
+        return self._next() if self._owed > max(self._k) else []
+
+    def finish(self) -> list[Rows]:
+        """Rows whose later frames never came: unknown for the windows that need them."""
+        rows = []
+        while self._owed:
+            self._keep(None)
+            rows += self._next()
+        return rows
+
+    def _next(self) -> list[Rows]:
+        self._owed -= 1
+        return [self._row()]
 
 
 def half_window(seconds: float, fps: float) -> int:

@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from mien.motion.strain import optical_strain
 from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look
-from mien.spotting.peaks import Curve, Held, around_peaks, both_kinds, half_window
+from mien.spotting.peaks import Curve, Delayed, Held, around_peaks, both_kinds, half_window
 
 Floats = NDArray[np.float32]
 
@@ -64,34 +64,22 @@ def _resized(picture: Floats, height: int, width: int) -> Floats:
     return np.asarray(cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-class SoftWatcher:
+class SoftWatcher(Delayed):
     """Rows of 2 x 3 x 42 x 42 numbers in half precision: the network's input at a frame, for each kind's window."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
-        self._k = [half_window(parameters[f"{kind}_seconds"], fps) for kind in KINDS]
+        super().__init__(fps, parameters)
         self._held = Held(max(self._k) + 1)
-        self._owed = 0
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._newest: Floats | None = None
 
-    def see(self, look: Look) -> list[Rows]:
-        """The row of the frame max(k) before this one, once there is one."""
+    def _keep(self, look: Look | None) -> None:
         self._held.add(look)
-        # All pictures kept are as the newest rectangle cuts them, and so are the landmarks that go with them.
-        self._newest = look.points
-        self._owed += 1
-        return self._next() if self._owed > max(self._k) else []
+        if look is not None:
+            # All pictures kept are as the newest rectangle cuts them, and so are the landmarks that go with them.
+            self._newest = look.points
 
-    def finish(self) -> list[Rows]:
-        """Rows whose later frames never came: unknown for the kinds that need them."""
-        rows = []
-        while self._owed:
-            self._held.pad()
-            rows += self._next()
-        return rows
-
-    def _next(self) -> list[Rows]:
-        self._owed -= 1
+    def _row(self) -> Rows:
         first = len(self._held) - 1 - max(self._k)
         row: Rows = np.full(2 * _PER_KIND, np.nan, np.float16)
         for column, k in enumerate(self._k):
@@ -101,7 +89,7 @@ class SoftWatcher:
             if now is not None and later is not None:
                 flow = np.asarray(self._flow.calc(now, later, None))
                 row[column * _PER_KIND : (column + 1) * _PER_KIND] = three_regions(flow, self._newest).ravel()
-        return [row]
+        return row
 
 
 def pseudo_labels(n: int, true: Sequence[Spot], k: int, kind: Kind) -> NDArray[np.float32]:
