@@ -1,6 +1,6 @@
 """Folds on Ray against one process and joblib's processes: the same ledger, what Ray costs once and per fold.
 
-python benchmarks/ray_folds.py [--subjects 12] [--epochs 150] [--workers 1 2 4] [--out benchmarks/results/ray.md]
+python benchmarks/ray_folds.py [--subjects 12] [--epochs 150] [--workers 1 2 4] [--out benchmarks/results/ray_folds.md]
 
 STSTNet on drawn flow pictures, leave one subject out, all on this machine. Efficiency: seconds of one process, divided
 by seconds times the cores that the workers can use. Cost per fold: folds that hardly train (one pass), less the same
