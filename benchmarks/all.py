@@ -60,8 +60,6 @@ PARTS: Mapping[str, Part] = {
     "descriptors": Part(quick=("--repeats", "1")),
     "sma_stn": Part(),
     "microexp": Part(),
-    "export": Part(),
-    "stacked": Part(),
     "serve": Part(quick=("--mib", "8")),
     "synthesis": Part(("--real", "FLOW"), ("--quick",)),
     "head": Part(("--pictures", "docs/pictures/head")),
