@@ -338,21 +338,17 @@ class Check:
 def checks() -> list[Check]:
     """Runs that no coefficient was taken from."""
 
-    def run(name: str, row: str, seeds: int = 1) -> Check:
-        clips, folds = (int(find("recorded_runs", f"{row} / loso", column)) for column in ("clips", "folds"))
+    def run(name: str) -> Check:
+        clips, folds, seeds = (int(find("recorded_runs", f"{name} / loso", c)) for c in ("clips", "folds", "seeds"))
         samples = seeds * samples_of(name, clips * (folds - 1))
         seconds = samples / read(settings()["systems"][name]["rate"]).value
-        return Check(
-            f"{row}, leave one subject out of 442 clips",
-            seconds,
-            number(find("recorded_runs", f"{row} / loso", "seconds of all folds")),
-        )
+        recorded = number(find("recorded_runs", f"{name} / loso", "seconds of all folds"))
+        return Check(f"{name}, {folds} folds of {clips} clips, seeds: {seeds}", seconds, recorded)
 
     film = number(find("recognise", "recognise / 1800", "film, s"))
     factor = number(find("recognise", "recognise / 1800", "by processor time of one core"))
     return [
-        run("strcn-g", "strcn-g"),
-        run("strcn-g", "strcn-g, 3 seeds", 3),
+        run("strcn-g"),
         Check(f"`mien recognise`, a film of {film:.0f} s", 3600 * video_core_hours(film / 3600), film / factor),
         Check(
             "`mien serve`, a film of 3 s on two cores",

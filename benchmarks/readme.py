@@ -249,7 +249,7 @@ CLAIMS: Sequence[Claim] = (
     ),
     Claim("STSTNet, LOSO of 442 clips, passes of a fold", "ststnet_loso", "mien, 2 processes of 1 thread", "seconds",
           1.0,
-          "plain loop", ("plain sequential loop, 2 threads (scaled from 4 passes of every fold)", "seconds"),
+          "plain loop", ("plain sequential loop, 2 threads*", "seconds"),
           ststnet_pass, 2, 68 * 800),
     Claim("input read from the cache, 300x245x2, samples", "strcn",
           "300x245x2, 16-bit floats, 10 copies of 40 clips", "samples/s", None, "", None,
@@ -312,18 +312,18 @@ def shown(value: float) -> str:
 
 def line(claim: Claim) -> str:
     """A row of the table; what was not measured is said."""
+    other = ratio = "-"
     try:
         ours = claim.rate(claim.row, claim.column)
+        if claim.other:
+            theirs = claim.rate(*claim.other)
+            times = number(find(claim.page, claim.row, claim.ratio, claim.column)) if claim.ratio else ours / theirs
+            other, ratio = f"{shown(theirs)} ({claim.peer})", f"{times:.2f}"
+        elif claim.page == "descriptors":
+            times = number(search("descriptors", r"([\d,]+) times as long"))
+            other, ratio = f"{shown(ours / times)} ({claim.peer})", f"{times:,.0f}"
     except LookupError:
         return f"| {claim.what} | not measured | | | | | | |"
-    other = ratio = "-"
-    if claim.other:
-        theirs = claim.rate(*claim.other)
-        times = number(find(claim.page, claim.row, claim.ratio, claim.column)) if claim.ratio else ours / theirs
-        other, ratio = f"{shown(theirs)} ({claim.peer})", f"{times:.2f}"
-    elif claim.page == "descriptors":
-        times = number(search("descriptors", r"([\d,]+) times as long"))
-        other, ratio = f"{shown(ours / times)} ({claim.peer})", f"{times:,.0f}"
     limit = share = how = ""
     if claim.work:
         work = claim.work()

@@ -32,10 +32,11 @@ def told(run: Path) -> str | None:
     rows = settings["n_clips"] * len(settings["seeds"])
     name = settings["system"] + (", shuffled labels" if settings["shuffle_labels"] else "")
     cells = [
-        f"{name}, {len(settings['seeds'])} seeds" if len(settings["seeds"]) > 1 else name,
+        name,
         settings["protocol"],
         settings["n_clips"],
         settings["n_folds"],
+        len(settings["seeds"]),
         settings["parameters"].get("epochs", "-"),
         f"{sum(seconds):.0f}",
         f"{statistics.median(seconds):.2f}",
@@ -55,9 +56,9 @@ def main() -> None:
         stamp(),
         "From the logs of finished runs, whatever commit they were made at and whatever else the machine was doing.",
         "",
-        "| system | protocol | clips | folds | passes | seconds of all folds | median fold | ledger, bytes a row | "
-        "log, bytes a fold |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| system | protocol | clips | folds | seeds | passes | seconds of all folds | median fold | "
+        "ledger, bytes a row | log, bytes a fold |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(row for run in runs(given.runs) if (row := told(run))),
     ]
     publish(lines, given.out)

@@ -60,20 +60,22 @@ def find(name: str, row: str, column: str, beside: str = "") -> str:
 
     Args:
         name: The page, less its ending.
-        row: The row's first cells, joined by " / ", as many as tell it from others.
+        row: The row's first cells, joined by " / ", as many as tell it from others; the last may end in "*".
         column: Title of the column.
         beside: Title of another column that the table must have.
 
     Raises:
         LookupError: There is no such cell, or more than one.
     """
-    wanted = tuple(row.split(" / "))
+    *wanted, last = row.split(" / ")
+    n = len(wanted)
+    fits = re.compile(re.escape(last).replace(r"\*", ".*") if last.endswith("*") else re.escape(last))
     cells = [
         line[table.head.index(column)]
         for table in tables(page(name))
         if column in table.head and (not beside or beside in table.head)
         for line in table.rows
-        if line[: len(wanted)] == wanted
+        if len(line) > n and list(line[:n]) == wanted and fits.fullmatch(line[n])
     ]
     if len(cells) != 1:
         raise LookupError(f"results/{name}.md has {len(cells)} cells in row {row!r}, column {column!r}, not one.")

@@ -64,6 +64,7 @@ def test_tables_are_read_as_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert tables.find("one", "x", "b") == "1,250.5 (3-4)"
     assert tables.find("one", "x / 1,250.5 (3-4)", "b#2") == "2"
     assert tables.find("one", "x", "c") == second.rows[0][1] == "5"
+    assert tables.find("one", "y*", "b") == "12%"
     assert tables.search("one", r"words: (\d+)") == "7"
     assert [tables.number(t) for t in ("1,250.5 (3-4)", "12%", "1e-3", "-2 to 3")] == [1250.5, 12, 1e-3, -2]
     for row, column in (("z", "b"), ("x", "a")):  # none, and one in each table
