@@ -37,12 +37,20 @@ from mien.recipe.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 
 
+def plain_convolution(ours: nn.Conv2d) -> nn.Conv2d:
+    """torch's own, with the same weights."""
+    plain = nn.Conv2d(ours.in_channels, ours.out_channels, 3, ours.stride[0], 1, bias=False)
+    plain.weight = ours.weight
+    return plain
+
+
 class PlainBlock(nn.Module):
     """A residual block with torch's own strided convolution, nothing in place."""
 
     def __init__(self, ours: BasicBlock) -> None:
         super().__init__()
-        self.conv1, self.bn1, self.conv2, self.bn2 = ours.conv1, ours.bn1, ours.conv2, ours.bn2
+        self.conv1, self.conv2 = plain_convolution(ours.conv1), plain_convolution(ours.conv2)
+        self.bn1, self.bn2 = ours.bn1, ours.bn2
         self.downsample = None
         if ours.downsample is not None:
             skip, norm = ours.downsample.children()

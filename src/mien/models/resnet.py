@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MienError, unknown_name
+from mien.models.convolve import Conv3x3
 from mien.models.weights import load_backbone
 
 Size = Literal["small", "resnet18"]
@@ -46,9 +47,10 @@ class BasicBlock(nn.Module):
 
     def __init__(self, maps_in: int, maps: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(maps_in, maps, 3, stride, 1, bias=False)
+        alike = stride == 1 and maps_in == maps
+        self.conv1 = Conv3x3(maps) if alike else nn.Conv2d(maps_in, maps, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(maps)
-        self.conv2 = nn.Conv2d(maps, maps, 3, 1, 1, bias=False)
+        self.conv2 = Conv3x3(maps)
         self.bn2 = nn.BatchNorm2d(maps)
         self.downsample: nn.Module | None = None
         if stride != 1 or maps_in != maps:
