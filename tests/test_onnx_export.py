@@ -57,7 +57,7 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
 
 @pytest.mark.parametrize("name", DEEP)
 def test_every_deep_system_answers_as_in_torch(name: str, tmp_path: Path) -> None:
-    committee = {"variant": "both", "members": 3, "layers": 0} if name == "strcn-g" else {}
+    committee = {"variant": "both", "members": 3, "layers": 0, "test_shift": 1} if name == "strcn-g" else {}
     classifier, card = trained(name, **committee)
     file = tmp_path / "model.onnx"
     rows = export_onnx(classifier, card, file, int8=True)
@@ -114,9 +114,10 @@ def test_the_file_says_what_it_is(ststnet: tuple[Path, Path]) -> None:
 
 def test_one_network_is_the_whole_classifier() -> None:
     """Scale, members and mirror image as in `predict_proba`; without the mirror image it would differ."""
-    classifier, card = trained("strcn-g", members=2)
+    classifier, card = trained("strcn-g", members=2, test_shift=1)
     classifier.scale = (2.0, 0.25)
     assert classifier.mirror is not None
+    assert len(classifier.views) == 5
     x = made_up_inputs(card.shape, (-3, 7), 4)
     with torch.inference_mode():
         got = Answer(classifier)(torch.from_numpy(x)).numpy()

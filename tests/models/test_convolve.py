@@ -80,3 +80,13 @@ def test_one_by_one(bias: bool, side: int) -> None:
     conv = Conv1x1(6, bias)
     x = torch.randn(2, 6, side, side)
     assert torch.allclose(conv(x), F.conv2d(x, conv.weight, conv.bias), atol=1e-5)
+
+
+def test_a_prediction_before_training_leaves_nothing_behind() -> None:
+    convolve._neighbours.cache_clear()
+    conv, x = Conv3x3(4), torch.randn(2, 4, 3, 3)
+    with torch.inference_mode():
+        conv(x)
+    conv(x).sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.abs().sum() > 0

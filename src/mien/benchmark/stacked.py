@@ -6,8 +6,8 @@ weights, its own random orders and dropped activations, and its own batches: whe
 missing rows are masked out of statistics and losses. What comes out is what training each fold alone gives, up to the
 rounding of floating point.
 
-This is for GPUs, where one small network cannot fill the device. On a CPU grouped convolutions lose (`GROUPED_LOSS`)
-and processes win.
+This is for GPUs, where one small network cannot fill the device. On a CPU it loses to processes, several times over
+for STSTNet (`benchmarks/results/stacked.md`), and is done only where it is asked for.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from mien.models.ststnet import FiltersLastDropout, STSTNet
 from mien.recipe.inputs import Inputs
 from mien.training import HELD, CopyBatches, NetClassifier, Progress, Schedule, device_of, fit
 
-GROUPED_LOSS: Final = 5.0
-"""How many times longer a fold's step takes in a stack than alone, on one core (`benchmarks/stacked.py`)."""
 PROCESS_START: Final = 3.0
 """Seconds until worker processes have imported what a fold needs."""
 MOST_ON_CPU: Final = 16
@@ -470,7 +468,7 @@ class Costs:
 
     Attributes:
         step: One step of one fold, trained alone.
-        stacked: One step of all folds, stacked; infinite where they cannot be.
+        stacked: One step of all folds, stacked; infinite where they cannot be, or should not.
         steps: Steps of one fold's whole training.
         folds: How many there are.
         jobs: Processes that may run at once.
@@ -537,10 +535,9 @@ def measure(
         x, targets = batch(own)
         step = _seconds(lambda n: fit(model, x, targets, _of(schedule, n), augment=classifier.augment))
         stacked = math.inf
-        if not why_not(classifier, model, inputs):
-            stacked = GROUPED_LOSS * step * len(trains)
-            if place != "cpu":
-                stacked = _seconds_stacked(model, *batch(place), len(trains), schedule, step)
+        # Never on a CPU: little could be gained, and the ledger would not be the same byte for byte.
+        if place != "cpu" and not why_not(classifier, model, inputs):
+            stacked = _seconds_stacked(model, *batch(place), len(trains), schedule, step)
     return Costs(step, stacked, steps, len(trains), jobs)
 
 

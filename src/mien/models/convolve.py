@@ -90,6 +90,7 @@ def _unflat(x: Tensor, h: int, w: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for training, too, where it was first made by a prediction
 def _neighbours(h: int, w: int) -> Tensor:
     """(H W, H W, 9): 1 where pixel p lies under place k of the kernel that is centred on pixel q."""
     rows, columns = (g.flatten() for g in torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"))
