@@ -651,7 +651,7 @@ READERS: Mapping[str, Reader] = {
     "folder": Reader(frames_folder, read_frames, (chunks_changed,)),
     "film": Reader(films, read_film),
     "upload": Reader(films, read_upload),
-    "run": Reader(run_folder, read_run, (json_changed, text_changed), share=0.5),
+    "run": Reader(run_folder, read_run, (json_changed, text_changed), share=0.1),
     "spot-run": Reader(spot_folder, read_spot_run, (json_changed, text_changed)),
     "checkpoint": Reader(checkpoints, read_checkpoint, (tensors_changed, tensors_changed)),
     "state": Reader(states, read_unfinished, (tensors_changed,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from mien.benchmark.ledger import (
     read_ledger,
     read_settings,
     rows_as_csv,
+    told_plainly,
 )
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import UNFINISHED, write_atomically
 
 SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "shuffle_labels", "n_folds")
 """Settings that must agree: the members then learned from the same clips in every fold."""
@@ -90,10 +92,14 @@ def combine(runs: Sequence[Path], out: Path) -> Ledger:
         "runs": [str(run) for run in runs],
     }
     names = list(dict.fromkeys(row.fold for row in first))
-    for number, name in enumerate(names):
-        write_atomically(fold_file(out, 0, number), rows_as_csv((r for r in rows if r.fold == name), classes))
-    write_atomically(out / "clips.csv", (Path(runs[0]) / "clips.csv").read_text(encoding="utf-8"))
-    write_atomically(out / "run.json", json.dumps(record, indent=2) + "\n")
+    made = out.with_name(f".{out.name}{UNFINISHED}")
+    with told_plainly(out):
+        shutil.rmtree(made, ignore_errors=True)  # of one that was killed
+        for number, name in enumerate(names):
+            write_atomically(fold_file(made, 0, number), rows_as_csv((r for r in rows if r.fold == name), classes))
+        write_atomically(made / "clips.csv", (Path(runs[0]) / "clips.csv").read_text(encoding="utf-8"))
+        write_atomically(made / "run.json", json.dumps(record, indent=2) + "\n")
+        made.replace(out)  # all of it at once
     return read_ledger(out)
 
 
