@@ -336,7 +336,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Runs that no coefficient was taken from."""
+    """Runs whose time gave no coefficient."""
 
     def run(name: str) -> Check:
         clips, folds, seeds = (int(find("recorded_runs", f"{name} / loso", c)) for c in ("clips", "folds", "seeds"))
