@@ -334,10 +334,8 @@ def test_a_state_of_a_smaller_batch_is_not_gone_on_with_by_a_larger_one(tmp_path
         if share > 0.4:
             raise KeyboardInterrupt
 
-    import mien.training
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(mien.training.time, "monotonic", iter(range(0, 100_000, 100)).__next__)
+        patched.setattr("mien.training.time.monotonic", iter(range(0, 100_000, 100)).__next__)
         with pytest.warns(UserWarning, match="too small"), pytest.raises(KeyboardInterrupt):
             NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups, progress=stop)
     assert [p.name for p in tmp_path.iterdir()] == ["state-0-b10.safetensors"]

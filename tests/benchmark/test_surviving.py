@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mien.benchmark.ledger import fold_file, read_ledger
+from mien.benchmark.ledger import fold_file, open_folder, read_ledger
 from mien.benchmark.report import report_many
 from mien.benchmark.run import benchmark
 from mien.datasets import open_specs
@@ -73,6 +74,7 @@ def test_a_few_trials_of_the_soak(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from mien.files import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
@@ -304,3 +306,22 @@ def test_a_task_that_takes_its_process_down_costs_no_other(tmp_path: Path) -> No
 
     tasks = [delayed(answered)(n) for n in range(7)]
     assert list(side_by_side(tasks, 2)) == [0, 10, None, 30, 40, None, 60]
+
+
+def test_a_run_that_was_killed_before_its_settings_were_written_begins_again(tmp_path: Path) -> None:
+    def open_it(table: str = "a,b\n") -> dict[str, Any]:
+        return open_folder(
+            tmp_path / "run", {"system": "x", "seeds": [0], "n_folds": 1}, "clips.csv", table, lambda *_: []
+        )
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("process 1")
+    (tmp_path / "run" / ".run.json-ab.part").write_text("{")
+    (tmp_path / "run" / "clips.csv").write_text("a,b\n")
+    assert open_it()["seeds"] == [0]
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(MienError, match="is not a run"):  # the table of another run, or a file of somebody's
+        open_it("a,c\n")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(MienError, match="is not a run"):
+        open_it()

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.files import LOCK, write_atomically
+from mien.files import LOCK, UNFINISHED, write_atomically
 from mien.protocols.leakage import FAILED, answer_problem
 from mien.protocols.metrics import NO_ANSWER
 
@@ -323,6 +323,14 @@ def told_plainly(out: Path) -> Iterator[None]:
         ) from None
 
 
+def _barely_begun(out: Path, name: str, table: str) -> bool:
+    """Whether a folder holds nothing but what a run that was killed before its run.json leaves, if anything."""
+    if not out.is_dir():
+        return False
+    left = [path for path in out.iterdir() if path.name != LOCK and path.suffix != UNFINISHED]
+    return not left or ([path.name for path in left] == [name] and left[0].read_text(encoding="utf-8") == table)
+
+
 def open_folder(
     out: Path,
     settings: Mapping[str, Any],
@@ -359,7 +367,7 @@ def open_folder(
         wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
         if wanted["seeds"] == there["seeds"]:
             return there
-    elif out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
+    elif out.exists() and not _barely_begun(out, name, table):
         raise MienError(
             f"{str(out)!r} exists and is not a run.",
             "a new folder, or one made by `mien benchmark`.",
