@@ -328,7 +328,7 @@ def _barely_begun(out: Path, name: str, table: str) -> bool:
     if not out.is_dir():
         return False
     left = [path for path in out.iterdir() if path.name != LOCK and path.suffix != UNFINISHED]
-    return not left or ([path.name for path in left] == [name] and left[0].read_text(encoding="utf-8") == table)
+    return not left or ([path.name for path in left] == [name] and left[0].read_bytes() == table.encode())
 
 
 def open_folder(
