@@ -190,3 +190,20 @@ def test_a_failed_row_with_an_answer_is_refused(tmp_path: Path) -> None:
     fold_file(tmp_path, 0, 0).write_text(rows_as_csv([row], ("a", "b")))
     with pytest.raises(MienError, match="could not be prepared, yet predicts 'a'"):
         read_ledger(tmp_path)
+
+
+def test_what_a_recipe_says_of_clips_is_told_and_kept(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    write_corpus("casme2", root, subjects=3, clips_per_subject=3, seed=0, frames=8, size=48)
+    given = {"preset": "small", "face": "none", "epochs": "1", "segments": "3"}  # 8 frames for three segments of four
+    said: list[str] = []
+    for _ in range(2):  # the second time from the cache
+        benchmark(
+            open_specs([f"casme2={root}"]), "sma-stn", tmp_path / f"run{len(said)}", parameters=given, jobs=1,
+            told=said.append,
+        )  # fmt: skip
+    assert len(said) == 2
+    assert all("fewer than 4" in text and "9 clip(s)" in text for text in said)
+    kept = json.loads((tmp_path / "run0" / "notes.json").read_text())
+    assert len(kept) == 9
+    assert all(notes for notes in kept.values())

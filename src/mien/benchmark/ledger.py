@@ -7,6 +7,7 @@ A run is a folder::
     RUN/ledger/s0-f003.csv       rows of seed 0, fold 3; written whole by atomic rename
     RUN/log/s0-f003.json         loss curves and seconds of that fold: they differ from run to run, the ledger does not
     RUN/failed.json              clips that could not be prepared, and why; not there when all could
+    RUN/notes.json               what the recipe wants known of clips: filled up, interpolated; not there when nothing
 
 A clip that could not be prepared has its rows all the same: `interval` is "failed", and there is no answer. It counts
 as wrong, so that leaving clips out cannot raise a score.
@@ -273,6 +274,11 @@ def read_ledger(run: Path) -> Ledger:
 
 
 # Clips that could not be prepared
+
+
+def notes_file(run: Path) -> Path:
+    """Where a run keeps what its recipe wants known of clips."""
+    return run / "notes.json"
 
 
 def failures_file(run: Path) -> Path:

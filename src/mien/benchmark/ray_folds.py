@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.run import FoldDone, Plan, prepare_input, state_file, train_fold
+from mien.benchmark.run import FoldDone, Made, Plan, prepare_input, state_file, train_fold
 from mien.errors import MienError
 from mien.files import sweep_left_behind
 from mien.recipe import Recipe
@@ -147,8 +147,8 @@ def _fold(
 
 def _input(
     recipe: Recipe, clip: Clip, folder: Path | None, size: tuple[int, int] | None, large: bool, expected: Machine
-) -> tuple[Any, tuple[str, str] | MienError | None]:
-    """(array, (interval, digest)), (None, why not), or (None, None) where the clip's files are not on this machine."""
+) -> tuple[Any, tuple[str, str, tuple[str, ...]] | MienError | None]:
+    """(array, what else `prepare_input` gives), (None, why not), or (None, None) where the files are not here."""
     _require_same(expected)
     if size is not None and _size(clip) != size:
         return None, None
@@ -156,10 +156,10 @@ def _input(
     made = prepare_input(recipe, clip, store, large)
     if isinstance(made, MienError):
         return None, made
-    array, interval, digest = made
+    array, interval, digest, notes = made
     if large:
         array = gather([clip], recipe, store, [digest]).whole(0)
-    return array, (interval, digest)
+    return array, (interval, digest, notes)
 
 
 def _prepared(
@@ -260,9 +260,7 @@ class RayCluster:
         """Ends what other threads have asked for."""
         self.stopped.set()
 
-    def inputs(
-        self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
-    ) -> Iterator[tuple[Any, str, str] | MienError | None]:
+    def inputs(self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]) -> Iterator[Made | MienError | None]:
         """See `mien.benchmark.run.Cluster`; a large input is a reference into the object store."""
         self.begin()
         expected, folder = this_machine(), _cache_folder()

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from mien.benchmark.ledger import (
     Row,
     failures_file,
     fold_file,
+    notes_file,
     open_folder,
     read_failures,
     read_ledger,
@@ -45,6 +47,9 @@ from mien.recipe.prepare import died, side_by_side, unexpected
 from mien.systems import system as system_named
 from mien.systems.base import Classifier, System
 from mien.types import Clip, Fold, Sample
+
+Made = tuple[Any, str, str, tuple[str, ...]]
+"""A clip's input (None where it stays in the cache), its interval, its digest, and notes of its recipe."""
 
 HELD = 1 << 30
 """Bytes of inputs that are held in memory; more stays in the cache and is read when it is trained on."""
@@ -69,9 +74,7 @@ class Cluster(Protocol):
         """Ends what other threads have asked for."""
         ...
 
-    def inputs(
-        self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]
-    ) -> Iterator[tuple[Any, str, str] | MienError | None]:
+    def inputs(self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]) -> Iterator[Made | MienError | None]:
         """What `prepare_input` gives, in order; of large inputs whatever `gather` takes; None for a clip that kills."""
         ...
 
@@ -331,8 +334,10 @@ def _run(
         jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
         with Bars(show=bars) as shown:
             failures: dict[str, MienError] = {}
-            inputs, intervals = prepare_inputs(decided, jobs, shown, failures, cluster)
+            notes: dict[str, tuple[str, ...]] = {}
+            inputs, intervals = prepare_inputs(decided, jobs, shown, failures, cluster, notes)
             _settle_failures(out, failures, len(decided.samples), told)
+            _tell_notes(out, notes, told)
             if cluster is None:
                 _train(decided, out, todo, inputs, intervals, jobs, shown, folds)
             else:
@@ -408,12 +413,26 @@ def _settle_failures(
         )
 
 
+def _tell_notes(out: Path, notes: Mapping[str, tuple[str, ...]], told: Callable[[str], None] | None) -> None:
+    """Writes down what recipes want known of clips (filled up, interpolated, found), and tells the commonest."""
+    path = notes_file(out)
+    if not notes:
+        path.unlink(missing_ok=True)
+        return
+    write_atomically(path, json.dumps({clip: list(said) for clip, said in notes.items()}, indent=2) + "\n")
+    if told is not None:
+        (commonest, n), *others = Counter(note for said in notes.values() for note in said).most_common()
+        rest = f"And {len(others)} more such note(s): {path}." if others else f"They are in {path}."
+        told(f"Of {n} clip(s): {commonest} {rest}")
+
+
 def prepare_inputs(
     decided: Plan,
     jobs: int,
     bars: Bars,
     failures: dict[str, MienError] | None = None,
     cluster: Cluster | None = None,
+    notes: dict[str, tuple[str, ...]] | None = None,
 ) -> tuple[Inputs, list[str]]:
     """Every clip's input, in memory where that is small, and where its onset and apex came from.
 
@@ -424,6 +443,7 @@ def prepare_inputs(
         failures: Takes the clips that cannot be prepared, by key; None lets the first one be raised. Their interval is
             `FAILED` and their input not a number.
         cluster: Where it is done instead.
+        notes: Takes what the recipe wants known of clips, by key.
 
     Raises:
         MienError: A clip cannot be prepared and `failures` is None; or not one clip of a database can be: then it is
@@ -457,8 +477,10 @@ def prepare_inputs(
             if failures is None:
                 raise made
             failed[sample.clip.key] = made
-            made = None, FAILED, ""
-        array, interval, digest = made
+            made = None, FAILED, "", ()
+        array, interval, digest, said = made
+        if said and notes is not None:
+            notes[sample.clip.key] = said
         arrays.append(array)
         intervals.append(interval)
         digests.append(digest)
@@ -489,10 +511,8 @@ def _require_some(table: Sequence[Sample], failed: Mapping[str, MienError]) -> N
             )
 
 
-def prepare_input(
-    recipe: Recipe, clip: Clip, cache: Cache, large: bool
-) -> tuple[NDArray[np.float32] | None, str, str] | MienError:
-    """A clip's input, its interval and its digest, or why there is none; a large input stays in the cache."""
+def prepare_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made | MienError:
+    """A clip's input, its interval, its digest and notes, or why there is none; a large one stays in the cache."""
     try:
         return _made_input(recipe, clip, cache, large)
     except MienError as error:
@@ -507,14 +527,15 @@ def prepare_input(
         return unexpected(clip, error)
 
 
-def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> tuple[NDArray[np.float32] | None, str, str]:
+def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made:
     _one_thread()
     if clip.medium == "flow" and not large:
         prepared, digest = recipe.prepare(clip), ""
     else:
         digest = source_digest(clip)
         prepared = cache.prepare(clip, recipe)[0]
-    return None if large else np.asarray(prepared.array, np.float32), prepared.interval, digest
+    array = None if large else np.asarray(prepared.array, np.float32)
+    return array, prepared.interval, digest, prepared.notes
 
 
 def _train(
