@@ -100,6 +100,15 @@ def test_a_spreadsheet_that_unpacks_without_end(tmp_path: Path, rows: bytes, wor
         read_cells(path)
 
 
+def test_a_spreadsheet_that_wants_a_later_archiver_is_told(tmp_path: Path) -> None:
+    path = forged_xlsx(tmp_path / "s.xlsx", SHEET % b"")
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 6] = 255
+    path.write_bytes(raw)
+    with pytest.raises(MienError, match=r"version 25\.5"):
+        read_cells(path)
+
+
 def test_an_old_spreadsheet_is_read_and_a_forged_one_brings_nothing_down(tmp_path: Path) -> None:
     path = tmp_path / "s.xls"
     path.write_bytes(fuzz.xls_bytes([(0, 0, 1.0), (1, 2, 7.5)]))

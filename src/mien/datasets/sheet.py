@@ -84,7 +84,7 @@ def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
             return _cells_apart(path, sheet)
         _require_bounded(path)
         return _book_cells(path, sheet)
-    except (OSError, ValueError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, NotImplementedError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error) as error:
         raise MienError(
             f"The label sheet {str(path)!r} cannot be read ({error}).",
             "a spreadsheet (xlsx, xls) or a csv file.",
@@ -134,7 +134,8 @@ def _book_cells(path: Path, sheet: str | int) -> list[list[str]]:
 def _require_bounded(path: Path) -> None:
     """Refuses an xlsx that unpacks to more than any label sheet, or has a cell so far out that the table fills memory.
 
-    What the archive says of its sizes is not believed. Raises ValueError, OSError, BadZipFile and zlib.error.
+    What the archive says of its sizes is not believed. Raises ValueError, OSError,
+    NotImplementedError, BadZipFile and zlib.error.
     """
     left = _MOST_UNPACKED
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
