@@ -67,6 +67,9 @@ def cell_text(value: object) -> str:
     return re.sub(r"\s+", " ", str(value)).strip()
 
 
+_UNREADABLE = OSError, ValueError, NotImplementedError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error
+
+
 def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
     """All cells of one sheet as text.
 
@@ -84,7 +87,7 @@ def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
             return _cells_apart(path, sheet)
         _require_bounded(path)
         return _book_cells(path, sheet)
-    except (OSError, ValueError, NotImplementedError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise MienError(
             f"The label sheet {str(path)!r} cannot be read ({error}).",
             "a spreadsheet (xlsx, xls) or a csv file.",
