@@ -38,12 +38,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch start threads of theirs
+
 import numpy as np
 from machine import resident_mib, stamp
 
 from mien.errors import MienError
 
 SECONDS = 5.0
+"""Of processor time that an input may take."""
+WAIT = 60.0
+"""Seconds without a sign of life and without work: a lock that a fork of the runner took along, not the reader's."""
 MIB = 1024.0
 Mutator = Callable[[bytes, np.random.Generator], bytes]
 
@@ -666,6 +671,15 @@ READERS: Mapping[str, Reader] = {
 # Running
 
 
+def one_thread() -> None:
+    """Forks must not take along the locks of threads."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000)
@@ -675,6 +689,7 @@ def main() -> None:
     parser.add_argument("--guided", action="store_true", help="let atheris choose the inputs")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    one_thread()
     if options.guided:
         guided(options.reader, options.inputs)
         return
@@ -723,7 +738,7 @@ def _child(
             os._exit(70)  # a fault of this script
         os._exit(0)
     os.close(into)
-    told, current, spent_before = b"", numbers.start, 0.0
+    told, current, spent_before, heard = b"", numbers.start, 0.0, time.monotonic()
     try:
         while True:
             ready, _, _ = select.select([out], [], [], 0.5)
@@ -735,7 +750,11 @@ def _child(
                 *lines, told = told.split(b"\0")
                 for line in lines:
                     current = _heard(json.loads(line), outcome)
-                    spent_before = _spent(process)
+                    spent_before, heard = _spent(process), time.monotonic()
+            elif time.monotonic() - heard > WAIT and _spent(process) - spent_before < 0.5:
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                return current  # once more, in another fork
             elif _spent(process) - spent_before > SECONDS:
                 os.kill(process, signal.SIGKILL)
                 outcome.failures.append(f"input {current}: more than {SECONDS:g} s")

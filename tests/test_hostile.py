@@ -30,10 +30,10 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 fuzz = importlib.import_module("fuzz")
 
 
-def test_every_reader_with_two_hundred_damaged_files(tmp_path: Path) -> None:
+def test_every_reader_with_fifty_damaged_files(tmp_path: Path) -> None:
     """A process of its own: it forks, and it lets children die."""
-    words = [sys.executable, str(fuzz.__file__), "--inputs", "200", "--out", str(tmp_path / "fuzz.md")]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=900, check=False)
+    words = [sys.executable, str(fuzz.__file__), "--inputs", "50", "--out", str(tmp_path / "fuzz.md")]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     table = (tmp_path / "fuzz.md").read_text()
     assert all(f"| {name} |" in table for name in fuzz.READERS)
