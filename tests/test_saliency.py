@@ -145,7 +145,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         parameters,
         ("a", "b", "c"),
         "own",
-        ({"dataset": "casme2", "clips": 6, "subjects": 2},),
+        ({"dataset": "casme2", "clips": 6, "subjects": 2, "drawn": True},),
         {},
         x.shape,
         0,
