@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from openpyxl import Workbook
@@ -156,6 +157,21 @@ def test_a_picture_that_claims_to_be_large(tmp_path: Path, size: tuple[int, int]
     with pytest.raises(MienError, match="cannot be read"):
         read_flow_picture(path)
     assert "cannot be read" in _look(path, decode=True, digest=False, flow=False).fault
+
+
+def test_a_png_whose_chunk_claims_two_gigabytes(tmp_path: Path) -> None:
+    ok, sound = cv2.imencode(".png", np.full((8, 8), 7, np.uint16))
+    assert ok
+    raw = bytearray(sound.tobytes())
+    at = raw.index(b"IDAT") - 4
+    (tmp_path / "sound.png").write_bytes(raw)
+    assert open_video(tmp_path / "sound.png").frame(0).pixels.shape == (8, 8)
+    raw[at : at + 4] = b"\x7f\x00\x00\x93"
+    (tmp_path / "forged.png").write_bytes(raw)
+    before = fuzz.resident_mib("VmHWM")
+    with pytest.raises(MienError):
+        open_video(tmp_path / "forged.png").frame(0)
+    assert fuzz.resident_mib("VmHWM") - before < 200
 
 
 def test_a_gif_that_claims_a_large_canvas_and_one_of_many_frames(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ ENOUGH_FPS: Final = 60.0
 _NOT_FILMS: Final = frozenset({"tty", "concat", "hls", "lavfi"})
 """FFmpeg takes a text file for a film of a terminal, and a play list for an order to open other files."""
 
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _STRICT: Final = {"err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
 """Damage that a decoder notices is an error, else it paints over it and tells nobody; so is a frame beyond all size."""
 
@@ -758,13 +759,26 @@ def _refuse_pages(path: Path) -> None:
         )
 
 
+def _forged_png(data: NDArray[np.uint8]) -> bool:
+    """Whether a PNG has a chunk that claims to be longer than the file: its decoder would take that much memory."""
+    place = len(_PNG)
+    if data[:place].tobytes() != _PNG:
+        return False
+    while place + 8 <= len(data):
+        length = int.from_bytes(data[place : place + 4].tobytes(), "big")
+        if length > len(data):
+            return True
+        place += 12 + length
+    return False
+
+
 def _picture(path: Path) -> Pixels | None:
     """A picture file as (H, W) or (H, W, 3) RGB; None where there is none, or not of 8 or 16 bits."""
     try:
         data = np.fromfile(path, np.uint8)  # cv2.imread knows no names outside ASCII on some systems
     except OSError:
         return None
-    if not len(data):
+    if not len(data) or _forged_png(data):
         return None
     # Only this way follows a JPEG's rotation tag; only the other keeps the transparency of a PNG.
     jpeg = data[:2].tobytes() == b"\xff\xd8"
