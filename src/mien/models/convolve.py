@@ -126,8 +126,8 @@ def winograd(x: Tensor, weight: Tensor) -> Tensor:
         (B, M, H, W), channels beside each other in memory.
     """
     made: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
-    # Cut outside, so that what follows may change it in place.
-    return made[:, : x.shape[2], : x.shape[3]].permute(0, 3, 1, 2)
+    # Cut outside, so that what follows may change it in place; whole rows again, or all that follows would be slow.
+    return made[:, : x.shape[2], : x.shape[3]].contiguous().permute(0, 3, 1, 2)
 
 
 class _Winograd(torch.autograd.Function):
@@ -164,7 +164,7 @@ class _Winograd(torch.autograd.Function):
                 work.collect(torch.bmm(by_tile, kernel), for_x[image, band])
         g = _G.to(weight.dtype)
         for_weight = torch.einsum("ia,jb,ijcm->mcab", g, g, for_kernel.view(4, 4, c, maps))
-        return for_x[:, 1 : h + 1, 1 : w + 1].permute(0, 3, 1, 2), for_weight
+        return for_x[:, 1 : h + 1, 1 : w + 1].contiguous().permute(0, 3, 1, 2), for_weight
 
 
 _G = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
