@@ -17,7 +17,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 from openpyxl import Workbook
+from safetensors.torch import load_file, save_file
 
 from mien import MOST_PIXELS
 from mien.app.web.intake import Limits, open_upload
@@ -25,6 +27,8 @@ from mien.datasets.check import _look
 from mien.datasets.flow_images import read_flow_picture
 from mien.datasets.sheet import read_cells, whole_number
 from mien.errors import MienError
+from mien.parameters import read_value
+from mien.training import read_state, write_state
 from mien.video import open_video, write_video
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -213,3 +217,20 @@ def test_a_film_in_fragments_is_looked_through_too(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(MienError, match="more frames than it has bytes"):
         open_video(path)
+
+
+def test_true_is_no_number_and_chance_must_be_a_state_of_a_generator(tmp_path: Path) -> None:
+    for like in (0, 1.5):
+        with pytest.raises(MienError, match="cannot be read"):
+            read_value("test_shift", True, like)
+    assert read_value("mirror", True, False) is True
+    model = torch.nn.Linear(2, 2)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    write_state(tmp_path / "s", model, optimiser, [0.5])
+    assert read_state(tmp_path / "s", model, optimiser) == [0.5]
+    tensors = load_file(tmp_path / "s")
+    tensors["chance"] = torch.full_like(tensors["chance"], 255)
+    save_file(tensors, tmp_path / "forged", metadata={"losses": "[0.5]"})
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert read_state(tmp_path / "forged", model, optimiser) == []
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())

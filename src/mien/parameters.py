@@ -40,13 +40,15 @@ def read_value(key: str, value: Any, like: Any) -> Any:
     Raises:
         MienError: It cannot be read so.
     """
+    numbers = isinstance(like, int | float) and not isinstance(like, bool)
+    if isinstance(value, bool) and numbers:
+        value = json.dumps(value)  # to be refused below: true is no number
     if not isinstance(value, str) or isinstance(like, str):
         return value
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
         parsed = value
-    numbers = isinstance(like, int | float) and not isinstance(like, bool)
     right = (
         isinstance(parsed, bool) if isinstance(like, bool)
         else isinstance(parsed, int | float) and not isinstance(parsed, bool) if numbers

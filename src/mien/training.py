@@ -447,6 +447,7 @@ def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         known = torch.get_rng_state()
         if not same or (chance.shape, chance.dtype) != (known.shape, known.dtype):
             return []
+        torch.Generator().set_state(chance)  # refuses numbers that no generator can be in
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError, RecursionError):
         return []
     model.load_state_dict(weights)

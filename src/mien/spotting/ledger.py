@@ -205,7 +205,7 @@ def chosen_parameters(run: Path, settings: Mapping[str, Any]) -> dict[str, Seque
     for path in sorted((Path(run) / "log").glob("s*-f*.json")):
         try:
             chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"].items()
-            if not all(isinstance(value, int | float | str) for _, value in chosen):
+            if not all(isinstance(value, int | float) for _, value in chosen):
                 raise TypeError
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MienError(
