@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from mien import MOST_PIXELS
 from mien.app.web.intake import Limits, open_upload
+from mien.datasets import parse_spec
 from mien.datasets.check import _look
 from mien.datasets.flow_images import read_flow_picture
 from mien.datasets.sheet import read_cells, whole_number
@@ -245,3 +246,10 @@ def test_true_is_no_number_and_chance_must_be_a_state_of_a_generator(tmp_path: P
     before = {k: v.clone() for k, v in model.state_dict().items()}
     assert read_state(tmp_path / "forged", model, optimiser) == []
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name/film.mp4", "~\0/film.mp4"])
+def test_a_home_of_nobody_is_a_file_that_is_not_there(name: str) -> None:
+    with pytest.raises(MienError):
+        open_video(name)
+    assert parse_spec(f"casme2={name}")[0] == "casme2"

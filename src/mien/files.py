@@ -20,6 +20,14 @@ LOCK: Final = ".lock"
 """File by which a process has a folder to itself; there only while it has, or after it was killed."""
 
 
+def at_home(text: str | Path) -> Path:
+    """A path as typed, `~` being the user's folder; what names no user stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError):
+        return Path(text)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that no reader, and no crash, ever sees half of it.
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from mien import MOST_PIXELS
 from mien.errors import MienError
-from mien.files import UNFINISHED
+from mien.files import UNFINISHED, at_home
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -253,7 +253,7 @@ def open_video(source: str | Path | int | Sequence[str | Path], fps: float | Non
     camera = re.fullmatch(r"camera:(\d+)", str(source))
     if camera:
         return _open_camera(int(camera[1]), fps)
-    path = Path(source).expanduser()
+    path = at_home(source)
     try:
         folder, there = path.is_dir(), path.exists()
     except OSError:  # a name too long, no right to look

@@ -17,6 +17,7 @@ from mien.datasets.samm import Samm, SammLongVideos
 from mien.datasets.smic import SmicHs, SmicNir, SmicVis
 from mien.datasets.synthetic import Synthetic
 from mien.errors import MienError, unknown_name
+from mien.files import at_home
 
 __all__ = ["DATASETS", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
 
@@ -65,7 +66,7 @@ def parse_spec(spec: str) -> tuple[str, Path]:
     if not (name and equals and folder):
         example = f"{name or 'casme2'}={folder or '/path/to/the/folder'}"
         raise MienError(f"{spec!r} does not say which database lies where.", "NAME=FOLDER.", f"`{example}`.")
-    return name, Path(folder).expanduser()
+    return name, at_home(folder)
 
 
 def open_specs(specs: Sequence[str]) -> list[Dataset]:
