@@ -221,6 +221,13 @@ class Schedule:
     loss: str = "cross_entropy"
     min_change: float = 0.0
 
+    def optimiser_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of all weights of a network, at the first learning rate."""
+        weights = list(model.parameters())
+        if self.optimiser == "adam":
+            return torch.optim.Adam(weights, self.lr, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.SGD(weights, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+
     def rate(self, epoch: int) -> float:
         """Learning rate of one epoch, counted from 0."""
         if self.decay == "cosine":
@@ -340,14 +347,7 @@ def fit(
         MienError: The loss is not a number any more.
     """
     loss_of = LOSSES[schedule.loss]
-    parameters = list(model.parameters())
-    optimiser: torch.optim.Optimizer
-    if schedule.optimiser == "adam":
-        optimiser = torch.optim.Adam(parameters, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
-    else:
-        optimiser = torch.optim.SGD(
-            parameters, schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay, fused=True
-        )
+    optimiser = schedule.optimiser_of(model)
     model.train()
     forward: Callable[[Tensor], Tensor] = model
     if augment is None and isinstance(x, Tensor) and isinstance(model, Prepared):

@@ -290,14 +290,7 @@ def fit_stack(
         raise ValueError(f"folds of {sorted(steps)} steps in one stack")
     batch = Batch(list(drops))
     stacked = stack(models, batch).to(x.device).train()
-    parameters = list(stacked.parameters())
-    optimiser: torch.optim.Optimizer
-    if schedule.optimiser == "adam":
-        optimiser = torch.optim.Adam(parameters, schedule.lr, weight_decay=schedule.weight_decay, fused=True)
-    else:
-        optimiser = torch.optim.SGD(
-            parameters, schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay, fused=True
-        )
+    optimiser = schedule.optimiser_of(stacked)
     loss_of = LOSSES[schedule.loss]
     curves: list[list[float]] = [[] for _ in models]
     table = torch.zeros(max(sizes), len(rows), dtype=torch.int64)
