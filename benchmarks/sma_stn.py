@@ -25,7 +25,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
-from mien.benchmark.run import plan
+from mien.benchmark.planning import plan
 from mien.datasets import open_dataset
 from mien.datasets.writer import write_corpus
 from mien.models.image_cnn import ImageCNN

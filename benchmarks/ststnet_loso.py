@@ -23,9 +23,11 @@ from machine import commit, machine, peak_mib, taken_by_others
 from measure import publish
 from torch import Tensor, nn
 
+from mien.benchmark.folds import run_fold
 from mien.benchmark.ledger import read_ledger
+from mien.benchmark.planning import plan
 from mien.benchmark.report import report
-from mien.benchmark.run import open_run, plan, run_fold
+from mien.benchmark.run import open_run
 from mien.datasets import open_specs
 
 

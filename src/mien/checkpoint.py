@@ -17,7 +17,7 @@ import numpy as np
 
 import mien
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import unwritable, write_atomically
 from mien.recipe.inputs import ArrayInputs
 
 if TYPE_CHECKING:
@@ -96,11 +96,7 @@ def save_checkpoint(path: Path, classifier: NetClassifier, card: ModelCard) -> N
     try:
         write_atomically(path, save(tensors, metadata={"card": json.dumps(asdict(card))}))
     except OSError as error:
-        raise MienError(
-            f"{str(path)!r} cannot be written ({error.strerror}).",
-            "a folder with room and the right to write.",
-            "`--out`.",
-        ) from None
+        raise unwritable(path, error, "`--out`.") from None
 
 
 def read_card(path: Path) -> ModelCard:

@@ -53,6 +53,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
+def unwritable(path: Path, error: Exception, fix: str) -> MienError:
+    """What is told when a result cannot be written.
+
+    Args:
+        path: The file or folder.
+        error: What the machine said.
+        fix: What to type.
+    """
+    said = getattr(error, "strerror", None) or error
+    return MienError(f"{str(path)!r} cannot be written ({said}).", "a folder with room and the right to write.", fix)
+
+
 def sweep(folder: Path) -> None:
     """Deletes what a killed process had half written below a folder that this process has to itself."""
     for path in folder.rglob(f".*{UNFINISHED}"):

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 import mien
 from mien.checkpoint import ModelCard
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import unwritable, write_atomically
 from mien.recipe import Recipe
 from mien.systems import system as system_named
 from mien.training import NetClassifier
@@ -475,11 +475,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise MienError(
-            f"{str(path)!r} cannot be written ({error.strerror}).",
-            "a folder with room and the right to write.",
-            "`--onnx` with another name.",
-        ) from None
+        raise unwritable(path, error, "`--onnx` with another name.") from None
 
 
 def _needed(name: str) -> Any:

@@ -145,6 +145,11 @@ def in_turn(*steps: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor] | 
     return all_of_them
 
 
+def vary_frames(shift: int, strength: float) -> Callable[[Tensor], Tensor] | None:
+    """`shift_frames` and `random_strength`, each unless it is 0."""
+    return in_turn(*([shift_frames(shift)] if shift else []), *([random_strength(strength)] if strength else []))
+
+
 def balanced_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy weighted by the inverse of each class's share in the batch, so that every class counts the same.
 

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from mien import MOST_PIXELS
 from mien.errors import MienError
-from mien.files import UNFINISHED, at_home
+from mien.files import UNFINISHED, at_home, unwritable
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -947,11 +947,7 @@ def write_video(
             os.fsync(stream.fileno())
         temporary.replace(path)
     except (av.FFmpegError, OSError) as error:
-        raise MienError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}).",
-            "a folder with room and the right to write.",
-            "another folder, or `df` to see how much room is left.",
-        ) from None
+        raise unwritable(path, error, "another folder, or `df` to see how much room is left.") from None
     finally:
         with suppress(OSError):
             temporary.unlink()

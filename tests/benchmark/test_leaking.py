@@ -41,7 +41,8 @@ def test_the_last_pass_is_what_the_benchmark_scores(corpus: Path, tmp_path: Path
     assert leak.accuracy[leak.best_epoch - 1] == leak.best
     assert leak.last == pytest.approx((np.mean(leak.accuracy), np.std(leak.accuracy)))
     # Watching changes nothing: the same training, unwatched, ends with the same answers.
-    from mien.benchmark.run import plan, prepare_inputs
+    from mien.benchmark.planning import plan
+    from mien.benchmark.preparing import prepare_inputs
     from mien.progress import Bars
 
     decided = plan(data, "microexp-stcnn", protocol="holdout_reddy", parameters=SETS)

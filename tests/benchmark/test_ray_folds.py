@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from mien.app.cli import app
 from mien.benchmark import experiment as grid
-from mien.benchmark import ray_folds, run
+from mien.benchmark import preparing, ray_folds
+from mien.benchmark.planning import plan
 from mien.benchmark.ray_folds import Machine, RayCluster, connect, differences, this_machine
 from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset
@@ -137,11 +138,11 @@ def test_inputs_too_large_for_memory_go_through_the_object_store(
     pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
-    decided = run.plan(data, "strcn-g", parameters=FAST)
-    monkeypatch.setattr(run, "HELD", 0)
+    decided = plan(data, "strcn-g", parameters=FAST)
+    monkeypatch.setattr(preparing, "HELD", 0)
     with Bars(show=False) as bars:
-        ours, intervals = run.prepare_inputs(decided, 1, bars, cluster=local)
-        plain, same = run.prepare_inputs(decided, 1, bars)
+        ours, intervals = preparing.prepare_inputs(decided, 1, bars, cluster=local)
+        plain, same = preparing.prepare_inputs(decided, 1, bars)
     assert isinstance(ours, ray_folds.StoredInputs)
     assert (len(ours), ours.shape, ours.copies) == (len(plain), plain.shape, plain.copies)
     rows = np.array([5, 0, 5, 35])

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.benchmark.folds import run_fold
 from mien.benchmark.ledger import read_ledger
-from mien.benchmark.run import benchmark, plan, run_fold
+from mien.benchmark.planning import plan
+from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset, open_specs
 from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError

@@ -271,17 +271,13 @@ def flow(
     result = flow_between(sources, method=method, interval=read_interval(interval), face=face)
     save(figure_flow(result.first, result.second, result.flow, result.names), target)
     if array is not None:
-        from mien.files import write_atomically
+        from mien.files import unwritable, write_atomically
         from mien.recipe.prepare import npy_bytes
 
         try:
             write_atomically(array, npy_bytes(result.flow))
         except OSError as error:
-            raise MienError(
-                f"{str(array)!r} cannot be written ({error.strerror}).",
-                "a folder with the right to write.",
-                "`--array flow.npy`.",
-            ) from None
+            raise unwritable(array, error, "`--array flow.npy`.") from None
     length = np.hypot(result.flow[..., 0], result.flow[..., 1])
     strain = optical_strain(result.flow)
     figures = {

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.benchmark.cluster import Cluster
 from mien.benchmark.leaking import Leak, leaking, render_leaks
 from mien.benchmark.published import published_for
 from mien.benchmark.report import report_many
-from mien.benchmark.run import Cluster, benchmark
+from mien.benchmark.run import benchmark
 from mien.datasets.base import Dataset
 from mien.errors import MienError, unknown_name
 from mien.progress import Bars

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from mien.benchmark.ledger import told_plainly
+from mien.benchmark.planning import Plan, plan
+from mien.benchmark.preparing import prepare_inputs
 from mien.benchmark.published import PublishedRow, published_for
-from mien.benchmark.run import Plan, plan, prepare_inputs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.files import held, write_atomically

@@ -32,7 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mien
-from mien.benchmark.run import FoldDone, Made, Plan, prepare_input, state_file, train_fold
+from mien.benchmark.folds import FoldDone, state_file, train_fold
+from mien.benchmark.planning import Plan
+from mien.benchmark.preparing import Made, prepare_input
 from mien.errors import MienError
 from mien.files import sweep_left_behind
 from mien.recipe import Recipe
@@ -261,7 +263,7 @@ class RayCluster:
         self.stopped.set()
 
     def inputs(self, work: Sequence[tuple[Recipe, Clip, Cache, bool]]) -> Iterator[Made | MienError | None]:
-        """See `mien.benchmark.run.Cluster`; a large input is a reference into the object store."""
+        """See `mien.benchmark.cluster.Cluster`; a large input is a reference into the object store."""
         self.begin()
         expected, folder = this_machine(), _cache_folder()
 

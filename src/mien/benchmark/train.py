@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from mien.benchmark.ledger import read_settings
+from mien.benchmark.planning import Plan, plan
+from mien.benchmark.preparing import prepare_inputs
 from mien.benchmark.report import report_many
-from mien.benchmark.run import Plan, plan, prepare_inputs
 from mien.checkpoint import ModelCard, save_checkpoint, versions
 from mien.datasets.base import Dataset
 from mien.errors import MienError

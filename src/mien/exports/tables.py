@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 
 from mien.answer.records import Answer, as_json
-from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import unwritable, write_atomically
 
 
 def write_csv(answer: Answer, out: Path) -> Path:
@@ -63,9 +62,5 @@ def write(out: Path, content: str | bytes) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, content)
     except OSError as error:
-        raise MienError(
-            f"{str(out)!r} cannot be written ({error.strerror or error}).",
-            "a folder with room and the right to write.",
-            "another folder.",
-        ) from None
+        raise unwritable(out, error, "another folder.") from None
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.svm import SVC
 
 from mien.models.inner_choice import InnerChoice, Setting
-from mien.models.svm import Floats
+from mien.models.svm import Floats, machine_on
 
 Weigh = Callable[[Floats, float], Floats]
 Mirror = Callable[[NDArray[Any]], NDArray[Any]]
@@ -81,14 +81,7 @@ class LinearSvm(InnerChoice):
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> SVC:
         """A machine on all copies of some clips."""
-        machine = SVC(
-            C=setting[0],
-            kernel="precomputed",
-            class_weight="balanced" if self.balanced else None,
-            decision_function_shape="ovr",
-            break_ties=True,
-        )
-        return machine.fit(self._kernel(pairs, setting), np.tile(y, self._copies))
+        return machine_on(self._kernel(pairs, setting), np.tile(y, self._copies), setting[0], self.balanced)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
         """Its decision values, the mean over the copies of each clip."""

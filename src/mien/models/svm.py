@@ -36,6 +36,25 @@ def mirror_flow(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return mirrored
 
 
+def machine_on(kernel: Floats, y: NDArray[np.int64], cost: float, balanced: bool) -> SVC:
+    """A support vector machine, trained.
+
+    Args:
+        kernel: (N, N) of every pair of training clips.
+        y: (N,) class indices.
+        cost: C.
+        balanced: Weight classes by the inverse of their frequency.
+    """
+    machine = SVC(
+        C=cost,
+        kernel="precomputed",
+        class_weight="balanced" if balanced else None,
+        decision_function_shape="ovr",
+        break_ties=True,
+    )
+    return machine.fit(kernel, y)
+
+
 @dataclass
 class RbfSvm:
     """Standardise every feature, then a support vector machine with kernel exp(-gamma |a - b|^2).
@@ -66,21 +85,11 @@ class RbfSvm:
     mirror: Mirror | None = None
     chosen: tuple[float, float] = field(default=(1.0, 1.0), init=False)
 
-    def _solve(self, kernel: Floats, y: NDArray[np.int64], cost: float) -> SVC:
-        machine = SVC(
-            C=cost,
-            kernel="precomputed",
-            class_weight="balanced" if self.balanced else None,
-            decision_function_shape="ovr",
-            break_ties=True,
-        )
-        return machine.fit(kernel, y)
-
     def _held_out(self, kernel: Floats, y: NDArray[np.int64], folds: Folds, cost: float) -> Floats:
         """Decision values (N, C) of every clip from the machine that did not train on it."""
         values = np.full((len(y), self.n_classes), -np.inf)
         for train, test in folds:
-            machine = self._solve(kernel[np.ix_(train, train)], y[train], cost)
+            machine = machine_on(kernel[np.ix_(train, train)], y[train], cost, self.balanced)
             values[test] = self._scores(machine, kernel[np.ix_(test, train)])
         return values
 
@@ -137,7 +146,7 @@ class RbfSvm:
             winner = int(np.argmax([uf1 for uf1, _ in results]))
             best, held_out = pairs[winner], results[winner][1]
         self.chosen = best
-        self._machine = self._solve(np.exp(-best[1] * distances), y, best[0])
+        self._machine = machine_on(np.exp(-best[1] * distances), y, best[0], self.balanced)
         self._sharpness = 1.0 if held_out is None else sharpness(held_out, y[: len(x)])
         if progress is not None:
             progress(1.0)

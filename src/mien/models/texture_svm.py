@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 
 from mien.errors import MienError
 from mien.models.inner_choice import Clips, InnerChoice, Setting, flat
-from mien.models.svm import Floats
+from mien.models.svm import Floats, machine_on
 
 Kernel = Literal["poly", "linear", "hellinger", "chi2"]
 KERNELS = ("poly", "linear", "hellinger", "chi2")
@@ -94,14 +94,7 @@ class KernelSvm(InnerChoice):
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> SVC:
         """One machine of scikit-learn."""
-        machine = SVC(
-            C=setting[0],
-            kernel="precomputed",
-            class_weight="balanced" if self.balanced else None,
-            decision_function_shape="ovr",
-            break_ties=True,
-        )
-        return machine.fit(self._kernel(pairs, setting), y)
+        return machine_on(self._kernel(pairs, setting), y, setting[0], self.balanced)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
         """Its decision values."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.files import unwritable, write_atomically
 from mien.recipe.base import Found, Recipe
 from mien.recipe.cache import Cache
 from mien.types import Clip, Interval
@@ -124,7 +124,7 @@ def prepare(
         try:
             write_atomically(out / INDEX, _index(clips, outcomes))
         except OSError as error:
-            raise _cannot_write(out, error) from None
+            raise unwritable(out, error, "`--out` with another folder.") from None
     return outcomes
 
 
@@ -166,7 +166,7 @@ def write_array(outcome: Outcome, clip: Clip, array: NDArray[Any], out: Path) ->
     try:
         write_atomically(out / file, npy_bytes(array))
     except OSError as error:
-        return _failed(clip, _cannot_write(out, error), outcome.seconds)
+        return _failed(clip, unwritable(out, error, "`--out` with another folder."), outcome.seconds)
     return replace(outcome, file=file)
 
 
@@ -273,15 +273,7 @@ def _open_folder(out: Path, recipe: Recipe) -> None:
             )
         write_atomically(out / ABOUT, json.dumps(about, indent=2) + "\n")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _cannot_write(out, error) from None
-
-
-def _cannot_write(out: Path, error: Exception) -> MienError:
-    return MienError(
-        f"{str(out)!r} cannot be written ({getattr(error, 'strerror', None) or error}).",
-        "a folder with room and the right to write.",
-        "`--out` with another folder.",
-    )
+        raise unwritable(out, error, "`--out` with another folder.") from None
 
 
 def _file_of(clip: Clip) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mien.descriptors.lbp import uniform_map
 from mien.spotting.base import Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import HEIGHT, WIDTH, Look
-from mien.spotting.peaks import Curve, Delayed, around_peaks, both_kinds, contrast, half_window
+from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, around_peaks, both_kinds, contrast, half_window
 
 _RADIUS: Final = 3
 _BLOCKS: Final = 6
@@ -119,7 +119,7 @@ LBP_CHI2 = Spotter(
         "The paper follows the inner corners of the eyes and the nose spine and turns every frame; here the face is "
         "cut by a rectangle that is made anew when landmarks, looked for four times a second, have left it.",
         "The paper masks nothing and nor do we; it threw out blinks by hand.",
-        "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
+        PARTS_DEPARTURE,
         "The paper spots rapid movements only; a second, longer window spots macro-expressions.",
     ),
     parameters={"micro_seconds": 0.33, "macro_seconds": 1.3, "micro_p": 0.1, "macro_p": 0.1},

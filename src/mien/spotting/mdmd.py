@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.spotting.base import Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import Look
-from mien.spotting.peaks import Curve, Delayed, Held, both_kinds, contrast, half_window, threshold
+from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, Held, both_kinds, contrast, half_window, threshold
 
 _BLOCKS: Final = 6
 _DIRECTIONS: Final = 4
@@ -113,7 +113,7 @@ MDMD = Spotter(
         "The mean of the largest third of the differences, and the 12 largest of 36 blocks: read from descriptions of "
         "the method, as the paper was not at hand.",
         "Windows and lengths are seconds, those of CAS(ME)^2 at 30 frames a second (k 12 and 39; 7 to 16 frames).",
-        "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
+        PARTS_DEPARTURE,
         "Films faster than 50 frames a second are watched at 50 to 75: two flows per frame and window are slow.",
         "Pictures kept from before follow the face when its rectangle is made anew.",
     ),

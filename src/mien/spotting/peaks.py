@@ -144,6 +144,12 @@ def around_peaks(curve: Curve, p: float, k: int, kind: Kind, shift: int = 0) -> 
     return found
 
 
+PARTS_DEPARTURE = (
+    "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs."
+)
+"""What spotters with a threshold between mean and maximum say of it."""
+
+
 def both_kinds(rows: Rows, one: Callable[[Curve, Kind], Sequence[Spot]]) -> list[Spot]:
     """Intervals of either kind, from rows whose first columns are a curve for each, in time order."""
     found: list[Spot] = []

@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from mien.motion.strain import optical_strain
 from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look
-from mien.spotting.peaks import Curve, Delayed, Held, around_peaks, both_kinds, half_window
+from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, Held, around_peaks, both_kinds, half_window
 
 Floats = NDArray[np.float32]
 
@@ -218,7 +218,7 @@ SOFTNET = Spotter(
         "Films faster than 30 frames a second are watched at about 30: the windows are seconds, and SAMM's 200 hold "
         "seven times the same picture.",
         "As many frames without an expression as with one, at most 20 000 together.",
-        "The threshold is that of each part of at most two minutes, so that any length can be spotted as it runs.",
+        PARTS_DEPARTURE,
     ),
     parameters={
         "micro_seconds": 0.4,

@@ -74,7 +74,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network, and which backbone it has in its `chosen`."""
     from mien.models.image_cnn import ImageCNN
     from mien.models.weights import weights_file
-    from mien.training import NetClassifier, in_turn, mirror_frames, random_strength, shift_frames
+    from mien.training import NetClassifier, mirror_frames, vary_frames
 
     check_choices(parameters, CHOICES)
     backbone = backbone_of(parameters)
@@ -101,10 +101,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         schedule=schedule(parameters),
         mirror=mirror_frames if parameters["mirror"] else None,
         members=parameters["members"],
-        augment=in_turn(
-            *([shift_frames(parameters["shift"])] if parameters["shift"] else []),
-            *([random_strength(parameters["strength"])] if parameters["strength"] else []),
-        ),
+        augment=vary_frames(parameters["shift"], parameters["strength"]),
         device=parameters["device"],
         batch_size=8,
         chosen={"backbone": backbone, "from": "a local file" if parameters["weights"] else "scratch"},
