@@ -186,8 +186,8 @@ CHOICES: tuple[Mapping[str, Any], ...] = (
 BASE: Mapping[str, Any] = {"preset": "small", "face": "none", "de_loss": "none", "epochs": 24}
 
 
-def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[str]:
-    """UF1 of each choice by cross-validation over subjects, one column per written corpus."""
+def choose(subjects: int, clips: int, layouts: list[str], folds: int, seeds: list[int]) -> list[str]:
+    """UF1 of each choice by cross-validation over subjects, one column per written corpus: the mean over seeds."""
     torch.set_num_threads(1)
     system = SYSTEMS["sma-stn"]
     columns: list[list[float]] = []
@@ -204,17 +204,20 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int) -> list[st
                 p = system.with_parameters({**BASE, **choice})
                 recipe = system.recipe("frames", p)
                 x = ArrayInputs(np.stack([recipe.prepare(s.clip).array for s in decided.samples]), p["draws"])
-                said = np.full(len(y), -1)
-                for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(y, y, number):
-                    net = system.build(len(decided.classes), p)
-                    net.fit(x[train], y[train], [people[i] for i in train], seed=0)
-                    said[test] = net.predict_proba(x[test]).argmax(1)
-                column.append(float(f1_score(y, said, average="macro")))
-                print(layout, choice, f"{column[-1]:.3f}", flush=True)
+                scores = []
+                for seed in seeds:
+                    said = np.full(len(y), -1)
+                    for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, number):
+                        net = system.build(len(decided.classes), p)
+                        net.fit(x[train], y[train], [people[i] for i in train], seed=seed)
+                        said[test] = net.predict_proba(x[test]).argmax(1)
+                    scores.append(float(f1_score(y, said, average="macro")))
+                column.append(float(np.mean(scores)))
+                print(layout, choice, " ".join(f"{score:.3f}" for score in scores), flush=True)
             columns.append(column)
     lines = [
-        f"{folds}-fold cross-validation over subjects, UF1, one seed; drawn faces, {subjects} subjects with {clips} "
-        f"clips in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
+        f"{folds}-fold cross-validation over subjects, UF1, mean of {len(seeds)} seed(s) of folds and training; drawn "
+        f"faces, {subjects} subjects with {clips} clips in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
         "",
         "| change | " + " | ".join(layouts) + " | mean |",
         "|---" * (len(layouts) + 2) + "|",
@@ -235,6 +238,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=9)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--layouts", nargs="+", default=["casme2", "smic_hs", "casme_sq"])
     given = parser.parse_args()
     if given.memory:
@@ -249,7 +253,7 @@ def main() -> None:
         stamp(),
     ]
     if given.choose:
-        lines += choose(given.subjects, given.clips, given.layouts, given.folds)
+        lines += choose(given.subjects, given.clips, given.layouts, given.folds, given.seeds)
     else:
         lines += speed(2 if given.quick else given.turns, given.quick)
     publish(lines, given.out)

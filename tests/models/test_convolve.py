@@ -52,7 +52,15 @@ def test_a_convolution_as_a_matrix(side: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("maps", "shape", "way"), [(64, (2, 40, 30), "winograd"), (24, (20, 3, 3), "matrix"), (24, (20, 12, 12), "torch")]
+    ("maps", "shape", "way"),
+    [
+        (128, (3, 40, 30), "winograd"),
+        (128, (1, 40, 30), "torch"),
+        (64, (8, 45, 47), "winograd"),
+        (64, (160, 5, 5), "torch"),
+        (24, (20, 3, 3), "matrix"),
+        (24, (20, 12, 12), "torch"),
+    ],
 )
 def test_each_way_is_taken_where_it_pays_and_gives_the_same(
     maps: int, shape: tuple[int, int, int], way: str, monkeypatch: pytest.MonkeyPatch
@@ -69,8 +77,8 @@ def test_each_way_is_taken_where_it_pays_and_gives_the_same(
     conv = Conv3x3(maps)
     x = torch.randn(shape[0], maps, *shape[1:])
     expected = F.conv2d(x, conv.weight, padding=1)
-    assert torch.allclose(conv(x), expected, atol=1e-4)
-    assert torch.allclose(conv(x.contiguous(memory_format=torch.channels_last)), expected, atol=1e-4)
+    assert torch.allclose(conv(x), expected, atol=2e-4)
+    assert torch.allclose(conv(x.contiguous(memory_format=torch.channels_last)), expected, atol=2e-4)
     assert (taken or ["torch"])[0] == way
 
 

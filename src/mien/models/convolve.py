@@ -3,9 +3,9 @@
 `Conv3x3` and `Conv1x1` have the weights and results of `nn.Conv2d`; floats differ in the last digits. On other devices,
 or where nothing is gained, torch's own is called. The ways:
 
-- many maps, many pixels: Winograd's F(2x2, 3x3), 2.25 times fewer multiplications (Lavin and Gray, *Fast Algorithms for
-  Convolutional Neural Networks*, CVPR 2016). A tile of 4x4 inputs gives 2x2 outputs by 16 products of numbers instead
-  of 36; over all tiles and maps, these are 16 matrix products. Backward is the transposed computation;
+- many maps, many pixels: Winograd's F(4x4, 3x3), 4 times fewer multiplications (Lavin and Gray, *Fast Algorithms for
+  Convolutional Neural Networks*, CVPR 2016). A tile of 6x6 inputs gives 4x4 outputs by 36 products of numbers instead
+  of 144; over all tiles and maps, these are 36 matrix products. Backward is the transposed computation;
 - pictures of a few pixels: the convolution as one matrix, since starting a convolution takes longer than doing it;
 - 1x1: a matrix product.
 """
@@ -13,15 +13,17 @@ or where nothing is gained, torch's own is called. The ways:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-MANY_MAPS, MANY_PIXELS = 64, 2048
-"""Least maps, and pixels of all clips of a batch, from which on Winograd's way pays for its transforms."""
+TILES = ((128, 1.25), (64, 16.0))
+"""Least tiles of a batch for each map, from so many maps on, for Winograd's way to pay for its transforms."""
+WASTE = 1.5
+"""Most pixels of tiles for each pixel of a picture."""
 FEW_NUMBERS = 256
 """Most numbers (pixels times maps) of a picture whose convolution is written as a matrix."""
 FEW_PIXELS = 4096
@@ -44,7 +46,7 @@ class Conv3x3(nn.Conv2d):
         """What convolves inputs of the shape (B, maps, H, W) and kind of `x`; made once, called at every step."""
         b, c, h, w = x.shape
         if _here(x):
-            if c >= MANY_MAPS and b * h * w >= MANY_PIXELS:
+            if _tiles_pay(b, c, h, w):
                 return lambda v: winograd(v, self.weight)
             if h * w * c <= FEW_NUMBERS:
                 matrix = as_matrix(self.weight, h, w)
@@ -78,6 +80,12 @@ class Conv1x1(nn.Conv2d):
 def _here(x: Tensor) -> bool:
     """On a CPU, and computed now: an exported network holds plain convolutions, whatever the batch."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
+
+
+def _tiles_pay(b: int, maps: int, h: int, w: int) -> bool:
+    tiles = b * -(-h // 4) * -(-w // 4)
+    least = next((each * maps for start, each in TILES if maps >= start), float("inf"))
+    return tiles >= least and 16 * tiles <= WASTE * b * h * w
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -126,8 +134,7 @@ def winograd(x: Tensor, weight: Tensor) -> Tensor:
         (B, M, H, W), channels beside each other in memory.
     """
     made: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
-    # Cut outside, so that what follows may change it in place; whole rows again, or all that follows would be slow.
-    return made[:, : x.shape[2], : x.shape[3]].contiguous().permute(0, 3, 1, 2)
+    return made
 
 
 class _Winograd(torch.autograd.Function):
@@ -136,142 +143,254 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        b, _, h, w = x.shape
-        maps = weight.shape[0]
-        kernel, padded = _kernel(weight), _padded(x)
-        out = x.new_empty(b, h + h % 2, w + w % 2, maps)
-        work = _Work(padded, maps)
-        for image in range(b):
+        work, kernel = _Work(x, len(weight)), _kernel(weight)
+        out = _like(x, len(weight))
+        for some in work.groups:
+            padded, made = work.padded(x[some]), work.room_for_output(some)
             for first, last in work.bands:
-                products = work.products(work.tiles(padded[image, 2 * first : 2 * last + 2]), kernel)
-                work.assemble(products, out[image, 2 * first : 2 * last])
+                products = work.products(work.tiles(padded[:, 4 * first : 4 * last + 2]), kernel)
+                work.assemble(products, made[:, 4 * first : 4 * last])
+            _beside(made, 0, out[some])
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        b, c, h, w = x.shape
-        maps = weight.shape[0]
-        kernel, padded = _kernel(weight).transpose(1, 2), _padded(x)
-        for_x = torch.zeros_like(padded)
-        for_kernel = x.new_zeros(16, c, maps)
-        work = _Work(padded, maps)
-        for image in range(b):
+        work, kernel = _Work(x, len(weight)), _kernel(weight).transpose(1, 2)
+        for_x = _like(x, x.shape[1])
+        for_kernel = x.new_zeros(36, *weight.shape[1::-1])
+        for some in work.groups:
+            padded, wanted = work.padded(x[some]), work.whole(grad[some])
+            collected = work.room("collected", padded.shape)
             for first, last in work.bands:
-                by_tile = work.spread(grad[image, 2 * first : 2 * last])
-                band = slice(2 * first, 2 * last + 2)
-                for_kernel.baddbmm_(work.tiles(padded[image, band]).transpose(1, 2), by_tile)
-                work.collect(torch.bmm(by_tile, kernel), for_x[image, band])
+                by_tile = work.spread(wanted[:, 4 * first : 4 * last])
+                for_kernel.baddbmm_(work.tiles(padded[:, 4 * first : 4 * last + 2]).transpose(1, 2), by_tile)
+                rows = slice(4 * first, 4 * last + (2 if last == work.down else 0))
+                work.collect(work.products(by_tile, kernel), collected[:, rows], begin=first == 0)
+            _beside(collected, 1, for_x[some])
         g = _G.to(weight.dtype)
-        for_weight = torch.einsum("ia,jb,ijcm->mcab", g, g, for_kernel.view(4, 4, c, maps))
-        return for_x[:, 1 : h + 1, 1 : w + 1].contiguous().permute(0, 3, 1, 2), for_weight
+        return for_x, torch.einsum("ia,jb,ijcm->mcab", g, g, for_kernel.view(6, 6, *for_kernel.shape[1:]))
 
 
-_G = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+_G = torch.tensor(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+    dtype=torch.float64,
+)
 
 
 def _kernel(weight: Tensor) -> Tensor:
-    """(M, C, 3, 3) to (16, C, M): G w G'."""
+    """(M, C, 3, 3) to (36, C, M): G w G'."""
     g = _G.to(weight.dtype)
-    return torch.einsum("ia,jb,mcab->ijcm", g, g, weight).reshape(16, *weight.shape[1::-1])
+    return torch.einsum("ia,jb,mcab->ijcm", g, g, weight).reshape(36, *weight.shape[1::-1])
 
 
-def _padded(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H', W', C): one pixel of zeros around it, and one more where a side is odd."""
-    b, c, h, w = x.shape
-    out = x.new_zeros(b, h + h % 2 + 2, w + w % 2 + 2, c)
-    out[:, 1 : h + 1, 1 : w + 1] = x.permute(0, 2, 3, 1)
-    return out
+def _apart(x: Tensor, border: int, out: Tensor) -> None:
+    """Pixels with every fourth column beside each other: tiles, four columns apart, are then long runs of memory.
+
+    Args:
+        x: (B, C, h, w).
+        border: Where in `out` its first row and column go; what is round it becomes 0.
+        out: (B, H, 4, W, C): column c is [c % 4, c // 4].
+    """
+    h, w = x.shape[2:]
+    x = x.permute(0, 2, 3, 1)
+    out[:, :border] = 0
+    out[:, border + h :] = 0
+    inside = out[:, border : border + h]
+    for c in range(4):
+        # Columns of `out` that are c and every fourth on: those of the picture, and those beside it.
+        first = (c - border) % 4
+        place, n = (first + border) // 4, max(0, (w - first + 3) // 4)
+        inside[:, :, c, :place] = 0
+        inside[:, :, c, place : place + n] = x[:, :, first::4]
+        inside[:, :, c, place + n :] = 0
+
+
+def _beside(x: Tensor, border: int, out: Tensor) -> None:
+    """The inverse: (B, H, 4, W, C) into (B, C, h, w)."""
+    h, w = out.shape[2:]
+    out = out.permute(0, 2, 3, 1)
+    for c in range(min(4, w)):
+        place, n = c + border, (w - c + 3) // 4
+        out[:, :, c::4] = x[:, border : border + h, place % 4, place // 4 : place // 4 + n]
+
+
+def _like(x: Tensor, maps: int) -> Tensor:
+    """Room for as many pictures of `maps` maps, channels beside each other; no view, so that it may be changed."""
+    shape = (len(x), maps, *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 class _Work:
-    """The four transforms of a band of tile rows, and memory that all bands use one after another.
+    """The four transforms of some tiles, and the memory that they use one after another.
+
+    Tiles at once are a band of rows of one picture or, of small pictures, all of several.
 
     Args:
-        padded: (B, H', W', C) input with its border.
+        x: (B, C, H, W) input.
         maps: Of the output.
+
+    Attributes:
+        groups: Pictures at once.
+        bands: First row of tiles, and that behind the last.
     """
 
-    def __init__(self, padded: Tensor, maps: int) -> None:
-        _, h, w, self.c = padded.shape
-        self.maps, self.across = maps, w // 2 - 1
-        down = h // 2 - 1
-        most = max(1, BAND // self.across)
-        self.bands = [(first, min(first + most, down)) for first in range(0, down, most)]
+    def __init__(self, x: Tensor, maps: int) -> None:
+        self.like, self.maps = x, maps
+        b, self.c, h, w = x.shape
+        self.down, self.across = -(-h // 4), -(-w // 4)
+        pictures = max(1, BAND // (self.down * self.across))
+        self.groups = [slice(first, min(first + pictures, b)) for first in range(0, b, pictures)]
+        most = -(-self.down // -(-self.down * self.across // BAND))
+        self.bands = [(first, min(first + most, self.down)) for first in range(0, self.down, most)]
         self.memory: dict[str, Tensor] = {}
-        self.like = padded
 
-    def _empty(self, name: str, *shape: int) -> Tensor:
+    def padded(self, x: Tensor) -> Tensor:
+        """(G, C, H, W) to (G, H', 4, W', C): a pixel of zeros around it, and as many more as whole tiles take."""
+        out = self.room("padded", (len(x), 4 * self.down + 2, 4, self.across + 1, self.c))
+        _apart(x, 1, out)
+        return out
+
+    def room_for_output(self, some: slice) -> Tensor:
+        """(G, 4 down, 4, across, M): whole tiles of the output, columns apart."""
+        return self.room("output", (some.stop - some.start, 4 * self.down, 4, self.across, self.maps))
+
+    def whole(self, y: Tensor) -> Tensor:
+        """(G, M, H, W) of the output, filled up to whole tiles, columns apart."""
+        out = self.room_for_output(slice(0, len(y)))
+        _apart(y, 0, out)
+        return out
+
+    def products(self, tiles: Tensor, kernel: Tensor) -> Tensor:
+        return torch.bmm(tiles, kernel, out=self.room("products", (36, tiles.shape[1], kernel.shape[2])))
+
+    def tiles(self, p: Tensor) -> Tensor:
+        """(G, 4n + 2, 4, W', C) to (36, tiles, C): B' d B of the 6x6 tiles d, which overlap by two pixels."""
+        g, n = len(p), p.shape[1] // 4
+        columns = self.room("columns", (6, g, 4 * n + 2, self.across, self.c))
+        self._towards(self._columns(p), columns)
+        out = self.room("tiles", (6, 6, g, n, self.across, self.c))
+        self._towards(_rows(columns), out)
+        return out.view(36, -1, self.c)
+
+    def assemble(self, products: Tensor, out: Tensor) -> None:
+        """(36, tiles, M) into (G, 4n, 4, across, M): A' m A of each tile, 4x4 pixels."""
+        g, n = len(out), out.shape[1] // 4
+        rows = self.room("rows", (4, 6, g, n, self.across, self.maps))
+        self._back(products.view(6, 6, *rows.shape[2:]), rows)
+        pixels = out.view(g, n, 4, 4, self.across, self.maps)
+        self._back(rows.transpose(0, 1), pixels.permute(3, 2, 0, 1, 4, 5))
+
+    def spread(self, y: Tensor) -> Tensor:
+        """The transpose of `assemble`: (G, 4n, 4, across, M) to (36, tiles, M)."""
+        g, n = len(y), y.shape[1] // 4
+        pixels = y.view(g, n, 4, 4, self.across, self.maps)
+        columns = self.room("columns", (6, g, n, 4, self.across, self.maps))
+        self._back_turned(pixels.unbind(3), columns)
+        out = self.room("spread", (6, 6, g, n, self.across, self.maps))
+        self._back_turned(columns.unbind(3), out)
+        return out.view(36, -1, self.maps)
+
+    def collect(self, by_tile: Tensor, out: Tensor, begin: bool) -> None:
+        """The transpose of `tiles`: (36, tiles, C) into (G, 4n, 4, W', C), or two rows more at the end.
+
+        Two rows of tiles share two rows of pixels: what a band gives of those below it is kept for the next.
+        """
+        g, n = len(out), out.shape[1] // 4
+        columns = self.room("columns", (6, g, 4 * n + 2, self.across, self.c))
+        kept = self.room("kept", (6, g, 2, self.across, self.c))
+        rows = _rows(columns)
+        columns[:, :, -2:] = 0
+        self._towards_turned(by_tile.view(6, 6, g, n, self.across, self.c), rows[:4], rows[4:])
+        if not begin:
+            columns[:, :, :2].add_(kept)
+        kept.copy_(columns[:, :, -2:])
+        out[:, :, :2, -1] = 0
+        places = self._columns(out)
+        self._towards_turned(columns[:, :, : out.shape[1]], places[:4], places[4:])
+
+    def room(self, name: str, shape: Sequence[int]) -> Tensor:
+        """Memory of that name, whatever is in it."""
         n = math.prod(shape)
         if name not in self.memory or self.memory[name].numel() < n:
             self.memory[name] = self.like.new_empty(n)
         return self.memory[name][:n].view(shape)
 
-    def products(self, tiles: Tensor, kernel: Tensor) -> Tensor:
-        return torch.bmm(tiles, kernel, out=self._empty("products", 16, tiles.shape[1], kernel.shape[2]))
+    def _columns(self, p: Tensor) -> list[Tensor]:
+        """The six columns of all tiles, each (G, rows, across, C)."""
+        return [p[:, :, k % 4, k // 4 : k // 4 + self.across] for k in range(6)]
 
-    def tiles(self, p: Tensor) -> Tensor:
-        """(2n + 2, W', C) to (16, tiles, C): B' d B of the 4x4 tiles d, which overlap by two pixels."""
-        n, wide = p.shape[0] // 2 - 1, p.shape[1]
-        even, odd = p[0::2], p[1::2]
-        rows = self._empty("tile rows", 4, n, wide, self.c)
-        _four(even[:n], odd[:n], even[1:], odd[1:], rows)
-        even, odd = rows[:, :, 0::2], rows[:, :, 1::2]
-        out = self._empty("tiles", 4, 4, n, self.across, self.c)
-        _four(even[:, :, :-1], odd[:, :, :-1], even[:, :, 1:], odd[:, :, 1:], out.transpose(0, 1))
-        return out.view(16, n * self.across, self.c)
+    def _towards(self, d: Sequence[Tensor], out: Tensor) -> None:
+        """B' along one axis: six numbers to six."""
+        one, two = self._two_like(d[0])
+        torch.sub(d[4], d[2], alpha=4, out=one)
+        torch.sub(d[3], d[1], alpha=4, out=two)
+        torch.add(one, two, out=out[1])
+        torch.sub(one, two, out=out[2])
+        torch.sub(d[4], d[2], out=one)
+        torch.sub(d[3], d[1], out=two)
+        torch.add(one, two, alpha=2, out=out[3])
+        torch.sub(one, two, alpha=2, out=out[4])
+        torch.sub(d[0], d[2], out=out[0])
+        torch.add(one, out[0], alpha=4, out=out[0])
+        torch.sub(d[5], d[3], out=out[5]).sub_(two, alpha=4)
 
-    def assemble(self, products: Tensor, out: Tensor) -> None:
-        """(16, tiles, M) into (2n, 2 tiles across, M): A' m A of each tile, 2x2 pixels."""
-        n = out.shape[0] // 2
-        t = products.view(4, 4, n, self.across, self.maps)
-        rows = self._empty("product rows", 2, 4, n, self.across, self.maps)
-        torch.add(t[1], t[2], out=rows[0]).add_(t[0])
-        torch.sub(t[1], t[2], out=rows[1]).sub_(t[3])
-        pixels = out.view(n, 2, self.across, 2, self.maps).permute(1, 3, 0, 2, 4)
-        torch.add(rows[:, 1], rows[:, 2], out=pixels[:, 0]).add_(rows[:, 0])
-        torch.sub(rows[:, 1], rows[:, 2], out=pixels[:, 1]).sub_(rows[:, 3])
+    def _towards_turned(self, t: Tensor, d: Sequence[Tensor], shared: Sequence[Tensor]) -> None:
+        """B along one axis: written to the first four of six, then added to two that are the next tile's first."""
+        plus, minus = self._two_like(t[0])
+        torch.add(t[3], t[4], out=plus)
+        torch.sub(t[3], t[4], out=minus)
+        torch.add(t[1], t[2], out=d[0])  # only lent, as the next is
+        torch.sub(t[1], t[2], out=d[1])
+        torch.mul(d[0], -4, out=d[2]).sub_(plus).sub_(t[0], alpha=5)
+        torch.add(d[1], minus, alpha=2, out=d[3]).sub_(t[5], alpha=5)
+        plus.add_(d[0]).add_(t[0])
+        d[1].mul_(-4).sub_(minus, alpha=2).add_(t[5], alpha=4)
+        torch.mul(t[0], 4, out=d[0])
+        shared[0].add_(plus)  # last: they are the next tile's first
+        shared[1].add_(t[5])
 
-    def spread(self, y: Tensor) -> Tensor:
-        """The transpose of `assemble`: (2n, 2 tiles across, M) to (16, tiles, M)."""
-        n = y.shape[0] // 2
-        y = y.reshape(n, 2, *y.shape[1:])
-        rows = self._empty("spread rows", 4, n, 2 * self.across, self.maps)
-        _two(y[:, 0], y[:, 1], rows)
-        rows = rows.view(4, n, self.across, 2, self.maps)
-        out = self._empty("spread", 4, 4, n, self.across, self.maps)
-        _two(rows[..., 0, :], rows[..., 1, :], out.transpose(0, 1))
-        return out.view(16, n * self.across, self.maps)
+    def _back(self, m: Tensor, out: Tensor) -> None:
+        """A' along one axis: six numbers to four."""
+        plus, minus = self._two_like(m[0])
+        torch.add(m[1], m[2], out=plus)
+        torch.sub(m[1], m[2], out=minus)
+        torch.add(m[0], plus, out=out[0])
+        out[1], out[2] = minus, plus
+        torch.add(minus, m[5], out=out[3])
+        torch.add(m[3], m[4], out=plus)
+        torch.sub(m[3], m[4], out=minus)
+        out[0].add_(plus)
+        out[1].add_(minus, alpha=2)
+        out[2].add_(plus, alpha=4)
+        out[3].add_(minus, alpha=8)
 
-    def collect(self, by_tile: Tensor, out: Tensor) -> None:
-        """The transpose of `tiles`: (16, tiles, C) added into (2n + 2, W', C)."""
-        n = out.shape[0] // 2 - 1
-        t = by_tile.view(4, 4, n, self.across, self.c)
-        rows = self._empty("collected", 4, n, 2 * self.across + 2, self.c).zero_()
-        _gather_four(t.transpose(0, 1), rows[:, :, 0::2], rows[:, :, 1::2], 2)
-        _gather_four(rows, out[0::2], out[1::2], 0)
+    def _back_turned(self, y: Sequence[Tensor], out: Tensor) -> None:
+        """A along one axis: four numbers to six."""
+        one, two = self._two_like(y[0])
+        torch.add(y[0], y[2], out=one)
+        torch.add(y[1], y[3], out=two)
+        torch.add(one, two, out=out[1])
+        torch.sub(one, two, out=out[2])
+        torch.add(y[0], y[2], alpha=4, out=one)
+        torch.add(y[1], y[3], alpha=4, out=two)
+        torch.add(one, two, alpha=2, out=out[3])
+        torch.sub(one, two, alpha=2, out=out[4])
+        out[0], out[5] = y[0], y[3]
 
-
-def _four(d0: Tensor, d1: Tensor, d2: Tensor, d3: Tensor, out: Tensor) -> None:
-    """B' along one axis."""
-    torch.sub(d0, d2, out=out[0])
-    torch.add(d1, d2, out=out[1])
-    torch.sub(d2, d1, out=out[2])
-    torch.sub(d1, d3, out=out[3])
-
-
-def _two(first: Tensor, second: Tensor, out: Tensor) -> None:
-    """A along one axis."""
-    out[0] = first
-    torch.add(first, second, out=out[1])
-    torch.sub(first, second, out=out[2])
-    torch.neg(second, out=out[3])
+    def _two_like(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        one, two = self.room("two", (2, *x.shape))
+        return one, two
 
 
-def _gather_four(t: Tensor, even: Tensor, odd: Tensor, axis: int) -> None:
-    """B along one axis: places 0 and 2 of a tile are even, 1 and 3 odd; neighbours share two."""
-    n = even.shape[axis] - 1
-    even.narrow(axis, 0, n).add_(t[0])
-    even.narrow(axis, 1, n).add_(t[1]).add_(t[2]).sub_(t[0])
-    odd.narrow(axis, 0, n).add_(t[1]).sub_(t[2]).add_(t[3])
-    odd.narrow(axis, 1, n).sub_(t[3])
+def _rows(columns: Tensor) -> list[Tensor]:
+    """The six rows of all tiles, each (6, G, n, across, C), of (6, G, 4n + 2, across, C)."""
+    n = columns.shape[2] // 4
+    return [columns[:, :, k : k + 4 * n - 3 : 4] for k in range(6)]
