@@ -56,6 +56,31 @@ def step_of(model: nn.Module, optimiser: Optimizer, x: Tensor, y: Tensor, traini
     return train if training else predict
 
 
+def operations(work: Callable[[], object]) -> float:
+    """Floating point operations of a step written plainly: multiplications and additions of convolutions, products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def peak_rate(side: int = 2048) -> float:
+    """Operations per second of a large matrix product: what one thread of this machine can do at best."""
+    import torch
+
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    (seconds,) = in_turns([lambda: torch.mm(a, b)], 7)
+    return 2 * side**3 / min(seconds)
+
+
+BOUND = (
+    "One thread reaches {:.0f} GFLOP/s in a large matrix product. A plain network above two thirds of that cannot be "
+    "made 1.5 times faster without doing fewer operations. Operations are those of the plain network for both."
+)
+"""What a table says beside shares of `peak_rate`."""
+
+
 def alone(script: str, *words: object) -> list[str]:
     """Runs a benchmark again in a process of its own, so that its peak memory is its own.
 

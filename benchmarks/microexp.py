@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import peak_mib, stamp
-from measure import alone, arguments, in_turns, publish, ratio, step_of
+from measure import BOUND, alone, arguments, in_turns, operations, peak_rate, publish, ratio, step_of
 from torch import Tensor, nn
 
 from mien.models.microexp import MicroExpFuseNet, MicroExpSTCNN, conv_pool
@@ -174,18 +174,32 @@ def main() -> None:
         "| network | preset | parameters | training, clips/s | plain | ratio | prediction, clips/s | plain | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    peak, bounds = peak_rate(), []
     for name in NETWORKS:
         for preset in PRESETS[:1] if given.quick else PRESETS:
             ours, plain, shape = networks(name, preset)
             momentum = SYSTEMS[name].with_parameters({"preset": preset})["momentum"]
             x, y = torch.rand(BATCH, *shape), torch.randint(0, 3, (BATCH,))
-            cells = [
-                compared(in_turns([step(m, x, y, momentum, training) for m in (ours, plain)], given.turns), BATCH)
-                for training in (True, False)
-            ]
+            cells = []
+            for training in (True, False):
+                steps = [step(m, x, y, momentum, training) for m in (ours, plain)]
+                times = in_turns(steps, given.turns)
+                cells.append(compared(times, BATCH))
+                work = operations(steps[1])
+                rates = " | ".join(f"{work / statistics.median(t) / peak:.0%}" for t in times)
+                what = "training" if training else "prediction"
+                bounds.append(f"| {name}, {preset} | {what} | {work / BATCH / 1e9:.3g} | {rates} |")
             n = sum(p.numel() for p in ours.parameters())
             lines.append(f"| {name} | {preset} | {n:,} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
+    lines += [
+        "",
+        BOUND.format(peak / 1e9),
+        "",
+        "| network | | GFLOP a clip | ours, share of that rate | plain |",
+        "|---|---|---|---|---|",
+        *bounds,
+    ]
     lines += ["", "| trained through `fit` | peak MiB | plain |", "|---|---|---|"]
     for name in () if given.quick else NETWORKS:
         ours_mib, plain_mib = (measured_memory(name, "casme-sq", plain) for plain in (False, True))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import peak_mib, stamp
-from measure import alone, arguments, in_turns, publish, step_of
+from measure import BOUND, alone, arguments, in_turns, operations, peak_rate, publish, step_of
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -130,11 +130,14 @@ def memory(name: str) -> None:
 
 
 def speed(turns: int, quick: bool) -> list[str]:
+    peak = peak_rate()
     lines = [
         f"One thread; medians of {turns} turns, ours and plain in turn.",
         "",
-        "| step | ours, ms | plain, ms | ratio |",
-        "|---|---|---|---|",
+        BOUND.format(peak / 1e9),
+        "",
+        "| step | ours, ms | plain, ms | ratio | GFLOP | ours, share of that rate | plain |",
+        "|---|---|---|---|---|---|---|",
     ]
     frames = np.random.default_rng(0).uniform(0, 255, (64, 64, 64, 1)).astype(np.float32)
     assert np.isfinite(plain_images(frames, 4)).all()
@@ -157,7 +160,9 @@ def speed(turns: int, quick: bool) -> list[str]:
             cases.append((what, step(ours, x, y, training), step(plain, x, y, training)))
     for what, ours_step, plain_step in cases:
         a, b = (statistics.median(times) for times in in_turns([ours_step, plain_step], turns))
-        lines.append(f"| {what} | {1000 * a:.1f} | {1000 * b:.1f} | {b / a:.2f} |")
+        work = operations(plain_step)
+        bound = f"{work / 1e9:.3g} | {work / a / peak:.0%} | {work / b / peak:.0%}" if work else "| |"
+        lines.append(f"| {what} | {1000 * a:.1f} | {1000 * b:.1f} | {b / a:.2f} | {bound} |")
         print(lines[-1], flush=True)
     if quick:
         return lines
@@ -217,7 +222,8 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int, seeds: lis
             columns.append(column)
     lines = [
         f"{folds}-fold cross-validation over subjects, UF1, mean of {len(seeds)} seed(s) of folds and training; drawn "
-        f"faces, {subjects} subjects with {clips} clips in each layout; preset small, faces as drawn, {BASE['epochs']} passes, no DE-Loss unless named.",
+        f"faces, {subjects} subjects with {clips} clips in each layout; preset small, faces as drawn, {BASE['epochs']} "
+        "passes, no DE-Loss unless named.",
         "",
         "| change | " + " | ".join(layouts) + " | mean |",
         "|---" * (len(layouts) + 2) + "|",
