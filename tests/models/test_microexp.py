@@ -18,10 +18,11 @@ from mien.training import Schedule, fit
 Array = NDArray[np.float64]
 
 
-@pytest.fixture(autouse=True, params=["products", "plain"])
+@pytest.fixture(autouse=True, params=["products", "frames", "clip by clip"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small clips are convolved as PyTorch does; here both ways are."""
+    """Small clips are convolved frame by frame; here every way is taken."""
     monkeypatch.setattr("mien.models.microexp.FEW", 0 if request.param == "products" else 10**9)
+    monkeypatch.setattr("mien.models.microexp.AT_ONCE", 10**9 if request.param == "frames" else 1)
 
 
 # What Keras computes for the released code, channels first, time last: (N, 1, H, W, T)

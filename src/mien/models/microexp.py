@@ -8,6 +8,8 @@ CPU, with the same result as written plainly (`plain` is that way, and what a GP
   patch matrix of frame t are a contiguous piece of memory, and those of t + 1 the same piece moved on: the overlap
   along time, fifteen-fold, is never copied. Columns are in pooling order, so that the maximum over a window is a
   maximum over whole rows, and places that no window covers are not computed at all.
+- Of short or small clips, whose convolution fits into the processor's cache, each output frame is a 2-D convolution
+  with the frames under the kernel as its channels instead (`by_frames`): faster still.
 - Three output frames at a time are pooled while they are in the processor's cache; the convolution's output, a thousand
   times the size of what is kept of it, is never stored.
 - ReLU after the pool is the same as before it, on a twenty-seventh of the numbers.
@@ -18,6 +20,7 @@ CPU, with the same result as written plainly (`plain` is that way, and what a GP
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -31,8 +34,10 @@ from mien.recipe.regions import POOL, check_whole, pooled_shape
 Centre = Literal["set", "onset"]
 
 
-FEW = 40_000
-"""Values of three frames of the convolution below which PyTorch's own way is as fast: calls cost more than they do."""
+FEW = 1_000_000
+"""Most values of a clip's convolution for which frames one by one are faster: they stay in the processor's cache."""
+AT_ONCE = 4 * FEW
+"""The same of the clips that are then done at once."""
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -41,12 +46,24 @@ def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return nn.functional.max_pool3d(torch.relu(maps), POOL).transpose(1, 2)
 
 
+def by_frames(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same for short or small clips: each output frame is a 2-D convolution whose channels are its frames."""
+    maps, _, time, height, width = weight.shape
+    clips, _, rows, columns = x.shape
+    steps = (x.shape[1] - time + 1) // POOL
+    seen = x.unfold(1, time, 1)[:, : POOL * steps].reshape(-1, rows, columns, time).permute(0, 3, 1, 2)
+    kernel = weight.view(maps, time, height, width).contiguous(memory_format=torch.channels_last)
+    made = nn.functional.max_pool2d(nn.functional.conv2d(seen, kernel), POOL).permute(0, 2, 3, 1)
+    made = made.reshape(clips, steps, POOL, *made.shape[1:])
+    best = torch.maximum(torch.maximum(made[:, :, 0], made[:, :, 1]), made[:, :, 2])
+    return (best + bias).relu_().permute(0, 1, 4, 2, 3)
+
+
 def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Valid 3-D convolution of grey clips, ReLU, 3x3x3 max pool; see the module's text.
 
     Args:
-        x: (B, T, H, W) float; one that wants a gradient, or has few pixels, takes the plain path; so does a graph that
-            is being exported.
+        x: (B, T, H, W) float; one that wants a gradient takes the plain path; so does a graph that is being exported.
         weight: (M, 1, time, height, width) of the same type.
         bias: (M,).
 
@@ -54,9 +71,12 @@ def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (B, T', M, H', W'), >= 0, with T' = (T - time + 1) // 3 and so on.
     """
     kernel = weight.shape[2:]
-    values = POOL * len(weight) * (x.shape[2] - kernel[1] + 1) * (x.shape[3] - kernel[2] + 1)
-    if x.device.type != "cpu" or x.requires_grad or values < FEW or torch.compiler.is_exporting():
+    if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
         return plain(x, weight, bias)
+    values = len(weight) * math.prod(side - k + 1 for side, k in zip(x.shape[1:], kernel, strict=True))
+    if values <= FEW:
+        parts = torch.split(x, max(1, AT_ONCE // values))
+        return torch.cat([by_frames(some, weight, bias) for some in parts])
     frames, rows, columns = pooled_shape(x.shape[1], x.shape[2], x.shape[3], (kernel[1], kernel[2], kernel[0]))
     pooled: Tensor = _ConvPool.apply(x, weight.flatten(1), tuple(kernel))  # type: ignore[no-untyped-call]
     pooled = pooled.view(len(x), frames, len(weight), rows, columns)

@@ -43,7 +43,7 @@ CPU: Mapping[str, Any] = {
     "weights": "",
     "maps": 16,
     "stma": "both",
-    "de_loss": "centres",
+    "de_loss": "neutral",
     "de_weight": 0.1,
     "margin": 1.0,
     "dropout": 0.0,
@@ -146,10 +146,9 @@ SMA_STN = System(
         "DSSI: which frames are taken is open. Three samplings: `local`, `local-global` (default), `interleaved`.",
         "STMA: a non-local block with zero-initialised output, and a softmax over segments; where it stands and its "
         "equations are open.",
-        "DE-Loss: its equation is open. `--set de_loss=` centres (default), neutral, draws, or none.",
-        "Defaults have every part that the abstract names, in its simplest form; only the number of passes was "
-        "compared on inner splits by subject, of drawn faces (docs/sma-stn.md); `benchmarks/sma_stn.py --choose` "
-        "compares the rest.",
+        "DE-Loss: its equation is open. `--set de_loss=` neutral (default), centres, draws, or none.",
+        "Defaults have every part that the abstract names; which form of each was chosen by cross-validation over the "
+        "subjects of drawn faces (docs/sma-stn.md; `benchmarks/sma_stn.py --choose`).",
         "Trained from scratch unless `--set weights=FILE` gives a local file; the paper is said to pre-train on "
         "WIDER FACE.",
         "Default preset: 64x64 grey and a small residual network, so that a fold trains on a CPU. "
