@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,10 +104,16 @@ def read_card(path: Path) -> ModelCard:
     """The card of a checkpoint; no weight is read.
 
     Raises:
-        MienError: It is not a checkpoint of this library, damaged, or of a later layout.
+        MienError: It is not there, not a checkpoint of this library, damaged, or of a later layout.
     """
     from safetensors import SafetensorError, safe_open
 
+    if not path.exists():
+        raise MienError(
+            f"There is no file {str(path)!r}.",
+            "a .safetensors file that `mien train` wrote.",
+            f"`ls {shlex.quote(str(path.parent))}` to see what is there.",
+        )
     try:
         with safe_open(path, framework="np") as file:
             content = json.loads((file.metadata() or {})["card"])
