@@ -64,7 +64,7 @@ def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> Non
         path.write_bytes(broken)
         with pytest.raises(MienError, match="not a checkpoint"):
             read_card(path)
-    with pytest.raises(MienError, match="not a checkpoint"):
+    with pytest.raises(MienError, match="There is no file"):
         read_card(tmp_path / "missing.safetensors")
 
 
