@@ -221,7 +221,7 @@ def test_mistakes_on_the_command_line_are_told(
     source = f"casme2={model[1]}"
     cases = {
         "mien train casme2=D --system sma-stn": [str(run), source],
-        "not a checkpoint": [str(tmp_path / "none.safetensors"), source],
+        "There is no file": [str(tmp_path / "none.safetensors"), source],
         "None of 6 clips": [str(model[0]), source, "--clip", "nobody"],
     }
     for told, words in cases.items():
