@@ -67,6 +67,15 @@ def test_a_seed_can_be_added(pictures: Path, tmp_path: Path) -> None:
     assert first.items() <= ledger_bytes(tmp_path / "run").items()
 
 
+def test_what_a_system_refuses_leaves_no_folder_behind(pictures: Path, tmp_path: Path) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    for wrong in ({"variant": "neither"}, {"decay": "slowly"}):
+        with pytest.raises(MienError):
+            benchmark(data, "strcn-g", tmp_path / "run", parameters={**FAST, **wrong}, jobs=1)
+        assert not (tmp_path / "run" / "run.json").exists()
+        assert not (tmp_path / "run" / "clips.csv").exists()
+
+
 def test_other_settings_are_refused_and_nothing_is_touched(pictures: Path, tmp_path: Path) -> None:
     data = [open_dataset("flow_images", pictures)]
     benchmark(data, "flow-svm", tmp_path / "run", jobs=1)

@@ -69,7 +69,7 @@ def plan(
         shuffle_labels: Permute the classes over all clips first: an honest benchmark then falls to chance.
 
     Raises:
-        MienError: Unknown names, too few subjects, one class only, or folds that leak.
+        MienError: Unknown names, parameters the system refuses, too few subjects, one class only, or folds that leak.
     """
     chosen = system_named(system)
     all_parameters = chosen.with_parameters(parameters or {})
@@ -95,6 +95,7 @@ def plan(
     folds = make_folds(protocol, table, **(protocol_parameters or {}))
     if all_parameters.get("start"):
         require_unseen(all_parameters["start"], sorted({s.clip.dataset for s in table}))
+    chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
     record = PROTOCOLS[protocol]
     leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
     if leaks:
