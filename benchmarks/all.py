@@ -73,6 +73,7 @@ PARTS: Mapping[str, Part] = {
     "flow_scores": Part(("FLOW",), None),
     "recorded_runs": Part(("runs/flow_scores",), None),
     "export": Part(),
+    "whole_machine": Part(),
     "stacked": Part(),
     "ray_folds": Part(quick=("--subjects", "4", "--epochs", "5", "--workers", "1", "2")),
     "fuzz": Part(quick=("--inputs", "20")),

@@ -97,6 +97,61 @@ def alone(script: str, *words: object) -> list[str]:
     return done.stdout.split()
 
 
+def rates(script: str, ways: Sequence[tuple[int, Sequence[object]]], turns: int) -> list[list[float]]:
+    """Samples per second of several ways to do the same, each in processes of its own, in turn.
+
+    Args:
+        script: A benchmark that calls `tell_rates` when it is given the words of a way.
+        ways: How many processes at once, and the words for each.
+        turns: How often each way is measured.
+
+    Returns:
+        For each way what its processes did together, at every turn.
+
+    Raises:
+        SystemExit: One of them failed.
+    """
+    groups = [
+        [
+            subprocess.Popen(
+                [sys.executable, script, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(n)
+        ]
+        for n, words in ways
+    ]
+    found: list[list[float]] = [[] for _ in ways]
+    try:
+        for turn in range(turns + 1):  # at the first each tells that it is ready
+            for group, taken in zip(groups, found, strict=True):
+                for process in group if turn else ():
+                    assert process.stdin is not None
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
+                told = [process.stdout.readline() for process in group if process.stdout is not None]
+                if not all(told):
+                    raise SystemExit(f"{Path(script).name}: a process ended before it was asked to.")
+                if turn:
+                    taken.append(sum(map(float, told)))
+    finally:
+        for process in (p for group in groups for p in group):
+            process.kill()
+            process.communicate()
+    return found
+
+
+def tell_rates(step: Callable[[], object], batch: int, seconds: float) -> None:
+    """Prints that it is ready, then for each line of the standard input its samples per second, over some seconds."""
+    step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        n, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            step()
+            n += 1
+        print(n * batch / spent, flush=True)
+
+
 def arguments(doc: str | None) -> argparse.ArgumentParser:
     """A parser with `--out`, for the page."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from machine import stamp
-from measure import arguments, publish
+from measure import arguments, publish, ratio
 from torch import nn
 
 from mien.benchmark.stacked import PROCESS_START, fit_stack
@@ -33,8 +33,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Schedule]] = {
 }
 
 
-def per_step(train: Callable[[int], object], steps: int, turns: int) -> float:
-    """Median seconds of a step: of `steps` + 1 passes over one batch, less those of one.
+def per_step(train: Callable[[int], object], steps: int) -> float:
+    """Seconds of a step: of `steps` + 1 passes over one batch, less those of one.
 
     Without a GPU, seconds of this thread's processor, which programs beside it hardly change.
     """
@@ -47,8 +47,7 @@ def per_step(train: Callable[[int], object], steps: int, turns: int) -> float:
             torch.cuda.synchronize()
         return clock() - began
 
-    timed(1)
-    return statistics.median(max(timed(steps + 1) - timed(1), 1e-9) / steps for _ in range(turns))
+    return max(timed(steps + 1) - timed(1), 1e-9) / steps
 
 
 def row(name: str, device: str, folds: int, steps: int, turns: int) -> str:
@@ -62,15 +61,20 @@ def row(name: str, device: str, folds: int, steps: int, turns: int) -> str:
         return replace(schedule, epochs=n)
 
     model = make().to(device)
-    alone = per_step(lambda n: fit(model, x, y, of(n)), steps, turns)
     models = [make().to(device) for _ in range(folds)]
     orders, drops = [torch.Generator() for _ in models], [torch.Generator(device) for _ in models]
     rows = [np.arange(len(x))] * folds
-    together = per_step(lambda n: fit_stack(models, x, y, rows, of(n), orders, drops), steps, turns)
-    return (
-        f"| {name} | {device} | {folds} | {1000 * alone:.1f} | {1000 * together:.1f} | {1000 * together / folds:.2f} | "
-        f"{together / folds / alone:.2f} |"
-    )
+    ways: list[Callable[[int], object]] = [
+        lambda n: fit(model, x, y, of(n)),
+        lambda n: fit_stack(models, x, y, rows, of(n), orders, drops),
+    ]
+    for way in ways:
+        way(1)
+    alone, together = zip(*([per_step(way, steps) for way in ways] for _ in range(turns)), strict=True)
+    a, b = (1000 * statistics.median(times) for times in (alone, together))
+    shared = [all_of_them / folds for all_of_them in together]
+    cells = f"{folds} | {a:.1f} | {b:.1f} | {b / folds:.2f} | {ratio([alone, shared], b / folds / a)}"
+    return f"| {name} | {device} | {cells} |"
 
 
 def process_start() -> float:
@@ -93,8 +97,9 @@ def main() -> None:
         "",
         stamp(),
         "",
-        "Milliseconds of a step on one thread. The ratio is a fold's share of a stack's step over its step alone. On a "
-        "CPU, processes divide the time alone by the number of cores; the stack has to beat that.",
+        "Milliseconds of a step on one thread; medians of 5 turns of 10 steps. The ratio (least to most) is a fold's "
+        "share of a stack's step over its step alone. On a CPU, processes divide the time alone by the number of "
+        "cores; the stack has to beat that.",
         "",
         "| network | device | folds | alone | stacked, all folds | stacked, per fold | ratio |",
         "|---|---|---|---|---|---|---|",
@@ -102,7 +107,7 @@ def main() -> None:
     for name in NETWORKS:
         for device, counts in tried.items():
             for folds in counts:
-                lines.append(row(name, device, folds, 2, 1 if given.quick else 5))
+                lines.append(row(name, device, folds, 2 if given.quick else 10, 1 if given.quick else 5))
                 print(lines[-1], flush=True)
     lines += [
         "",

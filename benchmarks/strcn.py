@@ -124,6 +124,14 @@ CASES = (
 )
 
 
+def networks(case: tuple[Any, ...]) -> tuple[RCN, Plain, Tensor, Tensor]:
+    """Ours, plain, pictures, classes of one of `CASES`."""
+    _, variant, kind, channels, size, maps, batch = case
+    ours = RCN(4, channels, size, maps, variant=variant, kind=kind)
+    plain = Plain(ours, channels, maps, variant == "paper")
+    return ours, plain, torch.randn(batch, channels, *size), torch.randint(0, 4, (batch,))
+
+
 MAPS = (8, 16, 32, 64, 128)
 SIZES = ((28, 28), (75, 61), (150, 122), (300, 245))
 
@@ -198,10 +206,9 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     peak, bounds = peak_rate(), []
-    for name, variant, kind, channels, size, maps, batch in CASES[:2] if given.quick else CASES:
-        ours = RCN(4, channels, size, maps, variant=variant, kind=kind)  # type: ignore[arg-type]
-        plain = Plain(ours, channels, maps, variant == "paper")
-        x, y = torch.randn(batch, channels, *size), torch.randint(0, 4, (batch,))
+    for case in CASES[:2] if given.quick else CASES:
+        ours, plain, x, y = networks(case)
+        name, maps, batch = case[0], case[5], len(x)
         cells = []
         for training in (True, False):
             turns = given.turns if maps < 100 else max(3, given.turns // 2)
