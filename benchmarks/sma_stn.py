@@ -30,7 +30,7 @@ from mien.datasets import open_dataset
 from mien.datasets.writer import write_corpus
 from mien.models.image_cnn import ImageCNN
 from mien.models.resnet import BasicBlock, ResNet, Skip
-from mien.models.sma_stn import SMASTN
+from mien.models.sma_stn import SMASTN, NonLocal
 from mien.motion.dssi import dssi, dssi_weights, sampled_rows
 from mien.motion.rank_pooling import dynamic_image
 from mien.recipe.inputs import ArrayInputs
@@ -65,6 +65,21 @@ class PlainBlock(nn.Module):
         return torch.relu(z + rest)
 
 
+class PlainNonLocal(nn.Module):
+    """Attention between places as convolutions, as in its paper's figure."""
+
+    def __init__(self, ours: NonLocal) -> None:
+        super().__init__()
+        self.ours = ours
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta, phi, g = self.ours.embed(x).flatten(2).chunk(3, 1)
+        attention = torch.softmax(theta.transpose(1, 2) @ phi, 2)
+        y = (g @ attention.transpose(1, 2)).view(x.shape[0], -1, *x.shape[2:])
+        z: Tensor = x + self.ours.out(y)
+        return z
+
+
 class PlainSMASTN(nn.Module):
     """The same function."""
 
@@ -73,15 +88,15 @@ class PlainSMASTN(nn.Module):
         self.ours = ours
         net: ResNet = ours.backbone
         stages = [PlainBlock(block) for block in net.modules() if isinstance(block, BasicBlock)]
-        self.body = nn.Sequential(net.conv1, net.bn1, nn.ReLU(), net.maxpool, *stages)
+        assert ours.spatial is not None
+        self.body = nn.Sequential(net.conv1, net.bn1, nn.ReLU(), net.maxpool, *stages, PlainNonLocal(ours.spatial))
         for p in self.parameters():
             if p.dim() == 4:
                 p.data = p.data.contiguous(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.body(x.flatten(0, 1).permute(0, 3, 1, 2).contiguous() * self.ours.scale)
-        assert self.ours.spatial is not None
-        pooled = self.ours.spatial(maps).mean((2, 3)).view(*x.shape[:2], -1)
+        pooled = maps.mean((2, 3)).view(*x.shape[:2], -1)
         assert self.ours.temporal is not None
         logits: Tensor = self.ours.classify((self.ours.temporal(pooled)[..., None] * pooled).sum(1))
         return logits

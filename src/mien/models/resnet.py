@@ -36,7 +36,9 @@ class Skip(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, maps_in, H, W) to (B, maps, H / stride, W / stride), rounded up."""
-        return super().forward(x[..., :: self.every, :: self.every])
+        # Taken of rows, columns, channels, the gradient too has channels beside each other.
+        seen = x.permute(0, 2, 3, 1)[:, :: self.every, :: self.every].permute(0, 3, 1, 2)
+        return super().forward(seen)
 
 
 class BasicBlock(nn.Module):

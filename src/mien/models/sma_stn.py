@@ -18,6 +18,7 @@ from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from mien.errors import MienError, unknown_name
 from mien.models.resnet import ResNet
@@ -40,7 +41,6 @@ class NonLocal(nn.Module):
     def __init__(self, maps: int) -> None:
         super().__init__()
         half = max(1, maps // 2)
-        self.inner = half
         self.embed = nn.Conv2d(maps, 3 * half, 1)  # theta, phi and g as one product
         self.out = nn.Conv2d(half, maps, 1)
         nn.init.zeros_(self.out.weight)
@@ -48,10 +48,12 @@ class NonLocal(nn.Module):
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) to z of the same shape and who looks at whom, (B, h w, h w), rows summing to 1."""
-        theta, phi, g = self.embed(x).flatten(2).split(self.inner, 1)
-        attention = torch.softmax(theta.transpose(1, 2) @ phi, 2)
-        y = (g @ attention.transpose(1, 2)).view(x.shape[0], self.inner, *x.shape[2:])
-        return x + self.out(y), attention
+        # Places as rows, maps as columns: that is how memory holds them, and all are matrix products.
+        places = x.permute(0, 2, 3, 1).flatten(1, 2)
+        theta, phi, g = linear(places, self.embed.weight.flatten(1), self.embed.bias).chunk(3, 2)
+        attention = torch.softmax(theta @ phi.transpose(1, 2), 2)
+        z = places + linear(attention @ g, self.out.weight.flatten(1), self.out.bias)
+        return z.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2), attention
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same shape."""
@@ -196,7 +198,7 @@ class SMASTN(nn.Module):
         if self.spatial is not None:
             maps, who = self.spatial.look(maps)
             attention = who.mean(1).view(clips, images, *maps.shape[2:])
-        pooled = maps.mean((2, 3)).view(clips, images, -1)
+        pooled = maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1).view(clips, images, -1)
         even = pooled.new_full((clips, images), 1 / images)
         segments = even if self.temporal is None else self.temporal(pooled)
         return Seen((segments[:, None] @ pooled)[:, 0], segments, attention)
