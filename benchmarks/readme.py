@@ -230,6 +230,14 @@ CLAIMS: Sequence[Claim] = (
         for training in (True, False)
     ),
     *(
+        Claim(f"{name}, all cores, {'training' if training else 'prediction'}, samples", "whole_machine", name,
+              "training" if training else "prediction", None,
+              "plain PyTorch", (name, "plain" if training else "plain#2"), strcn(name, training), 2,
+              ratio="ratio" if training else "ratio#2")
+        for name in ("STRCN-G, 28x28x3, M 24", "STRCN-A, 922x30x3, M 16")
+        for training in (True, False)
+    ),
+    *(
         Claim(f"{name}, {preset}, {'training' if training else 'prediction'}, clips", "microexp", f"{name} / {preset}",
               "training, clips/s" if training else "prediction, clips/s", None,
               "plain PyTorch", (f"{name} / {preset}", "plain" if training else "plain#2"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.errors import MienError
-from mien.models.resnet import ResNet
+from mien.models.resnet import ResNet, Skip
 
 
 def parameters(net: torch.nn.Module) -> int:
@@ -67,6 +67,16 @@ def test_equals_the_network_written_out(size: str, channels: int, shape: tuple[i
     expected = plain(net.state_dict(), x, blocks, size == "resnet18")
     assert torch.allclose(net(x), expected, atol=1e-4, rtol=1e-4)
     assert expected.abs().max() > 1e-3
+
+
+def test_gradients_keep_channels_beside_each_other() -> None:
+    """Else ReLU's backward pass walks two layouts at once: fifteen times slower."""
+    x = torch.randn(2, 4, 9, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
+    layouts: list[bool] = []
+    seen = x * 1
+    seen.register_hook(lambda g: layouts.append(g.is_contiguous(memory_format=torch.channels_last)))
+    Skip(4, 6, 2)(seen).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert layouts == [True]
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

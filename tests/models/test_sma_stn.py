@@ -30,7 +30,7 @@ def drawn(net: torch.nn.Module, seed: int = 0) -> None:
 
 def slow_non_local(net: NonLocal, x: Tensor) -> Tensor:
     """Place by place, from the formula."""
-    theta, phi, g = (net.embed(x)[:, k * net.inner : (k + 1) * net.inner] for k in range(3))
+    theta, phi, g = net.embed(x).chunk(3, 1)
     out = x.clone()
     height, width = x.shape[2:]
     places = [(i, j) for i in range(height) for j in range(width)]
