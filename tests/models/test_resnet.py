@@ -74,8 +74,8 @@ def test_gradients_keep_channels_beside_each_other() -> None:
     x = torch.randn(2, 4, 9, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
     layouts: list[bool] = []
     seen = x * 1
-    seen.register_hook(lambda g: layouts.append(g.is_contiguous(memory_format=torch.channels_last)))
-    Skip(4, 6, 2)(seen).square().sum().backward()  # type: ignore[no-untyped-call]
+    seen.register_hook(lambda g: layouts.append(g.is_contiguous(memory_format=torch.channels_last)))  # type: ignore[no-untyped-call]
+    Skip(4, 6, 2)(seen).square().sum().backward()
     assert layouts == [True]
 
 
