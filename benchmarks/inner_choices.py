@@ -1,10 +1,11 @@
 """How the settings of flow-svm and strcn-g were chosen: inner splits by subject, never a leave-one-subject-out score.
 
 python benchmarks/inner_choices.py FLOW_FOLDER [--only flow-svm strcn-g] [--out FILE]
+python benchmarks/inner_choices.py FLOW_FOLDER --only committee --seeds 2 --out FILE
 
 The subjects are divided into four blocks. For each block, every choice is compared by 3-fold cross-validation over the
-subjects of the *other* three. A choice that wins whichever block is left out owes nothing to any one of them. All of it
-takes about 25 minutes on two cores.
+subjects of the *other* three. A choice that wins whichever block is left out owes nothing to any one of them. The first
+takes about 25 minutes on two cores, the second 12.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def median(x: Pictures) -> Pictures:
 
 INPUTS: dict[str, Callable[[Pictures], Pictures] | None] = {"raw": raw, "median": median, "centred": None}
 Choice = tuple[str, str, Mapping[str, Any]]
-CHOICES: tuple[Choice, ...] = (
+SINGLE: tuple[Choice, ...] = (
     *(("flow-svm", name, {"inner_repeats": 1}) for name in INPUTS),
     *(("strcn-g", "raw", {"weight_decay": 5e-4, "lr": 1e-2, **change}) for change in (
         {}, {"layers": 1}, {"layers": 2}, {"loss": "cross_entropy"}, {"dropout": 0.2}, {"lr": 1e-3}, {"lr": 3e-2},
@@ -58,6 +59,16 @@ CHOICES: tuple[Choice, ...] = (
     ("strcn-g", "median", {}),
     ("strcn-g", "centred", {}),
 )  # fmt: skip
+VARIED: Mapping[str, Any] = {"strength": 0.3, "patch": 8}
+COMMITTEE: tuple[Choice, ...] = tuple(("strcn-g", "centred", change) for change in (
+    {}, VARIED, {**VARIED, "variant": "authors-code"}, {"variant": "both", "members": 2},
+    {**VARIED, "variant": "both", "members": 2}, SYSTEMS["strcn-g"].presets["committee"],
+))  # fmt: skip
+CHOICES: dict[str, tuple[Choice, ...]] = {
+    "flow-svm": tuple(c for c in SINGLE if c[0] == "flow-svm"),
+    "strcn-g": tuple(c for c in SINGLE if c[0] == "strcn-g"),
+    "committee": COMMITTEE,
+}
 BLOCKS, FOLDS = 4, 3
 
 
@@ -83,7 +94,8 @@ def held_out(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flow", type=Path)
-    parser.add_argument("--only", nargs="*", default=["flow-svm", "strcn-g"])
+    parser.add_argument("--only", nargs="*", choices=list(CHOICES), default=["flow-svm", "strcn-g"])
+    parser.add_argument("--seeds", type=int, default=1, help="trainings per cell, of which it is the mean")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/inner_choices.md"))
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
@@ -99,23 +111,28 @@ def main() -> None:
         "# Choices made on inner splits by subject",
         "",
         f"{machine()}; commit {commit()}; {datetime.date.today():%Y-%m-%d}. UF1 of {FOLDS}-fold cross-validation over "
-        f"the subjects that remain when one of {BLOCKS} blocks is left out.",
+        f"the subjects that remain when one of {BLOCKS} blocks is left out; mean of {given.seeds} seed(s).",
         "",
         "| system | input | change | " + " | ".join(f"without block {b + 1}" for b in range(BLOCKS)) + " | mean |",
         "|---" * (BLOCKS + 4) + "|",
     ]
     with Parallel(given.jobs) as pool:
-        for choice in (c for c in CHOICES if c[0] in given.only):
+        for choice in (c for group in given.only for c in CHOICES[group]):
             tasks = []
             for block, keep in enumerate(blocks):
                 inner = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=1).split(keep, y[keep], number[keep])
                 tasks += [(block, keep[a], keep[b]) for a, b in inner]
             x = inputs[choice[1]]
-            answers = pool(delayed(held_out)(choice, x, y, groups, a, b, block) for block, a, b in tasks)
-            predictions = np.full((BLOCKS, len(y)), -1)
-            for (block, _, test), answer in zip(tasks, answers, strict=True):
-                predictions[block, test] = answer
-            row = [f1_score(y[keep], predictions[b, keep], average="macro") for b, keep in enumerate(blocks)]
+            rows = []
+            for seed in range(given.seeds):
+                answers = pool(
+                    delayed(held_out)(choice, x, y, groups, a, b, block + BLOCKS * seed) for block, a, b in tasks
+                )
+                predictions = np.full((BLOCKS, len(y)), -1)
+                for (block, _, test), answer in zip(tasks, answers, strict=True):
+                    predictions[block, test] = answer
+                rows.append([f1_score(y[k], predictions[b, k], average="macro") for b, k in enumerate(blocks)])
+            row = np.mean(rows, 0)
             change = ", ".join(f"{k} {v}" for k, v in choice[2].items()) or "defaults"
             values = " | ".join(f"{v:.3f}" for v in [*row, np.mean(row)])
             lines.append(f"| {choice[0]} | {choice[1]} | {change} | {values} |")

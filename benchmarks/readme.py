@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from measure import operations
 from tables import find, number, page, search
 
 README = Path(__file__).resolve().parent / "README.md"
@@ -101,24 +102,15 @@ def face_frame() -> Work:
     from mien.face.mesh import FaceMesh
 
     with torch.no_grad():
-        operations = _counted(lambda: BlazeFace().eval()(torch.zeros(1, 3, 128, 128)))
-        operations += _counted(lambda: FaceMesh().eval()(torch.zeros(1, 3, 192, 192)))
-    return Work(operations, 3 * (128**2 + 192**2) * 4, "both networks")
+        work = operations(lambda: BlazeFace().eval()(torch.zeros(1, 3, 128, 128)))
+        work += operations(lambda: FaceMesh().eval()(torch.zeros(1, 3, 192, 192)))
+    return Work(work, 3 * (128**2 + 192**2) * 4, "both networks")
 
 
 def answered_frame() -> Work:
     """A frame on its way to an answer: decoded, and four times a second its landmarks."""
     looks = face_frame().operations * 4 / 100
     return Work(looks, 640 * 480 * (1.5 + 1), "grey frame decoded, landmarks four times a second; flow left out")
-
-
-def _counted(run: Callable[[], object]) -> float:
-    """Operations that torch counts: those of products and convolutions."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops())
 
 
 def strcn(name: str, training: bool) -> Callable[[], Work]:
@@ -156,31 +148,9 @@ def microexp(system: str, preset: str, training: bool) -> Callable[[], Work]:
     return work
 
 
-def sma_stn(preset: str, training: bool) -> Callable[[], Work]:
-    """Counted by torch on one sample; the layout of memory does not change the count."""
-
-    @cache
-    def work() -> Work:
-        import torch
-
-        from mien.models.sma_stn import SMASTN
-
-        size, channels, backbone, maps, images = {
-            "small": (48, 1, "small", 8, 3), "cpu": (64, 1, "small", 16, 4), "resnet18": (112, 3, "resnet18", 64, 4),
-        }[preset]  # fmt: skip
-        net = SMASTN(5, channels, backbone, maps).train(training)
-        x = torch.zeros(2, images, size, size, channels)
-
-        def run() -> None:
-            if training:
-                net(x).sum().backward()
-            else:
-                with torch.no_grad():
-                    net(x)
-
-        return Work(_counted(run) / 2, 0, "torch's counter")
-
-    return work
+def sma_stn(step: str, batch: int) -> Callable[[], Work]:
+    """As the page counts it."""
+    return lambda: Work(number(find("sma_stn", step, "GFLOP")) * 1e9 / batch, 0, "torch's counter")
 
 
 def ststnet_pass() -> Work:
@@ -247,13 +217,11 @@ CLAIMS: Sequence[Claim] = (
         for training in (True, False)
     ),
     *(
-        Claim(f"SMA-STN-style, {preset}, {'training' if training else 'prediction'}, samples", "sma_stn",
-              f"{preset}, {'training' if training else 'predicting'} a batch of {batch}", "ours, ms", MS,
-              "plain PyTorch",
-              (f"{preset}, {'training' if training else 'predicting'} a batch of {batch}", "plain, ms"),
-              sma_stn(preset, training), 1, batch, "ratio")
+        Claim(f"SMA-STN-style, {preset}, {what}, samples", "sma_stn", step, "ours, ms", MS, "plain PyTorch",
+              (step, "plain, ms"), sma_stn(step, batch), 1, batch, "ratio")
         for preset, batch in (("small", 32), ("cpu", 32), ("resnet18", 4))
-        for training in (True, False)
+        for what, step in (("training", f"{preset}, training a batch of {batch}"),
+                           ("prediction", f"{preset}, predicting a batch of {batch}"))
     ),
     Claim("STSTNet, LOSO of 442 clips, passes of a fold", "ststnet_loso", "mien, 2 processes of 1 thread", "seconds",
           1.0,

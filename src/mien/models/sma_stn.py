@@ -198,6 +198,7 @@ class SMASTN(nn.Module):
         if self.spatial is not None:
             maps, who = self.spatial.look(maps)
             attention = who.mean(1).view(clips, images, *maps.shape[2:])
+        # A mean over rows: its gradient, too, has channels beside each other.
         pooled = maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1).view(clips, images, -1)
         even = pooled.new_full((clips, images), 1 / images)
         segments = even if self.temporal is None else self.temporal(pooled)
