@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,14 +58,14 @@ def recognise(
         if target is not None:
             exports.check_target(target, kind, video)
     with Bars(show=not as_json and sys.stderr.isatty()) as bars:
-        shown: dict[str, tuple[object, int]] = {}
+        shown: dict[str, tuple[Callable[[int], None], int]] = {}
 
         def tell(stage: str, share: float) -> None:
             if stage not in shown:
                 shown[stage] = bars.start(f"{stage}, %", 100), 0
             advance, done = shown[stage]
             now = done if math.isnan(share) else max(done, int(100 * share))
-            advance(now - done)  # type: ignore[operator]
+            advance(now - done)
             shown[stage] = advance, now
 
         answer = run(
