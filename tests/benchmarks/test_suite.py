@@ -185,7 +185,7 @@ def test_counts_by_hand_are_those_of_torch() -> None:
             # 18 frames leave 3 places in time after the kernel and one pool, as 64 pixels leave 60 of 62.
             dense(nn.functional.max_pool3d(conv(torch.zeros(1, 1, 17, 62, 62)), 3).flatten(1))
 
-    assert readme.microexp("microexp-stcnn", "smic", False)().operations == readme._counted(forward)
+    assert readme.microexp("microexp-stcnn", "smic", False)().operations == readme.operations(forward)
 
 
 def test_the_model_predicts_recorded_runs() -> None:
