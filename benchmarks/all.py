@@ -27,7 +27,7 @@ from pathlib import Path
 
 from machine import commit, cores, processor, stamp, taken_by_others
 
-from mien.files import write_atomically
+from mien.io.atomic import write_atomically
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

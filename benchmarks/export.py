@@ -16,11 +16,11 @@ import numpy as np
 from machine import stamp
 from measure import arguments, publish
 
-from mien.checkpoint import SHIPPED, ModelCard, load_checkpoint, versions
-from mien.onnx_export import Measured, export_onnx, made_up_inputs
-from mien.recipe.inputs import ArrayInputs
+from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, versions
+from mien.classifiers.training import NetClassifier
+from mien.export.onnx import Measured, export_onnx, made_up_inputs
+from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
-from mien.training import NetClassifier
 from mien.types import Medium
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from machine import commit, machine
 
-from mien.benchmark.report import report_many
-from mien.benchmark.run import benchmark
 from mien.datasets import open_specs
+from mien.evaluation.report import report_many
+from mien.evaluation.run import benchmark
 
 PLAN: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("flow-svm", (0, 1, 2), False),

@@ -323,7 +323,7 @@ def frames_folder(place: Path) -> list[tuple[str, bytes]]:
 def films(place: Path) -> list[tuple[str, bytes]]:
     import av
 
-    from mien.video import write_video
+    from mien.io.video import write_video
 
     made = []
     for ending in (".mkv", ".mp4", ".gif"):
@@ -354,8 +354,8 @@ def flow_csv(place: Path) -> list[tuple[str, bytes]]:
 
 def run_folder(place: Path) -> list[tuple[str, bytes]]:
     """A finished run of three folds over two seeds."""
-    from mien.benchmark.ledger import Row, failures_file, fold_file, rows_as_csv
-    from mien.files import write_atomically
+    from mien.evaluation.ledger import Row, failures_file, fold_file, rows_as_csv
+    from mien.io.atomic import write_atomically
 
     classes = ("negative", "positive", "surprise")
     settings = {
@@ -390,9 +390,9 @@ def run_folder(place: Path) -> list[tuple[str, bytes]]:
 
 
 def spot_folder(place: Path) -> list[tuple[str, bytes]]:
-    from mien.benchmark.ledger import fold_file
-    from mien.files import write_atomically
-    from mien.spotting.ledger import SpotRow, rows_as_csv
+    from mien.evaluation.ledger import fold_file
+    from mien.evaluation.spotting.ledger import SpotRow, rows_as_csv
+    from mien.io.atomic import write_atomically
 
     settings = {
         "task": "spot", "version": "0.1.0", "system": "mdmd", "system_title": "MDMD", "parameters": {"k": 12},
@@ -422,7 +422,7 @@ def _small_net() -> tuple[Any, dict[str, Any]]:
 
 
 def checkpoints(place: Path) -> list[tuple[str, bytes]]:
-    from mien.checkpoint import ModelCard, save_checkpoint, versions
+    from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
 
     net, parameters = _small_net()
     score = {"protocol": "loso", "averaging": "pooled", "seeds": [0], "n_clips": 6, "n_subjects": 6}
@@ -437,7 +437,7 @@ def checkpoints(place: Path) -> list[tuple[str, bytes]]:
 
 
 def states(place: Path) -> list[tuple[str, bytes]]:
-    from mien.training import write_state
+    from mien.classifiers.training import write_state
 
     model, optimiser = _net_and_optimiser()
     write_state(place / "state.safetensors", model, optimiser, [1.0, 0.5])
@@ -455,9 +455,9 @@ def _net_and_optimiser() -> tuple[Any, Any]:
 
 
 def entries(_: Path) -> list[tuple[str, bytes]]:
-    from mien.recipe import Recipe
-    from mien.recipe.base import Prepared
-    from mien.recipe.cache import entry_bytes
+    from mien.preprocessing import Recipe
+    from mien.preprocessing.base import Prepared
+    from mien.preprocessing.cache import entry_bytes
     from mien.types import Clip
 
     made = Prepared(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "given", ("a note",))
@@ -475,8 +475,8 @@ def manifests(place: Path) -> list[tuple[str, bytes]]:
 
 
 def recipe_files(place: Path) -> list[tuple[str, bytes]]:
-    from mien.recipe import named_recipe
-    from mien.recipe.prepare import ABOUT, prepare
+    from mien.preprocessing import named_recipe
+    from mien.preprocessing.prepare import ABOUT, prepare
 
     prepare([], named_recipe("strcn-g"), out=place)
     return [(ABOUT, (place / ABOUT).read_bytes())]
@@ -519,7 +519,7 @@ def _labelled(clips: Any) -> None:
 
 def read_picture(path: Path) -> None:
     from mien.datasets.flow_images import read_flow_picture
-    from mien.video import open_video
+    from mien.io.video import open_video
 
     try:
         open_video(path).frame(0, grey=True)
@@ -528,14 +528,14 @@ def read_picture(path: Path) -> None:
 
 
 def read_frames(path: Path) -> None:
-    from mien.video import open_video
+    from mien.io.video import open_video
 
     for _ in open_video(path.parent).frames():
         pass
 
 
 def read_film(path: Path) -> None:
-    from mien.video import open_video
+    from mien.io.video import open_video
 
     film = open_video(path)
     n = film.n_frames
@@ -546,7 +546,7 @@ def read_film(path: Path) -> None:
 
 
 def read_upload(path: Path) -> None:
-    from mien.app.web.intake import Limits, open_upload, shown_name
+    from mien.web.intake import Limits, open_upload, shown_name
 
     name = shown_name(path.read_bytes()[:300].decode("utf-8", "replace"))
     assert 0 < len(name) <= 120, name
@@ -565,10 +565,10 @@ def read_flow_folder(path: Path) -> None:
 
 
 def read_run(path: Path) -> None:
-    from mien.benchmark.compare import compare
-    from mien.benchmark.ledger import read_ledger
-    from mien.benchmark.report import render_report, report_many
-    from mien.benchmark.report_html import write_html
+    from mien.evaluation.compare import compare
+    from mien.evaluation.ledger import read_ledger
+    from mien.evaluation.report import render_report, report_many
+    from mien.evaluation.report_html import write_html
 
     run = path.parent if path.parent.name not in ("ledger", "log") else path.parent.parent
     told = report_many([run])[0]
@@ -580,14 +580,14 @@ def read_run(path: Path) -> None:
 
 
 def read_spot_run(path: Path) -> None:
-    from mien.spotting.report import render_spot_report, spot_report
+    from mien.evaluation.spotting.report import render_spot_report, spot_report
 
     run = path.parent if path.parent.name not in ("ledger", "log") else path.parent.parent
     render_spot_report(spot_report(run))
 
 
 def read_checkpoint(path: Path) -> None:
-    from mien.checkpoint import load_checkpoint
+    from mien.classifiers.checkpoint import load_checkpoint
 
     net, card = load_checkpoint(path)
     if card.shape == (3, 28, 28):
@@ -595,15 +595,15 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_unfinished(path: Path) -> None:
-    from mien.training import read_state
+    from mien.classifiers.training import read_state
 
     if not read_state(path, *_net_and_optimiser()):
         raise MienError("No state.", "one.", "none.")
 
 
 def read_cached(path: Path) -> None:
-    from mien.recipe.cache import read_entry
-    from mien.recipe.inputs import map_entry
+    from mien.preprocessing.cache import read_entry
+    from mien.preprocessing.inputs import map_entry
 
     with suppress(OSError, ValueError, KeyError):
         np.asarray(map_entry(path)).sum()
@@ -619,8 +619,8 @@ def read_manifest(path: Path) -> None:
 
 
 def read_recipe(path: Path) -> None:
-    from mien.recipe import named_recipe
-    from mien.recipe.prepare import prepare
+    from mien.preprocessing import named_recipe
+    from mien.preprocessing.prepare import prepare
 
     prepare([], named_recipe("strcn-g"), out=path.parent)
 
@@ -632,11 +632,11 @@ def read_portrait(path: Path) -> None:
 
 
 def read_words(path: Path) -> None:
-    from mien.app.inputs import read_interval
-    from mien.app.shell import pairs
+    from mien.cli.inputs import read_interval
+    from mien.cli.shell import pairs
     from mien.datasets import parse_spec
+    from mien.io.video import open_video
     from mien.systems import SYSTEMS
-    from mien.video import open_video
 
     for word in path.read_bytes().decode("utf-8", "replace").split(" "):
         for ask in (read_interval, parse_spec, open_video):
@@ -896,8 +896,9 @@ from pathlib import Path
 import atheris
 with atheris.instrument_imports(include=["mien"]):
     import fuzz
-    import mien.datasets, mien.benchmark.report, mien.spotting.report, mien.checkpoint, mien.recipe.inputs
-    import mien.app.web.intake, mien.app.inputs, mien.video, mien.training, mien.synthesis.corpus
+    import mien.datasets, mien.evaluation.report, mien.evaluation.spotting.report, mien.classifiers.checkpoint
+    import mien.preprocessing.inputs
+    import mien.web.intake, mien.cli.inputs, mien.io.video, mien.classifiers.training, mien.synthesis.corpus
 reader, place = fuzz.READERS[sys.argv[1]], Path(sys.argv[2])
 (place / "other").mkdir(exist_ok=True)
 name = reader.samples(place / "other")[0][0]

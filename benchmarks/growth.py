@@ -42,7 +42,7 @@ def work(part: str, frames: int, height: int, width: int, folder: Path) -> tuple
     random = np.random.default_rng(0)
     noise = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
     if part == "decoding":
-        from mien.video import open_video, write_video
+        from mien.io.video import open_video, write_video
 
         film = write_video(folder / "film.mp4", (np.roll(noise, n, 1) for n in range(frames)), 100)
         return lambda: sum(1 for _ in open_video(film).frames()), frames
@@ -96,9 +96,9 @@ def training(clips: int, folds: int, workers: int, turns: int) -> None:
     """
     from joblib.externals.loky import get_reusable_executor
 
-    from mien.benchmark.run import benchmark
     from mien.datasets import open_dataset
     from mien.datasets.flow_images import write_flow_images
+    from mien.evaluation.run import benchmark
 
     seconds, worked = [], 0.0
     with tempfile.TemporaryDirectory() as folder:

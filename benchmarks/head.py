@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.face.landmarks import track_face
 from mien.motion.flow import optical_flows
-from mien.pictures import flow_colours
+from mien.motion.pictures import flow_colours
 from mien.synthesis.fields import face_frame
 from mien.synthesis.head import Camera, Head, Pose, State, head_units, random_identity
 from mien.synthesis.head.clip import draw_head

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from mien.benchmark.planning import plan
 from mien.datasets import open_specs
-from mien.recipe import CENTRED_FLOW_PICTURE, FLOW_PICTURE
+from mien.evaluation.planning import plan
+from mien.preprocessing import CENTRED_FLOW_PICTURE, FLOW_PICTURE
 from mien.systems import SYSTEMS
 
 Pictures = NDArray[np.float32]

@@ -17,10 +17,10 @@ from typing import Any
 from machine import cores, stamp, taken_by_others
 from measure import arguments, publish
 
-from mien.benchmark.ray_folds import connect
-from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset
 from mien.datasets.flow_images import write_flow_images
+from mien.evaluation.execution.ray_folds import connect
+from mien.evaluation.run import benchmark
 
 
 def ledger(run: Path) -> dict[str, bytes]:

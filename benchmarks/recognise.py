@@ -80,10 +80,10 @@ def one(path: Path, weights: Path, what: str) -> None:
     import torch
 
     torch.set_num_threads(2)
-    from mien.answer import recognise
-    from mien.answer.live import watch
-    from mien.answer.naming import open_namer
-    from mien.video import open_video
+    from mien.io.video import open_video
+    from mien.recognition import recognise
+    from mien.recognition.live import watch
+    from mien.recognition.naming import open_namer
 
     namer = open_namer(weights)
     began, worked = time.perf_counter(), time.process_time()
@@ -108,7 +108,7 @@ def measured(path: Path, weights: Path, what: str) -> tuple[float, float, int, i
 
 def chance(path: Path) -> Path:
     """Weights of a network that has seen noise: speed does not depend on what it knows."""
-    from mien.checkpoint import ModelCard, save_checkpoint
+    from mien.classifiers.checkpoint import ModelCard, save_checkpoint
     from mien.systems import system
 
     chosen = system("strcn-g")
@@ -131,7 +131,7 @@ def main() -> None:
     if given.one:
         one(Path(given.one[0]), Path(given.one[1]), given.one[2])
         return
-    from mien.video import write_video
+    from mien.io.video import write_video
 
     with tempfile.TemporaryDirectory() as folder:
         weights = chance(Path(folder) / "chance.safetensors")

@@ -21,7 +21,7 @@ from measure import arguments, publish
 from numpy.typing import NDArray
 
 from mien.face.portrait import portrait
-from mien.video import write_video
+from mien.io.video import write_video
 
 MIB = 2**20
 
@@ -67,9 +67,9 @@ def reserve(port: int, size: int) -> str:
 
 def measure(folder: Path, named: list[str], mib: int) -> str:
     path = write_video(folder / "film.mp4", film(), 100)
-    own = imports("mien.app.web.server, uvicorn")
+    own = imports("mien.web.server, uvicorn")
     began = time.perf_counter()
-    line = [sys.executable, "-c", "from mien.app.cli import main; main()", "serve"]
+    line = [sys.executable, "-c", "from mien.cli.main import main; main()", "serve"]
     with subprocess.Popen(
         [*line, *named, "--port", "0", "--json", "--max-mib", str(mib)], stdout=subprocess.PIPE, text=True
     ) as server:

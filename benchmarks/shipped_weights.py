@@ -22,10 +22,10 @@ from machine import commit, machine
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from mien.benchmark.planning import plan
-from mien.checkpoint import SHIPPED, ModelCard, load_checkpoint, save_checkpoint, versions
+from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, save_checkpoint, versions
 from mien.datasets import open_specs
-from mien.recipe import CENTRED_FLOW_PICTURE
+from mien.evaluation.planning import plan
+from mien.preprocessing import CENTRED_FLOW_PICTURE
 from mien.synthesis.flow_pictures import FlowCorpus, flow_corpus
 from mien.systems import SYSTEMS
 

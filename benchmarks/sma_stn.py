@@ -25,15 +25,15 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
-from mien.benchmark.planning import plan
 from mien.datasets import open_dataset
-from mien.datasets.writer import write_corpus
+from mien.evaluation.planning import plan
 from mien.models.image_cnn import ImageCNN
 from mien.models.resnet import BasicBlock, ResNet, Skip
 from mien.models.sma_stn import SMASTN, NonLocal
 from mien.motion.dssi import dssi, dssi_weights, sampled_rows
 from mien.motion.rank_pooling import dynamic_image
-from mien.recipe.inputs import ArrayInputs
+from mien.preprocessing.inputs import ArrayInputs
+from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 
 

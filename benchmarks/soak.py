@@ -27,12 +27,12 @@ from pathlib import Path
 import numpy as np
 from machine import stamp
 
-from mien import training
-from mien.benchmark.ledger import read_ledger
-from mien.benchmark.run import benchmark
+from mien.classifiers import training
 from mien.datasets import open_specs
 from mien.datasets.flow_images import write_flow_images
-from mien.files import LOCK, UNFINISHED
+from mien.evaluation.ledger import read_ledger
+from mien.evaluation.run import benchmark
+from mien.io.atomic import LOCK, UNFINISHED
 
 PARAMETERS = {"epochs": 5, "maps": 2, "layers": 1}
 SUBJECTS, CLIPS = 4, 3

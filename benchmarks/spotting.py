@@ -27,13 +27,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "spotting"))
 from staged import Film, film, frames
 
 from mien.datasets import open_specs
+from mien.evaluation.spotting.benchmark import spot_benchmark
+from mien.evaluation.spotting.metrics import count
+from mien.evaluation.spotting.report import spot_report
+from mien.io.video import write_video
 from mien.spotting import SPOTTERS
 from mien.spotting.base import Spot
-from mien.spotting.benchmark import spot_benchmark
-from mien.spotting.metrics import count
-from mien.spotting.report import spot_report
 from mien.spotting.spot import spot
-from mien.video import write_video
 
 
 def stage(identity: int, minutes: float, fps: float) -> Film:

@@ -3,8 +3,8 @@
 python benchmarks/stacked.py [--quick] [--out benchmarks/results/stacked.md]
 
 One thread; batches as the systems' own (STSTNet 256 clips, STRCN-G 20), noise as input. "alone" is a step of
-`mien.training.fit`, "stacked" one of `mien.benchmark.stacked.fit_stack` over as many folds as the row says, both on the
-device of the row.
+`mien.classifiers.training.fit`, "stacked" one of `mien.evaluation.execution.stacked.fit_stack` over as many folds as the
+row says, both on the device of the row.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from machine import stamp
 from measure import arguments, publish, ratio
 from torch import nn
 
-from mien.benchmark.stacked import PROCESS_START, fit_stack
+from mien.classifiers.training import Schedule, fit
+from mien.evaluation.execution.stacked import PROCESS_START, fit_stack
 from mien.models.rcn import RCN
 from mien.models.ststnet import STSTNet
-from mien.training import Schedule, fit
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Schedule]] = {
     "ststnet": (STSTNet, Schedule(1, 256, "adam", 5e-5, shuffle=False)),
@@ -80,7 +80,7 @@ def row(name: str, device: str, folds: int, steps: int, turns: int) -> str:
 def process_start() -> float:
     """Seconds until a fresh interpreter has what a fold needs."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import mien.benchmark.run, mien.training"], check=True)
+    subprocess.run([sys.executable, "-c", "import mien.evaluation.run, mien.classifiers.training"], check=True)
     return time.perf_counter() - began
 
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.models.rcn import RCN
-from mien.recipe import Context, Recipe, Step
-from mien.recipe.cache import Cache, source_digest
-from mien.recipe.inputs import gather
+from mien.preprocessing import Context, Recipe, Step
+from mien.preprocessing.cache import Cache, source_digest
+from mien.preprocessing.inputs import gather
 from mien.types import Clip
 
 

@@ -23,12 +23,12 @@ from machine import commit, machine, peak_mib, taken_by_others
 from measure import publish
 from torch import Tensor, nn
 
-from mien.benchmark.folds import run_fold
-from mien.benchmark.ledger import read_ledger
-from mien.benchmark.planning import plan
-from mien.benchmark.report import report
-from mien.benchmark.run import open_run
 from mien.datasets import open_specs
+from mien.evaluation.execution.folds import run_fold
+from mien.evaluation.ledger import read_ledger
+from mien.evaluation.planning import plan
+from mien.evaluation.report import report
+from mien.evaluation.run import open_run
 
 
 class Plain(nn.Module):

@@ -30,8 +30,8 @@ from PIL import Image
 from mien.datasets import open_specs
 from mien.datasets.labels import samples
 from mien.motion.flow import optical_flow
-from mien.recipe.base import Context
-from mien.recipe.steps import centre_and_scale, flow_picture
+from mien.preprocessing.base import Context
+from mien.preprocessing.steps import centre_and_scale, flow_picture
 from mien.synthesis.acting import Manner, draw_micro, draw_span
 from mien.synthesis.face import draw_identity
 from mien.synthesis.flow_pictures import MEGC2019, flow_corpus

@@ -24,7 +24,7 @@ from machine import commit, machine, peak_mib, resident_mib
 from measure import arguments, publish
 from numpy.typing import NDArray
 
-from mien.video import open_video, write_video
+from mien.io.video import open_video, write_video
 
 LENGTHS = (500, 1000, 2000)
 SIDES = ((150, 200), (300, 400), (600, 800), (1200, 1600))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mien.answer import recognise
-from mien.answer.wording import NOT, error_rate, trained_on
-from mien.exports import write_csv
+from mien.export import write_csv
+from mien.recognition import recognise
+from mien.recognition.wording import NOT, error_rate, trained_on
 
 
 def main(video: str, weights: str, table: str = "") -> int:

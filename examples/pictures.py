@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from mien.face.landmarks import track_face
 from mien.face.portrait import portrait
-from mien.recipe import named_recipe
-from mien.recipe.album import write_album
-from mien.recipe.films import magnify_video
-from mien.recipe.prepare import video_clip
+from mien.io.video import write_video
+from mien.preprocessing import named_recipe
+from mien.preprocessing.album import write_album
+from mien.preprocessing.films import magnify_video
+from mien.preprocessing.prepare import video_clip
 from mien.types import Clip
-from mien.video import write_video
 
 FPS, FRAMES, APEX = 100.0, 48, 20
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mien.face.portrait import portrait
-from mien.video import open_video
+from mien.io.video import open_video
 
 torch.set_num_threads(1)
 

@@ -24,15 +24,15 @@ from openpyxl import Workbook
 from safetensors.torch import load_file, save_file
 
 from mien import MOST_PIXELS
-from mien.app.web.intake import Limits, open_upload
+from mien.classifiers.training import read_state, write_state
 from mien.datasets import parse_spec
 from mien.datasets.check import _look
 from mien.datasets.flow_images import read_flow_picture
 from mien.datasets.sheet import read_cells, whole_number
 from mien.errors import MienError
+from mien.io.video import open_video, write_video
 from mien.parameters import read_value
-from mien.training import read_state, write_state
-from mien.video import open_video, write_video
+from mien.web.intake import Limits, open_upload
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 fuzz = importlib.import_module("fuzz")

@@ -20,9 +20,9 @@ from mien.datasets.labels import label_maps_of, samples
 from mien.datasets.layout import Correction, correct, layout
 from mien.datasets.official import OfficialDataset, pictures, read_interval
 from mien.datasets.sheet import cell_text, find_sheet, read_cells, rows_by_title
-from mien.datasets.writer import OFFICIAL, write_corpus
 from mien.errors import MienError
-from mien.spotting.benchmark import filmed
+from mien.evaluation.spotting.benchmark import filmed
+from mien.synthesis.writer import OFFICIAL, write_corpus
 from mien.types import Clip, Interval
 
 SUBJECTS, CLIPS, FRAMES = 3, 5, 6
@@ -592,5 +592,5 @@ def test_specs(corpora: dict[str, tuple[Path, list[Clip]]]) -> None:
 
 
 def test_reading_datasets_does_not_import_torch() -> None:
-    code = "import sys, mien.datasets.writer; sys.exit('torch' in sys.modules)"
+    code = "import sys, mien.synthesis.writer; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

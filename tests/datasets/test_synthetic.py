@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmark.run import benchmark
 from mien.datasets import open_specs
 from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
-from mien.protocols.splits import make_folds
+from mien.evaluation.protocols import make_folds
+from mien.evaluation.run import benchmark
 from mien.synthesis.corpus import synthesise
 
 

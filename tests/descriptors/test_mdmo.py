@@ -18,11 +18,11 @@ from mien.descriptors.mdmo import (
 )
 from mien.errors import MienError
 from mien.face.align import reference_face
-from mien.recipe.base import Context
-from mien.recipe.prepare import video_clip
+from mien.io.video import write_video
+from mien.preprocessing.base import Context
+from mien.preprocessing.prepare import video_clip
 from mien.synthesis.moving_face import motion_of, render_clip
 from mien.types import Interval
-from mien.video import write_video
 
 SIZE = 72
 

@@ -9,11 +9,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.classifiers.training import NetClassifier
 from mien.errors import MienError
 from mien.models.image_cnn import VGG16, VGG_FACE_MEAN, ImageCNN, vote
-from mien.recipe.inputs import ArrayInputs
+from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
-from mien.training import NetClassifier
 
 
 def slow_vote(p: np.ndarray) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from mien.models.masked import MaskedRCN, learn_mask, untrained
 from mien.models.rcn import RCN
-from mien.recipe.inputs import ArrayInputs
+from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 
 RANDOM = np.random.default_rng(0)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mien.classifiers.training import Schedule, fit
 from mien.errors import MienError
 from mien.models.microexp import Dense, MicroExpFuseNet, MicroExpSTCNN, conv_pool, learn_levels, plain
-from mien.recipe.inputs import ArrayInputs
-from mien.training import Schedule, fit
+from mien.preprocessing.inputs import ArrayInputs
 
 Array = NDArray[np.float64]
 

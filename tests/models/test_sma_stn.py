@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.classifiers.training import CopyBatches, NetClassifier, Schedule, mirror_frames, shift_frames
 from mien.errors import MienError
 from mien.models.sma_stn import (
     DEVIATIONS,
@@ -17,9 +18,8 @@ from mien.models.sma_stn import (
     draw_deviation,
     neutral_deviation,
 )
-from mien.recipe.inputs import ArrayInputs
+from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
-from mien.training import CopyBatches, NetClassifier, Schedule, mirror_frames, shift_frames
 
 
 def drawn(net: torch.nn.Module, seed: int = 0) -> None:

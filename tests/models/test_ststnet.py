@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mien.classifiers.training import NetClassifier, Schedule, fit
 from mien.models.ststnet import CHUNK, STSTNet, _kept, _pictures, _Stem
-from mien.training import NetClassifier, Schedule, fit
 
 
 class Plain(nn.Module):

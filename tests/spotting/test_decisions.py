@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from mien.evaluation.spotting.benchmark import fit_parameters
+from mien.evaluation.spotting.metrics import count
 from mien.spotting import SPOTTERS
 from mien.spotting.base import Along, Spot, decide_all
-from mien.spotting.benchmark import fit_parameters
 from mien.spotting.flow_peaks import FLOW_PEAKS, REGIONS, decide
-from mien.spotting.metrics import count
 from mien.spotting.peaks import around_peaks, contrast, threshold
 from mien.spotting.softnet import pseudo_labels
 

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from staged import Film, film, frames
 from typer.testing import CliRunner
 
-from mien.app.cli import app
+from mien.cli.main import app
 from mien.datasets import open_specs
-from mien.datasets.writer import write_corpus
 from mien.errors import MienError
+from mien.evaluation.spotting.benchmark import filmed, spot_benchmark
+from mien.evaluation.spotting.ledger import read_spots
+from mien.evaluation.spotting.metrics import count
 from mien.face.crop import crop_frame
+from mien.io.video import write_video
 from mien.spotting import SPOTTERS, spotter
 from mien.spotting.base import KINDS, Spot, decide_all
-from mien.spotting.benchmark import filmed, spot_benchmark
 from mien.spotting.face_stream import HEIGHT, WIDTH, FaceStream, Look, carried
-from mien.spotting.ledger import read_spots
-from mien.spotting.metrics import count
 from mien.spotting.spot import Stream, spot, watch
-from mien.video import write_video
+from mien.synthesis.writer import write_corpus
 
 Picture = NDArray[np.uint8]
 FPS = 50.0

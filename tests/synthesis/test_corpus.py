@@ -17,12 +17,12 @@ from mien.datasets import open_specs
 from mien.datasets.action_units import parse_action_units
 from mien.datasets.base import MANIFEST
 from mien.datasets.check import check_many
-from mien.datasets.writer import OFFICIAL
 from mien.errors import MienError
 from mien.face.portrait import portrait
 from mien.synthesis import corpus as module
 from mien.synthesis.corpus import TRUTH, objective_class, synthesise
 from mien.synthesis.puppet import film
+from mien.synthesis.writer import OFFICIAL
 
 SMALL: dict[str, Any] = {"subjects": 2, "clips": 2, "seed": 3, "width": 48, "fps": 30, "faces": "photo", "quiet": 0.3}
 
@@ -202,7 +202,7 @@ def test_other_arguments_do_not_resume(tmp_path: Path) -> None:
 
 
 def test_the_command_line(tmp_path: Path) -> None:
-    code = "from mien.app.cli import main; main()"
+    code = "from mien.cli.main import main; main()"
     command = [sys.executable, "-c", code, "synthesise", "--out", str(tmp_path / "c"), "--subjects", "1", "--clips"]
     rest = ["--width", "48", "--fps", "30", "--faces", "photo", "--jobs", "1", "--json"]
     done = subprocess.run([*command, "2", *rest], capture_output=True, text=True, check=True)

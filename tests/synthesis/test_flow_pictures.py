@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from mien.errors import MienError
-from mien.recipe.named import CENTRED_FLOW_PICTURE
+from mien.preprocessing.named import CENTRED_FLOW_PICTURE
 from mien.synthesis.acting import Manner
 from mien.synthesis.flow_pictures import MEGC2019, disturbed, flow_corpus
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.benchmark.experiment import experiments
-from mien.benchmark.report import report
-from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset
-from mien.datasets.writer import write_corpus
 from mien.errors import MienError
+from mien.evaluation.experiments.grid import experiments
+from mien.evaluation.report import report
+from mien.evaluation.run import benchmark
 from mien.motion.dssi import dssi_weights
-from mien.recipe.base import Context
-from mien.recipe.sampled import segmented_images, spread_frames
+from mien.preprocessing.base import Context
+from mien.preprocessing.sampled import segmented_images, spread_frames
+from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 from mien.types import Clip
 

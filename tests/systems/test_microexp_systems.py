@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmark.report import report
-from mien.benchmark.run import benchmark
-from mien.benchmark.train import train
-from mien.checkpoint import load_checkpoint
+from mien.classifiers.checkpoint import load_checkpoint
 from mien.datasets import open_dataset
-from mien.datasets.writer import write_corpus
 from mien.errors import MienError
+from mien.evaluation.report import report
+from mien.evaluation.run import benchmark
+from mien.evaluation.train import train
+from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 
 NAMES = ("microexp-stcnn", "microexp-fusenet-intermediate", "microexp-fusenet-late")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmark.report import report
-from mien.benchmark.run import benchmark
 from mien.datasets import open_dataset
 from mien.datasets.flow_images import write_flow_images
-from mien.datasets.writer import write_corpus
+from mien.evaluation.report import report
+from mien.evaluation.run import benchmark
+from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 from mien.types import Clip
 

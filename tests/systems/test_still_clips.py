@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.recipe.inputs import ArrayInputs
+from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mien.errors import MienError
 from mien.parameters import read_value
-from mien.recipe.inputs import ArrayInputs, Inputs
+from mien.preprocessing.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS, system
 
 NAMES = sorted(SYSTEMS)
@@ -126,5 +126,5 @@ def test_values_are_read_as_their_defaults_are(text: str, like: object, value: o
 
 
 def test_listing_systems_does_not_import_torch() -> None:
-    code = "import sys, mien, mien.systems, mien.app.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, mien, mien.systems, mien.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

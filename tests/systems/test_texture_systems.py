@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmark.report import report
-from mien.benchmark.run import benchmark
+from mien.classifiers.colour_texture import ColourTexture
 from mien.datasets import open_dataset
-from mien.datasets.writer import write_corpus
 from mien.errors import MienError
-from mien.models.colour_texture import ColourTexture
-from mien.recipe.inputs import ArrayInputs
+from mien.evaluation.report import report
+from mien.evaluation.run import benchmark
+from mien.preprocessing.inputs import ArrayInputs
 from mien.synthesis.moving_face import render_clip
+from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 
 SIZE = [96, 96]

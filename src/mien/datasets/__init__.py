@@ -17,7 +17,7 @@ from mien.datasets.samm import Samm, SammLongVideos
 from mien.datasets.smic import SmicHs, SmicNir, SmicVis
 from mien.datasets.synthetic import Synthetic
 from mien.errors import MienError, unknown_name
-from mien.files import at_home
+from mien.io.atomic import at_home
 
 __all__ = ["DATASETS", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from mien.errors import MienError
 from mien.motion.clip_flow import flows_of_clip
 from mien.parameters import with_defaults
-from mien.recipe import CENTRED_FLOW_PICTURE, steps
-from mien.recipe.base import Array, Context, Recipe, Step
+from mien.preprocessing import CENTRED_FLOW_PICTURE, steps
+from mien.preprocessing.base import Array, Context, Recipe, Step
 from mien.types import Medium
 
 Reads = Literal["grey", "colour", "flow", "flows", "clip"]

@@ -19,7 +19,7 @@ from mien.descriptors.hoof import (
 )
 from mien.errors import MienError
 from mien.motion.strain import optical_strain
-from mien.recipe.base import Array, Context
+from mien.preprocessing.base import Array, Context
 
 
 def bi_woof(

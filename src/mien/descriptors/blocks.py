@@ -35,7 +35,7 @@ def grey_clip(clip: Array, name: str, least: tuple[int, int, int] = (1, 1, 1), w
         raise MienError(
             f"clip has the shape {clip.shape}: {name} reads grey levels and this is colour.",
             "grey frames (T, H, W).",
-            "`np.stack([mien.recipe.steps.as_grey(f) for f in clip])`, or one channel, `clip[..., 1]`.",
+            "`np.stack([mien.preprocessing.steps.as_grey(f) for f in clip])`, or one channel, `clip[..., 1]`.",
         )
     if clip.ndim != 3:
         raise MienError(f"clip has the shape {clip.shape}.", f"(T, H, W) for {name}.", "`clip[None]` for one frame.")

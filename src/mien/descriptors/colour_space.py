@@ -1,7 +1,7 @@
 """LBP-TICS: LBP-TOP of the three channels of a colour space whose channels are as independent as possible.
 
 Red, green and blue of a face say nearly the same. The space is learned from training clips, by independent component
-analysis of their pixels' colours, so the classifier learns it (`mien.models.colour_texture`), not a recipe.
+analysis of their pixels' colours, so the classifier learns it (`mien.classifiers.colour_texture`), not a recipe.
 
 Source: Wang, Yan, Li, Zhao, Zhou, Fu, Yang, Tao, "Micro-expression recognition using color spaces", TIP 2015.
 """

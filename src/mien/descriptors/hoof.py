@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.descriptors.blocks import check_grid, shares, spans
 from mien.errors import MienError
-from mien.recipe.base import Array, Context
+from mien.preprocessing.base import Array, Context
 
 Floats = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from mien.descriptors.hoof import Floats, check_bins, check_flow, lengths, orientation_bins
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
+from mien.io.video import frame_rate_warning
 from mien.motion.clip_flow import flows_of_clip
-from mien.recipe import steps
-from mien.recipe.base import Array, Context
-from mien.video import frame_rate_warning
+from mien.preprocessing import steps
+from mien.preprocessing.base import Array, Context
 
 RIGID: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 30)
 """Landmarks that expressions hardly move: both sides of the jaw and the tip of the nose."""

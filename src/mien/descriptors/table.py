@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 import mien
 from mien.descriptors import descriptor as descriptor_named
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.io.atomic import write_atomically
 from mien.parameters import with_defaults
-from mien.recipe.base import Recipe
-from mien.recipe.cache import Cache
+from mien.preprocessing.base import Recipe
+from mien.preprocessing.cache import Cache
 from mien.types import Clip
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def describe(
     """A vector for every clip.
 
     Args:
-        clips: The clips; `mien.recipe.prepare.video_clip` makes one of a video.
+        clips: The clips; `mien.preprocessing.prepare.video_clip` makes one of a video.
         descriptor: A name in `mien.descriptors.DESCRIPTORS`.
         parameters: Those that differ from the defaults.
         cache: Where vectors are kept, so that a stopped run goes on where it was; None keeps none.
@@ -119,7 +119,7 @@ def describe(
 
 
 def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) -> DescribedClip:
-    from mien.recipe.prepare import one_thread
+    from mien.preprocessing.prepare import one_thread
 
     try:
         with one_thread(alone):

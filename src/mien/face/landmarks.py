@@ -132,7 +132,7 @@ def _checked(frames: Iterable[Picture]) -> Iterator[Picture]:
             raise MienError(
                 f"Frame {i} has shape {frame.shape} and type {frame.dtype}.",
                 "(H, W, 3) RGB or (H, W) grey levels of 8 bits.",
-                "`mien.video.open_video`, whose frames can be brought to this form.",
+                "`mien.io.video.open_video`, whose frames can be brought to this form.",
             )
         if frame.shape != shape:
             raise MienError(

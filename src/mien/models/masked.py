@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mien.models.rcn import RCN
 from mien.motion.heat_map import difference_heat, mean_heat, top_mask
-from mien.recipe.inputs import Inputs
+from mien.preprocessing.inputs import Inputs
 
 
 def learn_mask(inputs: Inputs, share: float = 0.30, per_clip_max: bool = False, opening: int = 0) -> NDArray[np.bool_]:

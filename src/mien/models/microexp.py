@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MienError
-from mien.recipe.inputs import Inputs
-from mien.recipe.regions import POOL, check_whole, pooled_shape
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.regions import POOL, check_whole, pooled_shape
 
 Centre = Literal["set", "onset"]
 

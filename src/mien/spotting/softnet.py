@@ -149,8 +149,8 @@ def train(
     """
     import torch
 
+    from mien.classifiers.training import Schedule, fit
     from mien.models.softnet import SoftNet
-    from mien.training import Schedule, fit
 
     rng = np.random.default_rng([seed, 3])
     schedule = Schedule(

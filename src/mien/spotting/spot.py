@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.face.landmarks import SMALLEST_FACE
+from mien.io.video import Video, frame_rate_warning, open_video, to_uint8
 from mien.spotting import DEFAULT
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import MICRO_LONGEST, Along, Model, Rows, Spot, Spotter
 from mien.spotting.face_stream import FaceStream, Look
-from mien.video import Video, frame_rate_warning, open_video, to_uint8
 
 LEAST_FPS: Final = 25.0
 """Frames per second below which a micro-expression may fall between two frames (it lasts 1/25 s at least)."""
@@ -155,7 +155,7 @@ def spot(
     second, no face, a face of fewer than 40 pixels.
 
     Args:
-        source: Anything `mien.video.open_video` opens, or a video that is open.
+        source: Anything `mien.io.video.open_video` opens, or a video that is open.
         name: A name in `SPOTTERS`; one that is not trained.
         fps: Frames per second, where the source does not tell, or tells a wrong rate.
         parameters: Parameters of the spotter that differ from its defaults.

@@ -24,9 +24,9 @@ from safetensors.numpy import save
 
 from mien.datasets.action_units import parse_action_units
 from mien.datasets.base import MANIFEST, MARKER
-from mien.datasets.writer import Cells, Release, naming, release, write_sheets
 from mien.errors import MienError
-from mien.files import write_atomically
+from mien.io.atomic import write_atomically
+from mien.io.video import frames_video, to_uint8
 from mien.synthesis.acting import Manner, draw_movements, draw_span, draw_surroundings, draw_units
 from mien.synthesis.face import SOURCES, Face, draw_identity, face_from
 from mien.synthesis.puppet import film, puppet
@@ -34,7 +34,7 @@ from mien.synthesis.rig import motion
 from mien.synthesis.sensor import Sensor, draw_sensor
 from mien.synthesis.shape import Crop, draw_crop
 from mien.synthesis.timeline import Kind, Movement, Timeline, read_table
-from mien.video import frames_video, to_uint8
+from mien.synthesis.writer import Cells, Release, naming, release, write_sheets
 
 TRUTH: Final = "truth"
 """Folder in the root that holds one file of truth for each folder of frames."""

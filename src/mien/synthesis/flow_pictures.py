@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from mien.datasets.labels import label_map
 from mien.errors import MienError
 from mien.motion.flow import METHODS, optical_flow
-from mien.recipe import steps
-from mien.recipe.base import Context
+from mien.preprocessing import steps
+from mien.preprocessing.base import Context
 from mien.synthesis.acting import Manner, draw_micro
 from mien.synthesis.fields import Floats
 from mien.synthesis.rig import motion, rig
@@ -54,7 +54,7 @@ class FlowCorpus:
         """(n, 3, size, size), each channel stretched to 0..255 by itself, as the published pictures are.
 
         Args:
-            centred: Then taken about zero motion, as `mien.recipe.named.CENTRED_FLOW_PICTURE` does.
+            centred: Then taken about zero motion, as `mien.preprocessing.named.CENTRED_FLOW_PICTURE` does.
         """
         made = []
         for channels in self.channels:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError, unknown_name
 from mien.parameters import with_defaults
-from mien.recipe import Recipe
-from mien.recipe.inputs import Inputs
+from mien.preprocessing import Recipe
+from mien.preprocessing.inputs import Inputs
 from mien.types import Medium
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof, picture_bi_woof
-from mien.recipe import CENTRED_FLOW_PICTURE, Recipe, Step
+from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step
 from mien.systems.base import Classifier, System
 
 STRCN: Mapping[str, Any] = {
@@ -59,7 +59,7 @@ def from_flow(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained machine."""
-    from mien.models.linear_svm import LinearSvm
+    from mien.classifiers.linear_svm import LinearSvm
 
     mirrored = partial(mirror_bi_woof, blocks=parameters["blocks"], bins=parameters["bins"])
     return LinearSvm(

@@ -14,7 +14,7 @@ from typing import Any
 
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.fdm import fdm, mirror_fdm
-from mien.recipe import Recipe, Step
+from mien.preprocessing import Recipe, Step
 from mien.systems.base import Classifier, System
 
 
@@ -29,7 +29,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained machine."""
-    from mien.models.linear_svm import LinearSvm
+    from mien.classifiers.linear_svm import LinearSvm
 
     return LinearSvm(
         n_classes,

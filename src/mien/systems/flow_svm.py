@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mien.recipe import CENTRED_FLOW_PICTURE, flow_from_frames
+from mien.preprocessing import CENTRED_FLOW_PICTURE, flow_from_frames
 from mien.systems.base import Classifier, System
 
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained machine."""
-    from mien.models.svm import RbfSvm, mirror_flow
+    from mien.classifiers.svm import RbfSvm, mirror_flow
 
     return RbfSvm(
         n_classes,

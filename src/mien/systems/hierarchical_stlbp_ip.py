@@ -5,8 +5,8 @@ IEEE TMM 2018; quoted in Table II of Xia et al., IEEE TMM 2020 (STRCN).
 
 Face       as LBP-TOP.
 Descriptor STLBP-IP over 1x1, 2x2, 4x4 and 8x8 blocks: 85 groups (`mien.descriptors.hierarchical_stlbp_ip`).
-Classifier group sparse learning with a kernel for each group (`mien.models.group_sparse`); `--set classifier=mkl` or
-           `svm` for LBP-TOP's.
+Classifier group sparse learning with a kernel for each group (`mien.classifiers.group_sparse`); `--set classifier=mkl`
+           or `svm` for LBP-TOP's.
 
 A reconstruction: the paper's formulation is known to us at second hand (docs/hierarchical-stlbp-ip.md).
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.integral_projection import block_size, hierarchical_stlbp_ip
-from mien.recipe import Recipe, Step
+from mien.preprocessing import Recipe, Step
 from mien.systems import lbp_top
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.lbp_top import CLASSIFIER, FACE, SHARED_DEPARTURES
@@ -63,7 +63,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     check_choices(parameters, CHOICES)
     if parameters["classifier"] != "group_sparse":
         return lbp_top.classifier(n_classes, parameters, n_groups(parameters))
-    from mien.models.group_sparse import KernelGroupSparse
+    from mien.classifiers.group_sparse import KernelGroupSparse
 
     keys = ("kernel", "gamma", "shift", "degree", "balanced", "inner_folds", "inner_repeats")
     return KernelGroupSparse(

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
-from mien.recipe import Recipe, Step
-from mien.recipe.inputs import Inputs
-from mien.recipe.named import aligned_face_step
-from mien.recipe.sampled import spread_frames
+from mien.preprocessing import Recipe, Step
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.named import aligned_face_step
+from mien.preprocessing.sampled import spread_frames
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.strcn_g import schedule
 
@@ -72,9 +72,9 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network, and which backbone it has in its `chosen`."""
+    from mien.classifiers.training import NetClassifier, mirror_frames, vary_frames
     from mien.models.image_cnn import ImageCNN
     from mien.models.weights import weights_file
-    from mien.training import NetClassifier, mirror_frames, vary_frames
 
     check_choices(parameters, CHOICES)
     backbone = backbone_of(parameters)

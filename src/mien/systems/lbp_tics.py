@@ -18,8 +18,8 @@ import numpy as np
 
 from mien.descriptors.base import steps_to
 from mien.errors import MienError
-from mien.recipe import Context, Recipe, Step
-from mien.recipe.base import Array
+from mien.preprocessing import Context, Recipe, Step
+from mien.preprocessing.base import Array
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, PATTERNS, SHARED_DEPARTURES, classifier, n_blocks
 
@@ -55,7 +55,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained classifier of colour clips."""
-    from mien.models.colour_texture import ColourTexture
+    from mien.classifiers.colour_texture import ColourTexture
 
     p = parameters
     check_choices(p, CHOICES)

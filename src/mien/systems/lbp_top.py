@@ -18,7 +18,7 @@ from typing import Any
 
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.lbp import lbp_top, n_bins
-from mien.recipe import Recipe, Step
+from mien.preprocessing import Recipe, Step
 from mien.systems.base import Classifier, System, check_choices
 
 FACE: Mapping[str, Any] = {"face": "lwm", "size": [300, 245], "alpha": 0.0, "frames": 0, "time": "tim"}
@@ -90,7 +90,7 @@ def classifier(n_classes: int, p: Mapping[str, Any], parts: int) -> Classifier:
         p: All parameters.
         parts: Equal parts of the vector that get a kernel each under "mkl".
     """
-    from mien.models.texture_svm import Forest, KernelSvm, MultipleKernels
+    from mien.classifiers.texture_svm import Forest, KernelSvm, MultipleKernels
 
     check_choices(p, CHOICES)
     if p["classifier"] == "forest":

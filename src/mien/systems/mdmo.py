@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mien.descriptors.mdmo import mdmo_of_clip, mirror_mdmo
-from mien.recipe import Recipe, Step
+from mien.preprocessing import Recipe, Step
 from mien.systems.base import Classifier, System
 
 _CLIP = ("size", "landmarker", "flow", "bins", "align", "still")
@@ -25,7 +25,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained machine."""
-    from mien.models.linear_svm import LinearSvm, weigh_halves
+    from mien.classifiers.linear_svm import LinearSvm, weigh_halves
 
     return LinearSvm(
         n_classes,

@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mien.recipe import Recipe
-from mien.recipe.inputs import Inputs
-from mien.recipe.regions import TIMES, whole_face
+from mien.preprocessing import Recipe
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.regions import TIMES, whole_face
 from mien.systems.base import Classifier, System, check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mien.classifiers.training import NetClassifier
     from mien.models.microexp import MicroExpSTCNN
-    from mien.training import NetClassifier
 
 PAPER = (
     "Reddy et al., Spontaneous Facial Micro-Expression Recognition using 3D Spatiotemporal Convolutional Neural "
@@ -101,8 +101,8 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 
 def classifier(bare: Any, parameters: Mapping[str, Any]) -> NetClassifier:
     """A classifier around one of the two networks, which learns its levels when it is fitted."""
+    from mien.classifiers.training import NetClassifier, Schedule
     from mien.models.microexp import learn_levels
-    from mien.training import NetClassifier, Schedule
 
     def make(inputs: Inputs) -> nn.Module:
         model = bare(inputs)

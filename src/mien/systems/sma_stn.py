@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
 from mien.motion.dssi import SAMPLINGS, image_count, least_frames
-from mien.recipe import Recipe, Step
-from mien.recipe.inputs import Inputs
-from mien.recipe.named import aligned_face_step
-from mien.recipe.sampled import segmented_images
+from mien.preprocessing import Recipe, Step
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.named import aligned_face_step
+from mien.preprocessing.sampled import segmented_images
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.strcn_g import schedule
 
@@ -89,9 +89,9 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network."""
+    from mien.classifiers.training import NetClassifier, mirror_frames, vary_frames
     from mien.models.sma_stn import SMASTN
     from mien.models.weights import weights_file
-    from mien.training import NetClassifier, mirror_frames, vary_frames
 
     check_choices(parameters, CHOICES)
     _check_draws(parameters)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.integral_projection import block_size, stlbp_ip
-from mien.recipe import Recipe, Step
+from mien.preprocessing import Recipe, Step
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, SHARED_DEPARTURES, classifier, n_blocks
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mien.recipe import Recipe, Step
-from mien.recipe.copies import jitter_copies
-from mien.recipe.named import aligned_face_step
+from mien.preprocessing import Recipe, Step
+from mien.preprocessing.copies import jitter_copies
+from mien.preprocessing.named import aligned_face_step
 from mien.systems import strcn_a
 from mien.systems.base import System, check_choices
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.recipe import Recipe, Step
-from mien.recipe.copies import ALPHAS, SHARES, appearance_copies, magnified_small
-from mien.recipe.inputs import Inputs
-from mien.recipe.named import aligned_face_step
+from mien.preprocessing import Recipe, Step
+from mien.preprocessing.copies import ALPHAS, SHARES, appearance_copies, magnified_small
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.named import aligned_face_step
 from mien.systems.base import Classifier, System, check_choices
 from mien.systems.strcn_g import network, schedule
 
@@ -91,8 +91,8 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-A; its mask is learned when it is fitted."""
+    from mien.classifiers.training import NetClassifier
     from mien.models.masked import MaskedRCN, learn_mask, untrained
-    from mien.training import NetClassifier
 
     check_choices(parameters, CHOICES)
 

@@ -19,14 +19,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MienError
-from mien.recipe import CENTRED_FLOW_PICTURE, Recipe, Step, flow_from_frames
-from mien.recipe.copies import ALPHAS, SHARES, geometry_copies
-from mien.recipe.inputs import Inputs
-from mien.recipe.named import aligned_face_step
+from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step, flow_from_frames
+from mien.preprocessing.copies import ALPHAS, SHARES, geometry_copies
+from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.named import aligned_face_step
 from mien.systems.base import Classifier, System, check_choices
 
 if TYPE_CHECKING:
-    from mien.training import Schedule
+    from mien.classifiers.training import Schedule
 
 PICTURES: Mapping[str, Any] = {
     "input": "picture",
@@ -102,9 +102,8 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-G."""
-    from mien.checkpoint import start_from
-    from mien.models.rcn import RCN
-    from mien.training import (
+    from mien.classifiers.checkpoint import start_from
+    from mien.classifiers.training import (
         NetClassifier,
         in_turn,
         mirror_flow,
@@ -113,6 +112,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         random_strength,
         shifted_views,
     )
+    from mien.models.rcn import RCN
 
     check_choices(parameters, CHOICES)
 
@@ -157,7 +157,7 @@ def schedule(parameters: Mapping[str, Any]) -> Schedule:
     Raises:
         MienError: `decay` is neither "cosine" nor a number.
     """
-    from mien.training import Schedule
+    from mien.classifiers.training import Schedule
 
     given = parameters["decay"]
     try:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mien.recipe import FLOW_PICTURE, flow_from_frames
+from mien.preprocessing import FLOW_PICTURE, flow_from_frames
 from mien.systems.base import Classifier, System
 
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STSTNet under the authors' settings."""
+    from mien.classifiers.training import NetClassifier, Schedule
     from mien.models.ststnet import STSTNet
-    from mien.training import NetClassifier, Schedule
 
     return NetClassifier(
         make=lambda _: STSTNet(n_classes, dropout=parameters["dropout"]),

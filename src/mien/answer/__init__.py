@@ -1,9 +1,0 @@
-"""From a raw video to an answer: who is in it, what was found and named, and what was not.
-
-`recognise` is the door.
-"""
-
-from mien.answer.recognise import recognise
-from mien.answer.records import Answer, Event, Moment, Reason, Track, VideoFacts
-
-__all__ = ["Answer", "Event", "Moment", "Reason", "Track", "VideoFacts", "recognise"]

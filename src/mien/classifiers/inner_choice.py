@@ -1,0 +1,135 @@
+"""Classifiers on kernels whose settings are chosen inside `fit`, on inner folds by subject."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator
+from sklearn.metrics import f1_score
+
+from mien.classifiers.svm import Floats, inner_folds, sharpness
+from mien.preprocessing.inputs import Inputs, as_array
+
+Setting = tuple[Any, ...]
+Clips = Inputs | NDArray[np.float32]
+
+
+@dataclass
+class InnerChoice(BaseEstimator, ABC):  # type: ignore[misc]
+    """Tries every setting on inner folds by subject, keeps the one with the best UF1, then learns from all clips.
+
+    What is the same for all settings, a table of every pair of clips, is worked out once.
+
+    Args:
+        n_classes: Classes C.
+        inner_folds: Inner folds by subject.
+        inner_repeats: Times the subjects are dealt into inner folds anew; the mean UF1 decides.
+
+    Attributes:
+        chosen: The setting of the last fit.
+    """
+
+    n_classes: int
+    inner_folds: int = 5
+    inner_repeats: int = 1
+    chosen: Setting = field(default=(), init=False, repr=False)
+
+    @abstractmethod
+    def settings(self) -> list[Setting]:
+        """Every setting, the one to take without inner folds in the middle."""
+
+    @abstractmethod
+    def learn_pairs(self, x: Floats) -> Floats:
+        """What is known of pairs of training clips: (G, N, N), G tables."""
+
+    @abstractmethod
+    def pairs_with(self, x: Floats) -> Floats:
+        """The same of new clips and the training clips: (G, M, N)."""
+
+    @abstractmethod
+    def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> Any:
+        """Learns from n clips: pairs (G, n, n), classes (n,)."""
+
+    @abstractmethod
+    def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
+        """Decision values (M, C) of new clips; -inf for a class that was not there to learn."""
+
+    def fit(
+        self,
+        x: Clips,
+        y: NDArray[np.int64],
+        groups: Sequence[tuple[str, str]] | None = None,
+        *,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Self:
+        """Chooses the setting on inner folds, then learns from all clips.
+
+        Args:
+            x: (N, ...) input; flattened.
+            y: (N,) class indices; at least two classes.
+            groups: (dataset, subject) of each clip: inner folds never divide a subject. None: each is its own.
+            seed: Orders the subjects into inner folds.
+            progress: Called with the share that is done.
+        """
+        y = np.asarray(y)
+        pairs = self.learn_pairs(flat(x))
+        group_of = np.arange(len(y))
+        if groups is not None:
+            names = {group: n for n, group in enumerate(dict.fromkeys(groups))}
+            group_of = np.array([names[group] for group in groups])
+        settings = self.settings()
+        dealt = [inner_folds(y, group_of, self.inner_folds, seed + 1000 * n) for n in range(self.inner_repeats)]
+        best, held_out = settings[len(settings) // 2], None
+        if len(settings) > 1 and dealt and all(dealt):
+            results = []
+            for n, setting in enumerate(settings):
+                answers = [self._held_out(pairs, y, folds, setting) for folds in dealt]
+                uf1 = np.mean([f1_score(y, values.argmax(1), average="macro") for values in answers])
+                results.append((float(uf1), answers[0]))
+                if progress is not None:
+                    progress((n + 1) / (len(settings) + 1))
+            winner = int(np.argmax([uf1 for uf1, _ in results]))
+            best, held_out = settings[winner], results[winner][1]
+        elif dealt and dealt[0]:
+            held_out = self._held_out(pairs, y, dealt[0], best)
+        self.chosen = best
+        self.machine_ = self.solve(pairs, y, best)
+        self.sharpness_ = 1.0 if held_out is None else sharpness(held_out, y)
+        if progress is not None:
+            progress(1.0)
+        return self
+
+    def _held_out(
+        self, pairs: Floats, y: NDArray[np.int64], folds: Sequence[tuple[Any, Any]], setting: Setting
+    ) -> Floats:
+        """Decision values (N, C) of every clip from the machine that did not learn from it."""
+        found = np.full((len(y), self.n_classes), -np.inf)
+        for train, test in folds:
+            machine = self.solve(pairs[:, train][:, :, train], y[train], setting)
+            found[test] = self.values(machine, pairs[:, test][:, :, train], setting)
+        return found
+
+    def decision_values(self, x: Clips) -> Floats:
+        """Decision values (M, C) of clips."""
+        return self.values(self.machine_, self.pairs_with(flat(x)), self.chosen)
+
+    def predict_proba(self, x: Clips) -> NDArray[np.float32]:
+        """Class probabilities (M, C): a softmax of the decision values, its sharpness learned on the inner folds."""
+        return np.asarray(softmax(self.sharpness_ * self.decision_values(x), axis=1), np.float32)
+
+    def predict(self, x: Clips) -> NDArray[np.int64]:
+        """Classes (M,) of clips."""
+        return np.asarray(self.predict_proba(x).argmax(1), np.int64)
+
+
+def flat(x: Clips) -> Floats:
+    """Clips as rows of numbers, (N, D)."""
+    clips = as_array(x)
+    return clips.reshape(len(clips), -1).astype(np.float64)

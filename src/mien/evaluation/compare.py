@@ -1,0 +1,125 @@
+"""Is one run better than another on the same clips?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from scipy.stats import binomtest
+
+from mien.errors import MienError
+from mien.evaluation.ledger import Ledger
+from mien.evaluation.metrics import NO_ANSWER, accuracy_of, counts_by_person, resamples, uar_of, uf1_of
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Run A against run B on the same clips.
+
+    Attributes:
+        n_clips: Clips both were tested on.
+        uf1, uar, accuracy: (A, B), each the mean over the run's seeds, pooled over folds.
+        uf1_difference: A minus B.
+        uf1_interval: 95 % bootstrap interval of that difference, over persons.
+        uf1_p: Share of bootstrap samples on the other side of zero, doubled; at most 1.
+        only_a, only_b: Clips that only A, only B got right, by the mean probabilities of the seeds.
+        mcnemar_p: Exact two-sided McNemar test of those two counts.
+    """
+
+    n_clips: int
+    uf1: tuple[float, float]
+    uar: tuple[float, float]
+    accuracy: tuple[float, float]
+    uf1_difference: float
+    uf1_interval: tuple[float, float]
+    uf1_p: float
+    only_a: int
+    only_b: int
+    mcnemar_p: float
+
+
+def _by_seed(ledger: Ledger, keys: list[str]) -> NDArray[np.float64]:
+    """Probabilities (seeds, clips, classes) in the order of `keys`; not numbers where there is no answer."""
+    place = {key: n for n, key in enumerate(keys)}
+    out = np.full((len(ledger.seeds), len(keys), len(ledger.classes)), np.nan)
+    for s, seed in enumerate(ledger.seeds):
+        for row in ledger.of_seed(seed):
+            if row.probabilities:
+                out[s, place[row.key]] = row.probabilities
+    return out
+
+
+def _answers(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Class indices (..., clips) of probabilities (..., clips, classes); `NO_ANSWER` where there are none."""
+    return np.where(np.isnan(probabilities[..., 0]), NO_ANSWER, probabilities.argmax(-1))
+
+
+def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison:
+    """Paired comparison of two ledgers.
+
+    Scores are means over each run's seeds; the bootstrap draws persons, the same for both runs. McNemar's test needs
+    one answer per clip and takes that of the seeds' mean probabilities. A clip that one run could not prepare is wrong
+    there.
+
+    Args:
+        a: Complete ledger of run A.
+        b: Complete ledger of run B, over the same clips, classes and true labels.
+        n: Bootstrap samples.
+        seed: Of the draws.
+
+    Raises:
+        MienError: A run is unfinished, or the two differ in clips, classes or true labels.
+    """
+    for name, ledger in (("A", a), ("B", b)):
+        if not ledger.complete or not ledger.rows:
+            raise MienError(
+                f"Run {name} is unfinished.", "two complete runs.", "the same `mien benchmark` again: it resumes."
+            )
+    truth_a = {row.key: row.y_true for row in a.rows}
+    truth_b = {row.key: row.y_true for row in b.rows}
+    if a.classes != b.classes or truth_a != truth_b:
+        differing = sorted(k for k in truth_a.keys() | truth_b.keys() if truth_a.get(k) != truth_b.get(k))
+        what = f"{len(differing)} clips, first {differing[0]}" if differing else f"classes {a.classes} and {b.classes}"
+        raise MienError(
+            f"The runs differ in {what}.", "the same clips with the same true classes.", "one label map for both runs."
+        )
+    keys = list(truth_a)
+    persons = {row.key: (row.dataset, row.subject) for row in a.rows}
+    index = {name: c for c, name in enumerate(a.classes)}
+    y = np.array([index[truth_a[key]] for key in keys])
+    c, people = len(a.classes), [persons[key] for key in keys]
+    probabilities = [_by_seed(a, keys), _by_seed(b, keys)]
+    tables = [
+        np.stack([counts_by_person(y, _answers(p), people, c) for p in each]) for each in probabilities
+    ]  # (seeds, persons, C, C + 1)
+    weights = resamples(tables[0].shape[1], n, seed)
+    point = [[float(of(t.sum(1)).mean()) for t in tables] for of in (uf1_of, uar_of, accuracy_of)]
+    drawn = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
+    difference = drawn[0] - drawn[1]
+    low, high = np.quantile(difference, [0.025, 0.975])
+    # One is added to each count: a finite number of draws cannot show a probability of nothing.
+    tail = (1 + min(int((difference <= 0).sum()), int((difference >= 0).sum()))) / (n + 1)
+    right = [_answers(each.mean(0)) == y for each in probabilities]
+    only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    (uf1, uar, accuracy) = ((values[0], values[1]) for values in point)
+    return Comparison(
+        len(keys), uf1, uar, accuracy, uf1[0] - uf1[1], (float(low), float(high)), min(1.0, 2 * tail), only_a, only_b, p
+    )
+
+
+def render_comparison(result: Comparison, a: str, b: str) -> RenderableType:
+    """The comparison as a table for the terminal."""
+    table = Table(title=f"A = {a}   B = {b}   {result.n_clips} clips", title_justify="left", box=None, padding=(0, 2))
+    for heading in ("", "A", "B", "A - B"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, (first, second) in (("UF1", result.uf1), ("UAR", result.uar), ("accuracy", result.accuracy)):
+        table.add_row(name, f"{first:.4f}", f"{second:.4f}", f"{first - second:+.4f}")
+    low, high = result.uf1_interval
+    table.add_row("[dim]UF1, 95 % over persons", "", "", f"{low:+.4f} to {high:+.4f}")
+    table.add_row("[dim]bootstrap p", "", "", f"{result.uf1_p:.3f}")
+    table.add_row("[dim]right in one only", str(result.only_a), str(result.only_b), f"McNemar p {result.mcnemar_p:.3f}")
+    return table

@@ -1,0 +1,384 @@
+"""The ledger: one row per (run, seed, clip). It is the only result that is ever stored; scores are views of it.
+
+A run is a folder::
+
+    RUN/run.json                 settings: system, parameters, protocol, data, label map, versions
+    RUN/clips.csv                the clip table the folds index: key, label, origin
+    RUN/ledger/s0-f003.csv       rows of seed 0, fold 3; written whole by atomic rename
+    RUN/log/s0-f003.json         loss curves and seconds of that fold: they differ from run to run, the ledger does not
+    RUN/failed.json              clips that could not be prepared, and why; not there when all could
+    RUN/notes.json               what the recipe wants known of clips: filled up, interpolated; not there when nothing
+
+A clip that could not be prepared has its rows all the same: `interval` is "failed", and there is no answer. It counts
+as wrong, so that leaving clips out cannot raise a score.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.evaluation.leakage import FAILED, answer_problem
+from mien.evaluation.metrics import NO_ANSWER
+from mien.io.atomic import LOCK, UNFINISHED, write_atomically
+
+FIXED = ("dataset", "subject", "clip", "fold", "seed", "interval", "y_true", "y_pred")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prediction.
+
+    Attributes:
+        dataset: Dataset id.
+        subject: Subject as the database prints it.
+        clip: Clip name.
+        fold: Fold name.
+        seed: Training seed.
+        interval: "given" when onset and apex came from the annotation, "found" when a spotter found them,
+            "ready" when the input was a ready flow picture, "failed" when the clip could not be prepared.
+        y_true: True class, by name.
+        y_pred: Predicted class, by name; "" where the clip could not be prepared.
+        probabilities: One per class, in the order of the run's classes; sums to 1. () where there is no answer.
+    """
+
+    dataset: str
+    subject: str
+    clip: str
+    fold: str
+    seed: int
+    interval: str
+    y_true: str
+    y_pred: str
+    probabilities: tuple[float, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the clip: `dataset/subject/clip`."""
+        return f"{self.dataset}/{self.subject}/{self.clip}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All rows of one run, with the settings they were made under.
+
+    Attributes:
+        settings: The content of run.json.
+        classes: Class names, in the order of the probabilities.
+        rows: Rows ordered by seed, then by fold, then by place in the clip table.
+        complete: True when every fold of every seed is there.
+        failures: Clips that could not be prepared, by key, and why.
+    """
+
+    settings: Mapping[str, Any]
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    complete: bool
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that have rows, ascending."""
+        return tuple(sorted({row.seed for row in self.rows}))
+
+    def of_seed(self, seed: int) -> tuple[Row, ...]:
+        """Rows of one seed: one per clip in a complete run of a protocol that tests each clip once."""
+        return tuple(row for row in self.rows if row.seed == seed)
+
+    def labels(self, rows: Sequence[Row]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(y_true, y_pred) of some rows as class indices; `NO_ANSWER` for a clip that could not be prepared."""
+        index = {name: i for i, name in enumerate(self.classes)} | {"": NO_ANSWER}
+        return (
+            np.array([index[row.y_true] for row in rows], dtype=np.int64),
+            np.array([index[row.y_pred] for row in rows], dtype=np.int64),
+        )
+
+
+def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:
+    """Rows as CSV text with a header; probabilities with nine significant digits (exact for float32)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*FIXED, *(f"p_{name}" for name in classes)])
+    for row in rows:
+        fixed = (getattr(row, name) for name in FIXED)
+        shares = [f"{p:.9g}" for p in row.probabilities] or [""] * len(classes)
+        writer.writerow([*fixed, *shares])
+    return out.getvalue()
+
+
+def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
+    """The rows of one fold.
+
+    Raises:
+        MienError: They are not as `rows_as_csv` wrote them.
+    """
+    expected = [*FIXED, *(f"p_{name}" for name in classes)]
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != expected:
+                raise ValueError(f"it has the columns {', '.join(reader.fieldnames or ()) or 'none'}")
+            return [_row(entry, classes, seed) for entry in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise MienError(
+            f"{path} is not as it was written ({error}).",
+            f"rows with the columns {', '.join(expected)}.",
+            "move the file away and run `mien benchmark` again: only that fold is redone.",
+        ) from None
+
+
+def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> Row:
+    """One row. Raises ValueError where `rows_as_csv` cannot have written it."""
+    if None in entry or None in entry.values():
+        raise ValueError("a line has another number of cells than the first")
+    if entry["seed"] != str(seed):
+        raise ValueError(f"a row of seed {entry['seed']}")
+    failed = entry["interval"] == FAILED
+    cells = [entry[f"p_{name}"] for name in classes]
+    shares = () if failed and not any(cells) else tuple(float(cell) for cell in cells)
+    row = Row(seed=seed, probabilities=shares, **{name: str(entry[name]) for name in FIXED if name != "seed"})
+    wrong = answer_problem(row, classes)
+    if row.y_true not in classes:
+        wrong = f"has the true class {row.y_true!r}; classes: {', '.join(classes)}"
+    if wrong:
+        raise ValueError(f"{row.key} {wrong}")
+    return row
+
+
+def fold_file(run: Path, seed: int, number: int) -> Path:
+    """Where the rows of one fold live."""
+    return run / "ledger" / f"s{seed}-f{number:04d}.csv"
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """The settings of a run.
+
+    Raises:
+        MienError: The folder is not a run.
+    """
+    path = Path(run) / "run.json"
+    if not path.is_file():
+        raise MienError(
+            f"{str(run)!r} is not a run: it has no run.json.",
+            "a folder that `mien benchmark ... --out RUN` made.",
+            f"`mien benchmark NAME=FOLDER --system ststnet --out {run}`.",
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MienError(
+            f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder."
+        ) from None
+    checked: dict[str, Any] = settings if isinstance(settings, dict) else {}
+    wrong = [key for key, right in _SETTINGS.items() if key in checked and not right(checked[key])]
+    wrong += [key for key in ("seeds", "n_folds") if key not in checked]
+    if wrong:
+        held = repr(checked.get(wrong[0], "nothing"))
+        raise MienError(
+            f"{path} is not as it was written: {wrong[0]} is {held[:60]}.",
+            "settings as `mien benchmark` writes them.",
+            "a new --out folder; or run.json from a run with the same settings.",
+        )
+    return checked
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+_SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(
+        ("version", "system", "system_title", "protocol", "labels", "task"), lambda value: isinstance(value, str)
+    ),
+    **dict.fromkeys(("parameters", "recipes"), lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("shares_subjects", "shuffle_labels", "drawn"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("n_clips", "n_folds", "n_videos"), lambda value: type(value) is int and value >= 0),
+    "protocol_parameters": lambda value: value is None or isinstance(value, dict),
+    "protocol_warning": lambda value: value is None or isinstance(value, str),
+    "classes": lambda value: _texts(value) and len(set(value)) == len(value) > 0 and "" not in value,
+    "datasets": _texts,
+    "runs": _texts,
+    "given": _texts,
+    "data": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(each, dict) and _texts([each.get("name"), each.get("root")]) for each in value)
+    ),
+    "seeds": lambda value: (
+        isinstance(value, list)
+        and all(type(seed) is int and seed >= 0 for seed in value)
+        and len(set(value)) == len(value) > 0
+    ),
+    "lacking": lambda value: isinstance(value, dict) and all(_texts(each) for each in value.values()),
+    "members": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
+}
+"""What each setting of a run may be."""
+
+
+def finished_folds(run: Path, settings: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """(seed, number) of the folds whose rows are there, in the order of the ledger."""
+    folder = run / "ledger"
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    found = {}
+    for name in there:
+        match = re.fullmatch(r"s(\d{1,18})-f(\d{4,18})\.csv", name)
+        if match and fold_file(run, int(match[1]), int(match[2])).name == name:
+            found[int(match[1]), int(match[2])] = name
+    return sorted((seed, n) for seed, n in found if seed in settings["seeds"] and n < settings["n_folds"])
+
+
+def read_ledger(run: Path) -> Ledger:
+    """Everything a run has predicted so far.
+
+    Raises:
+        MienError: The folder is not a run, or a file in it was changed by hand.
+    """
+    run = Path(run)
+    settings = read_settings(run)
+    if "classes" not in settings:
+        raise MienError(
+            f"{run / 'run.json'} names no classes.",
+            "a run that `mien benchmark` made.",
+            "`mien report` on another run.",
+        )
+    classes = settings["classes"]
+    folds = finished_folds(run, settings)
+    rows: list[Row] = []
+    seen: set[tuple[int, str]] = set()
+    for seed, number in folds:
+        path = fold_file(run, seed, number)
+        for row in _rows_from(path, classes, seed):
+            if (seed, row.key) in seen:
+                raise MienError(
+                    f"{path} tests {row.key} a second time for seed {seed}.",
+                    "each clip once.",
+                    "move the file away and run `mien benchmark` again: only that fold is redone.",
+                )
+            seen.add((seed, row.key))
+            rows.append(row)
+    complete = len(folds) == len(settings["seeds"]) * settings["n_folds"]
+    failures = {error["clip"]: error["found"] for error in read_failures(run)}
+    return Ledger(settings, tuple(classes), tuple(rows), complete, failures)
+
+
+# Clips that could not be prepared
+
+
+def notes_file(run: Path) -> Path:
+    """Where a run keeps what its recipe wants known of clips."""
+    return run / "notes.json"
+
+
+def failures_file(run: Path) -> Path:
+    """Where a run names the clips that could not be prepared."""
+    return run / "failed.json"
+
+
+def read_failures(run: Path) -> list[dict[str, str]]:
+    """Clips that a run could not prepare, each with `clip`, `found`, `expected` and `fix`; [] where all could.
+
+    Raises:
+        MienError: The file was changed by hand.
+    """
+    path = failures_file(run)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [{key: str(entry[key]) for key in ("clip", "found", "expected", "fix")} for entry in found]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MienError(
+            f"{path} is not as it was written ({type(error).__name__}).",
+            "a list of clips and why they could not be prepared.",
+            f"`rm {shlex.quote(str(path))}`, and `mien benchmark` again; the rows tell which clips they are.",
+        ) from None
+
+
+@contextmanager
+def told_plainly(out: Path) -> Iterator[None]:
+    """Makes what the machine refuses a sentence: a full disk, no right to write, a process that was killed.
+
+    Raises:
+        MienError: Instead of OSError and of joblib's error for a process that died.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MienError(
+            f"{str(error.filename or out)!r} cannot be written or read ({error.strerror or error}).",
+            "room on the disk, and the right to write.",
+            f"`df -h {out}` and `ls -ld {out}`; then the same command, which goes on where it stopped.",
+        ) from None
+    except BrokenProcessPool:
+        raise MienError(
+            "A process that trained a fold died: it was killed, or the memory ran out.",
+            "room in memory for as many folds at once as --jobs says.",
+            "the same command, which goes on where it stopped, with `--jobs 1`.",
+        ) from None
+
+
+def _barely_begun(out: Path, name: str, table: str) -> bool:
+    """Whether a folder holds nothing but what a run that was killed before its run.json leaves, if anything."""
+    if not out.is_dir():
+        return False
+    left = [path for path in out.iterdir() if path.name != LOCK and path.suffix != UNFINISHED]
+    return not left or ([path.name for path in left] == [name] and left[0].read_bytes() == table.encode())
+
+
+def open_folder(
+    out: Path,
+    settings: Mapping[str, Any],
+    name: str,
+    table: str,
+    differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
+) -> dict[str, Any]:
+    """Create the folder of a run of any kind, or check that the one that is there is the same run.
+
+    Args:
+        out: The folder.
+        settings: What run.json holds; seeds may be added to those that are there.
+        name: File of the table of what is tested.
+        table: Its content.
+        differences: Of the settings there and the wanted ones, told for people.
+
+    Returns:
+        The settings that hold from now on.
+
+    Raises:
+        MienError: Another run is there, or something that is no run.
+    """
+    wanted = dict(settings)
+    if (out / "run.json").is_file():
+        there = read_settings(out)
+        changed = differences(there, wanted)
+        if changed:
+            raise MienError(
+                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
+                + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
+                "the same settings, to go on with that run.",
+                f"`--out {out}-2`; nothing was changed.",
+            )
+        wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
+        if wanted["seeds"] == there["seeds"]:
+            return there
+    elif out.exists() and not _barely_begun(out, name, table):
+        raise MienError(
+            f"{str(out)!r} exists and is not a run.",
+            "a new folder, or one made by `mien benchmark`.",
+            f"`--out {out}-run`.",
+        )
+    write_atomically(out / name, table)
+    write_atomically(out / "run.json", json.dumps(wanted, indent=2) + "\n")
+    return wanted

@@ -1,0 +1,183 @@
+"""plan(): everything a run is, decided before anything is trained."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import mien
+from mien.classifiers.checkpoint import require_unseen
+from mien.datasets.base import Dataset
+from mien.datasets.labels import label_map, own_labels, samples
+from mien.errors import MienError
+from mien.evaluation.leakage import check_folds
+from mien.evaluation.protocols import PROTOCOLS, lacking_classes, make_folds
+from mien.systems import system as system_named
+from mien.systems.base import System
+from mien.types import Clip, Fold, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run is, before anything is trained.
+
+    Attributes:
+        system: The system.
+        parameters: All its parameters.
+        classes: Class names of the label map.
+        samples: Clips with their classes, in the order the folds index.
+        folds: The protocol's folds.
+        settings: What run.json holds.
+    """
+
+    system: System
+    parameters: Mapping[str, Any]
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    folds: tuple[Fold, ...]
+    settings: Mapping[str, Any]
+
+
+def plan(
+    data: Sequence[Dataset],
+    system: str,
+    *,
+    protocol: str = "loso",
+    labels: str | None = None,
+    seeds: Sequence[int] = (0,),
+    parameters: Mapping[str, Any] | None = None,
+    protocol_parameters: Mapping[str, Any] | None = None,
+    shuffle_labels: bool = False,
+) -> Plan:
+    """Decide a run without training anything: classes, folds, settings.
+
+    Args:
+        data: One or more databases; several are pooled.
+        system: Name of the system.
+        protocol: Name of the protocol.
+        labels: Label map; None takes that of the database, or MEGC 2019's three classes for several databases.
+        seeds: Training seeds; each gives a row per clip.
+        parameters: Parameters of the system that differ from its defaults.
+        protocol_parameters: Parameters of the protocol.
+        shuffle_labels: Permute the classes over all clips first: an honest benchmark then falls to chance.
+
+    Raises:
+        MienError: Unknown names, parameters the system refuses, too few subjects, one class only, or folds that leak.
+    """
+    chosen = system_named(system)
+    all_parameters = chosen.with_parameters(parameters or {})
+    if len({d.id for d in data}) < len(data):
+        names = ", ".join(d.id for d in data)
+        raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
+    cards = [d.card.labels for d in data]
+    name = labels or (cards[0] if len(set(cards)) == 1 else "megc2019")
+    clips = [clip for d in data for clip in d.clips()]
+    _require_unique(clips)
+    classes = (own_labels(clips) if name == "own" else label_map(name)).classes
+    table = samples(clips, name)
+    _require_classes(table, classes, name, clips)
+    classes, table = _drop_empty_classes(classes, table)
+    if shuffle_labels:
+        order = np.random.default_rng(0).permutation(len(table))
+        table = [Sample(s.clip, table[j].label, s.origin) for s, j in zip(table, order, strict=True)]
+    missing = sorted({s.clip.medium for s in table} - set(chosen.recipes))
+    if missing:
+        raise MienError(
+            f"{chosen.name} cannot read {' or '.join(missing)}.", f"{' or '.join(chosen.recipes)}.", "`mien systems`."
+        )
+    folds = make_folds(protocol, table, **(protocol_parameters or {}))
+    if all_parameters.get("start"):
+        require_unseen(all_parameters["start"], sorted({s.clip.dataset for s in table}))
+    chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
+    record = PROTOCOLS[protocol]
+    leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
+    if leaks:
+        raise MienError(
+            f"The folds leak: {leaks[0].where}: {leaks[0].what}",
+            "no clip, copy or subject on both sides of a fold.",
+            "`mien check` on the data, or another --protocol.",
+        )
+    settings = {
+        "version": mien.__version__,
+        "system": chosen.name,
+        "system_title": chosen.title,
+        "parameters": all_parameters,
+        "recipes": {
+            medium: chosen.recipe(medium, all_parameters).fingerprint
+            for medium in sorted({s.clip.medium for s in table})
+        },
+        "protocol": protocol,
+        "protocol_parameters": dict(protocol_parameters or {}),
+        "protocol_warning": record.warning,
+        "shares_subjects": record.shares_subjects,
+        "labels": name,
+        "classes": list(classes),
+        "data": [{"name": d.id, "root": str(d.root)} for d in data],
+        "datasets": sorted({s.clip.dataset for s in table}),
+        "n_clips": len(table),
+        "clip_table": hashlib.sha256(clip_table(table, classes).encode()).hexdigest()[:16],
+        "seeds": sorted(set(seeds)),
+        "n_folds": len(folds),
+        "shuffle_labels": shuffle_labels,
+        "drawn": any(d.drawn for d in data),
+        "lacking": {
+            fold: [classes[label] for label in missing_labels]
+            for fold, missing_labels in lacking_classes(table, folds).items()
+        },
+    }
+    # What run.json gives back after a round trip, so that comparing with it compares like with like.
+    settings = json.loads(json.dumps(settings))
+    return Plan(chosen, all_parameters, classes, tuple(table), tuple(folds), settings)
+
+
+def _require_unique(clips: Sequence[Clip]) -> None:
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.key in seen:
+            raise MienError(
+                f"Two clips are both called {clip.key}.",
+                "one clip per dataset, subject and name.",
+                "`mien check` on the data; a database and its flow pictures cannot be pooled.",
+            )
+        seen.add(clip.key)
+
+
+def _require_classes(table: Sequence[Sample], classes: Sequence[str], name: str, clips: Sequence[Clip]) -> None:
+    present = sorted({classes[s.label] for s in table})
+    if len(present) < 2:
+        emotions = sorted({clip.emotion or "none" for clip in clips})
+        raise MienError(
+            f"Under the label map {name!r} there is "
+            f"{f'only one class ({present[0]})' if present else 'no clip at all'}; "
+            f"the data's own labels are {', '.join(emotions) or 'none'}.",
+            "clips of at least two classes.",
+            "another label map, such as `--labels own`.",
+        )
+
+
+def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tuple[str, ...], list[Sample]]:
+    """Classes that some clip has, with the labels renumbered: SMIC has no "other" in STRCN's four classes."""
+    used = sorted({s.label for s in table})
+    if len(used) == len(classes):
+        return tuple(classes), table
+    place = {label: n for n, label in enumerate(used)}
+    return tuple(classes[label] for label in used), [Sample(s.clip, place[s.label], s.origin) for s in table]
+
+
+def clip_table(table: Sequence[Sample], classes: Sequence[str]) -> str:
+    """clips.csv: what is tested, a row a clip."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["dataset", "subject", "clip", "label", "origin", "onset", "apex", "offset"])
+    for s in table:
+        interval = s.clip.interval
+        times = ("", "", "") if interval is None else (interval.onset, interval.apex, interval.offset)
+        writer.writerow([s.clip.dataset, s.clip.subject, s.clip.name, classes[s.label], s.origin, *times])
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Figures that papers claim, and what they claim them for."""

@@ -1,0 +1,356 @@
+"""The report of a run: every score computed from its ledger, none stored.
+
+All scores pool the clips of all folds of one seed first and are computed once, which is what the field's UF1 means;
+`f1_fold_mean`, the mean over folds, is there to show how much that choice alone moves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from mien.errors import MienError
+from mien.evaluation.leakage import FAILED
+from mien.evaluation.ledger import Ledger, Row, read_ledger
+from mien.evaluation.metrics import bootstrap_interval, scores
+from mien.evaluation.published.claims import published_for
+from mien.evaluation.report_text import render_report as render_report
+
+VERDICTS = ("yes", "partly", "no")
+AVERAGING = "pooled over folds"
+SPREAD = ("uf1", "uar", "accuracy", "f1_weighted", "f1_fold_mean")
+_NEEDED = ("system", "system_title", "protocol", "labels", "datasets", "data", "parameters", "version")
+METRICS = (*SPREAD, "macro_precision", "majority_accuracy", "majority_uf1")
+
+
+def report(
+    ledger: Ledger, curves: Mapping[str, Mapping[str, Any]] | None = None, *, run: Path | None = None
+) -> dict[str, Any]:
+    """All scores of one run, ready for JSON.
+
+    With several seeds every score is the mean over the seeds, `seed` is their list, `per_seed` holds the scores of
+    each and `spread` their standard deviation, minimum and maximum; confusion counts are summed over the seeds.
+
+    Args:
+        ledger: The run's predictions.
+        curves: Logs of the folds by name (`s0-f0003`), as `read_logs` gives them; None leaves out `training`.
+        run: Folder of the run, for the command that makes it again.
+
+    Returns:
+        A clip that could not be prepared counts as wrong in every score; `failed` names such clips and holds the
+        scores of the others alone. Scores are shares in 0..1. `uf1_interval` is the 95 % interval of a bootstrap over
+        subjects, who bring their clips of all seeds with them: it tells how much the choice of subjects matters,
+        `spread` how much the seed does.
+
+    Raises:
+        MienError: No fold is finished yet.
+    """
+    settings = ledger.settings
+    where = str(run) if run is not None else "RUN"
+    missing = [key for key in _NEEDED if key not in settings]
+    if missing:
+        raise MienError(
+            f"The settings of {where!r} lack {missing[0]}.",
+            "run.json as `mien benchmark` wrote it.",
+            "run.json from a run with the same settings; or a new --out folder.",
+        )
+    if not ledger.rows:
+        raise MienError(
+            f"{where!r} holds no finished fold.",
+            f"predictions of up to {settings['n_folds']} folds.",
+            f"`{reproduce(settings, where)}`: it goes on with that run.",
+        )
+    per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
+    done = len({(row.seed, row.fold) for row in ledger.rows})
+    total = settings["n_folds"] * len(settings["seeds"])
+    y_true, y_pred = ledger.labels(ledger.rows)
+    low, high = bootstrap_interval(y_true, y_pred, [(row.dataset, row.subject) for row in ledger.rows], metric="uf1")
+    result: dict[str, Any] = {
+        "system": settings["system"],
+        "system_title": settings["system_title"],
+        "protocol": settings["protocol"],
+        "seed": ledger.seeds[0] if len(settings["seeds"]) == 1 else list(ledger.seeds),
+        "label_map": settings["labels"],
+        "classes": list(ledger.classes),
+        "datasets": list(settings["datasets"]),
+        "averaging": AVERAGING,
+        "n_clips": len({row.key for row in ledger.rows}),
+        "n_subjects": len({(row.dataset, row.subject) for row in ledger.rows}),
+        **_mean_scores(per_seed),
+        "uf1_interval": [float(low), float(high)],
+        "failed": _failed(ledger),
+        "interval": dict(sorted(Counter({row.key: row.interval for row in ledger.rows}.values()).items())),
+        "complete": ledger.complete,
+        "folds": {"done": done, "total": total, "missing": total - done},
+        "shuffled_labels": bool(settings.get("shuffle_labels", False)),
+        "drawn": bool(settings.get("drawn", False)),
+        "lacking": dict(settings.get("lacking", {})),
+        "shares_subjects": bool(settings.get("shares_subjects", False)),
+        "warning": settings.get("protocol_warning"),
+        "data": [dict(entry) for entry in settings["data"]],
+        "parameters": dict(settings["parameters"]),
+        "protocol_parameters": dict(settings.get("protocol_parameters") or {}),
+        "version": settings["version"],
+        "clip_table": settings.get("clip_table"),
+        "run": where,
+        "command": reproduce(settings, where),
+    }
+    if len(per_seed) > 1:
+        result["per_seed"] = per_seed
+        result["spread"] = {
+            name: {"sd": stdev(values), "min": min(values), "max": max(values)}
+            for name in SPREAD
+            for values in [[entry[name] for entry in per_seed]]
+        }
+    if curves:
+        result["training"] = _training(curves)
+    result["warnings"] = warnings_of(result)
+    result["published"] = [] if result["shuffled_labels"] or result["drawn"] else _published(settings, result)
+    return result
+
+
+def _failed(ledger: Ledger) -> dict[str, Any]:
+    """Clips that could not be prepared, why, and the scores of the others alone; empty where all could."""
+    keys = list(dict.fromkeys(row.key for row in ledger.rows if row.interval == FAILED))
+    left_out = [key for key in ledger.failures if key not in keys]  # never tested, but not trained on either
+    if not keys and not left_out:
+        return {}
+    others = [[row for row in ledger.of_seed(seed) if row.interval != FAILED] for seed in ledger.seeds]
+    alone = [_scores(ledger, rows) for rows in others if rows]
+    return {
+        "n_clips": len(keys) + len(left_out),
+        "n_tested": len(keys),
+        "clips": {key: ledger.failures.get(key, "") for key in (*keys, *left_out)},
+        "without_them": {name: fmean(each[name] for each in alone) for name in SPREAD} if alone else {},
+    }
+
+
+def _scores(ledger: Ledger, rows: Sequence[Row]) -> dict[str, Any]:
+    y_true, y_pred = ledger.labels(rows)
+    return scores(
+        y_true,
+        y_pred,
+        [row.fold for row in rows],
+        ledger.classes,
+        [row.dataset for row in rows],
+        [(row.dataset, row.subject) for row in rows],
+    )
+
+
+def _mean_scores(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores as means over seeds, confusions as sums."""
+    first = per_seed[0]
+    if len(per_seed) == 1:
+        return {k: first[k] for k in (*METRICS, "confusion", "per_class", "per_dataset")}
+    names = sorted({name for entry in per_seed for name in entry["per_dataset"]})
+    return {
+        **{k: fmean(entry[k] for entry in per_seed) for k in METRICS},
+        "confusion": _sum([entry["confusion"] for entry in per_seed]),
+        "per_class": {
+            name: _mean([entry["per_class"][name] for entry in per_seed], counts=("support",))
+            for name in first["per_class"]
+        },
+        "per_dataset": {
+            name: _mean(
+                [e["per_dataset"][name] for e in per_seed if name in e["per_dataset"]], counts=("n_clips", "n_subjects")
+            )
+            for name in names
+        },
+    }
+
+
+def _mean(entries: Sequence[Mapping[str, Any]], counts: Sequence[str]) -> dict[str, Any]:
+    """Mean of each number, the largest of each count (an unfinished seed has fewer clips), sum of what was answered."""
+    merged: dict[str, Any] = {}
+    for key in entries[0]:
+        values = [entry[key] for entry in entries]
+        if key == "confusion":
+            merged[key] = _sum(values)
+        elif key == "unanswered":
+            merged[key] = sum(values)
+        elif key in counts:
+            merged[key] = max(values)
+        else:
+            merged[key] = fmean(values)
+    return merged
+
+
+def _sum(matrices: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+
+
+def _training(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the logs say about training: hours, epochs, where the loss began and ended (means over folds)."""
+    seconds = [float(log["seconds"]) for log in curves.values() if "seconds" in log]
+    losses = [log["loss"] for log in curves.values() if log.get("loss")]
+    summary: dict[str, Any] = {"seconds": sum(seconds), "seconds_per_fold": fmean(seconds) if seconds else 0.0}
+    if losses:
+        summary |= {
+            "epochs": max(len(loss) for loss in losses),
+            "first_loss": fmean(loss[0] for loss in losses),
+            "last_loss": fmean(loss[-1] for loss in losses),
+        }
+    return summary
+
+
+def warnings_of(result: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the scores, in full sentences; empty when nothing is amiss."""
+    found = []
+    if result["shuffled_labels"]:
+        found.append(
+            "The labels were shuffled before training: these scores show what chance gives, not what the system can do."
+        )
+    if result["drawn"]:
+        found.append("The faces are drawn: these scores say that the chain works, nothing about real people.")
+    if result["warning"]:
+        found.append(str(result["warning"]))
+    elif result["shares_subjects"]:
+        found.append(f"Under {result['protocol']} the same subjects are trained on and tested on: scores are too high.")
+    if result["failed"]:
+        found.append(_told_failures(result))
+    if not result["complete"]:
+        folds = result["folds"]
+        found.append(
+            f"The run is not finished: {folds['missing']} of {folds['total']} folds are missing. "
+            "Scores are those of the clips tested so far."
+        )
+    if result["lacking"]:
+        folds = result["lacking"]
+        named = ", ".join(f"{name} (no {', '.join(classes)})" for name, classes in list(folds.items())[:3])
+        more = f" and {len(folds) - 3} more" if len(folds) > 3 else ""
+        found.append(f"In some folds no training clip shows a class that is tested: {named}{more}.")
+    if result["accuracy"] <= result["majority_accuracy"] and not result["shuffled_labels"]:
+        found.append("The accuracy is not above that of always answering the most frequent class.")
+    return found
+
+
+def _told_failures(result: Mapping[str, Any]) -> str:
+    failed = result["failed"]
+    n, clips = failed["n_clips"], list(failed["clips"].items())
+    named = "; ".join(f"{key}" + (f" ({why.rstrip('.')})" if why else "") for key, why in clips[:3])
+    more = f"; and {n - 3} more, all in failed.json of the run" if n > 3 else ""
+    text = f"{n} clip{'s' if n > 1 else ''} could not be prepared and {'were' if n > 1 else 'was'} not trained on. "
+    alone = failed["without_them"]
+    if failed["n_tested"] and alone:
+        text += (
+            f"Where tested, {'they count' if n > 1 else 'it counts'} as wrong: UF1 {result['uf1']:.3f}, accuracy "
+            f"{result['accuracy']:.3f}; of the other clips alone UF1 {alone['uf1']:.3f}, accuracy "
+            f"{alone['accuracy']:.3f}. "
+        )
+    return f"{text}{named}{more}."
+
+
+def _published(settings: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Published rows with this run's own scores on the same column; comparable methods first, then by score."""
+    rows = []
+    for row in published_for(settings):
+        ours = result if row.column == "all" else result["per_dataset"].get(row.column, {})
+        entry = asdict(row)
+        entry["label_maps"], entry["datasets"] = list(row.label_maps), list(row.datasets)
+        entry["same_system"] = row.system != "" and row.system == settings["system"]
+        entry["ours"] = {name: ours.get(name) for name in ("accuracy", "uf1", "uar")}
+        rows.append(entry)
+    best = {row["method"]: row["uf1"] or row["accuracy"] or 0.0 for row in rows if row["column"] == "all"}
+    return sorted(
+        rows, key=lambda row: (VERDICTS.index(row["comparable"]), -best.get(row["method"], 0.0), row["method"])
+    )
+
+
+def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
+    """The command line that makes a run again; parameters at their defaults are left out."""
+    from mien.systems import SYSTEMS
+
+    if "members" in settings:
+        return shlex.join(["mien", "combine", *settings["runs"], "--out", out])
+    known = SYSTEMS.get(settings["system"])
+    defaults = json.loads(json.dumps(dict(known.parameters))) if known else {}
+    words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
+    words += ["--system", settings["system"], "--protocol", settings["protocol"], "--labels", settings["labels"]]
+    for seed in settings["seeds"]:
+        words += ["--seed", str(seed)]
+    for key, value in settings["parameters"].items():
+        if key not in defaults or defaults[key] != value:
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    for key, value in (settings.get("protocol_parameters") or {}).items():
+        words += ["--protocol-set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if settings.get("shuffle_labels"):
+        words.append("--shuffle-labels")
+    return shlex.join([*words, "--out", out])
+
+
+def per_subject(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Clips and hits of each subject, over all seeds, by database; the best subjects first.
+
+    Returns:
+        Database -> list of {subject, n_clips, n_tested, n_right, accuracy}.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    people: dict[tuple[str, str], list[Row]] = {}
+    for row in ledger.rows:
+        people.setdefault((row.dataset, row.subject), []).append(row)
+    for (dataset, subject), rows in sorted(people.items()):
+        right = sum(row.y_true == row.y_pred for row in rows)
+        found.setdefault(dataset, []).append(
+            {
+                "subject": subject,
+                "n_clips": len({row.key for row in rows}),
+                "n_tested": len(rows),
+                "n_right": right,
+                "accuracy": right / len(rows),
+            }
+        )
+    for entries in found.values():
+        entries.sort(key=lambda entry: (-entry["accuracy"], entry["subject"]))
+    return found
+
+
+def read_logs(run: Path) -> dict[str, dict[str, Any]]:
+    """The logs of a run's finished folds by name (`s0-f0003`): seconds, loss of each epoch. They hold no scores.
+
+    Raises:
+        MienError: A log is not JSON.
+    """
+    logs = {}
+    for path in sorted((Path(run) / "log").glob("s*-f*.json")):
+        try:
+            logs[path.stem] = _log(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError, OverflowError) as error:
+            raise MienError(
+                f"{path} is not as it was written ({error}).",
+                "the log as it was written.",
+                f"`rm {shlex.quote(str(path))}`: no score needs it.",
+            ) from None
+    return logs
+
+
+def _log(found: Any) -> dict[str, Any]:
+    """A log whose numbers are numbers. Raises TypeError or ValueError."""
+    if not isinstance(found, dict):
+        raise TypeError("no settings in it")
+    kept = dict(found)
+    if "seconds" in kept:
+        kept["seconds"] = float(kept["seconds"])
+    for key in ("loss", "inner_uf1"):
+        if key in kept:
+            kept[key] = [float(value) for value in kept[key]]
+            if not all(map(math.isfinite, kept[key])):
+                raise ValueError(f"{key} is no number")
+    if not math.isfinite(kept.get("seconds", 0.0)):
+        raise ValueError("seconds is no number")
+    return kept
+
+
+def report_many(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """The reports of several runs, in the order given.
+
+    Raises:
+        MienError: A folder is not a run, or holds no finished fold.
+    """
+    return [report(read_ledger(run), read_logs(run), run=Path(run)) for run in runs]

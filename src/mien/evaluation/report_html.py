@@ -1,0 +1,111 @@
+"""The report as one HTML file that loads nothing: no script, no font, no picture from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mien.errors import MienError
+from mien.evaluation.figures import curve_figure, score_bar, shade, subject_bars
+from mien.evaluation.ledger import read_ledger
+from mien.evaluation.report import per_subject, read_logs, report
+from mien.evaluation.report_text import no_answers, share
+from mien.io.atomic import write_atomically
+
+
+def write_html(runs: Sequence[Path], out: Path) -> Path:
+    """Write one self-contained page about one or several runs.
+
+    Args:
+        runs: Folders that `mien benchmark` made; several get a table that compares them, then a section each.
+        out: The file to write; folders above it are made.
+
+    Returns:
+        `out`.
+
+    Raises:
+        MienError: No run is given, a folder is not a run, or a run holds no finished fold.
+    """
+    if not runs:
+        raise MienError(
+            "No run is given.", "at least one folder that `mien benchmark` made.", "`mien report RUN --html FILE`."
+        )
+    out = Path(out)
+    if out.is_dir():
+        raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--html {out / 'report.html'}`.")
+    sections = [_section(Path(run), number) for number, run in enumerate(runs, start=1)]
+    environment = Environment(
+        loader=PackageLoader("mien.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["share"] = share
+    environment.filters["span"] = _span
+    environment.filters["no_answers"] = no_answers
+    environment.globals.update(score_bar=score_bar, shade=shade)
+    page = environment.get_template("report.html.j2").render(
+        sections=sections, mixed=_mixed([section["r"] for section in sections])
+    )
+    write_atomically(out, page)
+    return out
+
+
+def _section(run: Path, number: int) -> dict[str, Any]:
+    """Everything the template shows about one run."""
+    ledger, logs = read_ledger(run), read_logs(run)
+    result = report(ledger, logs, run=run)
+    people = per_subject(ledger)
+    return {
+        "id": f"run-{number}",
+        "name": run.resolve().name,
+        "r": result,
+        "subjects": [
+            {
+                "dataset": dataset,
+                "n": len(entries),
+                "svg": subject_bars(entries, result["per_dataset"][dataset]["accuracy"]),
+                "none_right": sum(entry["n_right"] == 0 for entry in entries),
+                "all_right": sum(entry["n_right"] == entry["n_tested"] for entry in entries),
+            }
+            for dataset, entries in people.items()
+        ],
+        "curves": [
+            {"title": title, "figure": figure}
+            for key, title in (("loss", "Training loss"), ("inner_uf1", "UF1 on inner subjects"))
+            for figure in [curve_figure([log[key] for log in logs.values() if log.get(key)], title)]
+            if figure is not None
+        ],
+        "published": _published(result),
+    }
+
+
+def _published(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry per method, with the UF1 of each database beside it, in the order of the report."""
+    methods: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in result["published"]:
+        entry = methods.setdefault((row["method"], row["source"]), {**row, "columns": {}})
+        if row["column"] == "all":
+            entry.update({key: row[key] for key in ("accuracy", "uf1", "uar", "uar_true")})
+        else:
+            entry["columns"][row["column"]] = row["uf1"]
+    return list(methods.values())
+
+
+def _mixed(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In what the runs differ that makes their scores incomparable."""
+    kinds = {"clips": "clip_table", "classes": "classes", "protocols": "protocol"}
+    return [name for name, key in kinds.items() if len({str(result[key]) for result in results}) > 1]
+
+
+def _span(seconds: float) -> str:
+    """A length of time in words: `3 h 12 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,1 @@
+"""Scores of spotters: their benchmark, ledger, metrics and report."""

@@ -1,0 +1,129 @@
+"""train(): a system on every clip of some databases, as a file to predict with. For scores, see `benchmark`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
+from mien.datasets.base import Dataset
+from mien.errors import MienError
+from mien.evaluation.leakage import FAILED
+from mien.evaluation.ledger import read_settings
+from mien.evaluation.planning import Plan, plan
+from mien.evaluation.preparing import prepare_inputs
+from mien.evaluation.report import report_many
+from mien.progress import Bars
+
+if TYPE_CHECKING:
+    from mien.classifiers.training import NetClassifier
+
+
+def train(
+    data: Sequence[Dataset],
+    system: str,
+    out: Path,
+    *,
+    labels: str | None = None,
+    seed: int = 0,
+    parameters: Mapping[str, Any] | None = None,
+    scored: Path | None = None,
+    licence: str | None = None,
+    jobs: int | None = None,
+    bars: bool = False,
+    told: Callable[[str], None] | None = None,
+) -> ModelCard:
+    """Trains on all clips and writes a checkpoint with its card.
+
+    Args:
+        data: One or more databases.
+        system: Name of a deep system.
+        out: The `.safetensors` file.
+        labels: Label map, as in `benchmark`.
+        seed: Training seed.
+        parameters: Parameters that differ from the defaults.
+        scored: Folder of a benchmark run of the same settings, whose score the card quotes.
+        licence: Terms for the file, for the card.
+        jobs: Clips prepared side by side; None takes the number of cores.
+        bars: Show progress on the terminal.
+        told: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
+
+    Raises:
+        MienError: As `benchmark`; `scored` is another run; the system has no network to save.
+    """
+    decided = plan(data, system, labels=labels, parameters=parameters)
+    score = {} if scored is None else _score(decided, scored)
+    classifier = cast("NetClassifier", decided.system.build(len(decided.classes), decided.parameters))
+    if not hasattr(classifier, "models"):
+        raise MienError(f"{system} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g.")
+    with Bars(show=bars) as shown:
+        failures: dict[str, MienError] = {}
+        inputs, intervals = prepare_inputs(decided, jobs or os.cpu_count() or 1, shown, failures)
+        kept = [i for i, interval in enumerate(intervals) if interval != FAILED]
+        if failures:
+            decided = replace(decided, samples=tuple(decided.samples[i] for i in kept))
+            inputs = inputs[kept]
+            if told is not None:
+                first = next(iter(failures))
+                told(
+                    f"{len(failures)} of {len(intervals)} clips could not be prepared and are not trained on: "
+                    f"{', '.join(failures)}. The first: {failures[first].found}"
+                )
+        y = np.array([s.label for s in decided.samples], dtype=np.int64)
+        done = 0
+
+        def share(value: float) -> None:
+            nonlocal done
+            advance(int(100 * value) - done)
+            done = int(100 * value)
+
+        advance = shown.start("training, %", 100)
+        classifier.keep = out.with_name(f"{out.name}.unfinished")
+        classifier.fit(inputs, y, [s.clip.person for s in decided.samples], seed=seed, progress=share)
+    card = ModelCard(
+        system=decided.system.name,
+        parameters=decided.parameters,
+        classes=decided.classes,
+        labels=decided.settings["labels"],
+        trained_on=_trained_on(decided, data),
+        recipes=decided.settings["recipes"],
+        shape=tuple(inputs.shape),
+        seed=seed,
+        score=score,
+        versions=versions(),
+    )
+    if licence is not None:
+        card = replace(card, licence=licence)
+    save_checkpoint(out, classifier, card)
+    return card
+
+
+def _trained_on(decided: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
+    clips = Counter(s.clip.dataset for s in decided.samples)
+    people = {s.clip.person for s in decided.samples}
+    drawn = any(d.drawn for d in data)
+    return tuple(
+        {"dataset": name, "clips": n, "subjects": sum(p[0] == name for p in people), "drawn": drawn}
+        for name, n in sorted(clips.items())
+    )
+
+
+def _score(decided: Plan, run: Path) -> dict[str, Any]:
+    """What a run of the same settings measured."""
+    there = read_settings(run)
+    differs = [k for k in ("system", "parameters", "labels", "clip_table") if there.get(k) != decided.settings[k]]
+    if differs or there.get("shuffle_labels"):
+        raise MienError(
+            f"{str(run)!r} is a run with another {', '.join(differs) or 'order of labels'}.",
+            "a run of the same system, parameters, labels and clips.",
+            "`mien benchmark` with the same settings first, or without --scored.",
+        )
+    measured = report_many([run])[0]
+    keys = ("protocol", "uf1", "uar", "accuracy", "majority_accuracy", "n_clips", "n_subjects")
+    return {key: measured[key] for key in keys} | {"averaging": "counts pooled over folds", "seeds": there["seeds"]}

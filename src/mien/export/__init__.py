@@ -1,0 +1,56 @@
+"""An answer as files: a table, JSON, tiers for ELAN, a marked film, one page with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from mien.errors import MienError
+from mien.export.elan import write_eaf
+from mien.export.film import write_mp4
+from mien.export.page import write_page
+from mien.export.tables import write_csv, write_json
+from mien.recognition.records import Answer
+
+__all__ = ["ENDINGS", "WRITERS", "check_target", "write_csv", "write_eaf", "write_json", "write_mp4", "write_page"]
+
+Progress = Callable[[float], None]
+
+ENDINGS: Final[Mapping[str, str]] = {"csv": ".csv", "json": ".json", "eaf": ".eaf", "mp4": ".mp4", "html": ".html"}
+"""Ending of each kind of file."""
+
+WRITERS: Final[Mapping[str, Callable[[Answer, Path, Progress], Path]]] = {
+    "csv": lambda answer, out, _: write_csv(answer, out),
+    "json": lambda answer, out, _: write_json(answer, out),
+    "eaf": lambda answer, out, _: write_eaf(answer, out),
+    "mp4": write_mp4,
+    "html": write_page,
+}
+"""What writes each kind; told how much is done, 0..1."""
+
+
+def check_target(out: Path, kind: str, source: str = "") -> None:
+    """Refuses, before any work, a file that could not or should not be written.
+
+    Args:
+        out: The file.
+        kind: A key of `ENDINGS`.
+        source: The video itself, which must not be written over.
+
+    Raises:
+        MienError: A folder, another ending, or the video itself.
+    """
+    ending = ENDINGS[kind]
+    name = out.with_suffix(ending).name
+    if out.is_dir():
+        raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--{kind} {out / ('answer' + ending)}`.")
+    if out.suffix.lower() != ending:
+        raise MienError(f"{out.name!r} does not end in {ending}.", f"a name that ends in {ending}.", f"`{name}`.")
+    if source and Path(source).exists() and out.exists() and out.samefile(source):
+        raise MienError(f"{str(out)!r} is the video itself.", "another file.", f"`{out.stem}-marked{ending}`.")
+    folder = out.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise MienError(f"{str(folder)!r} is no folder.", "a folder to write into.", f"`--{kind} {name}`.")

@@ -1,0 +1,104 @@
+"""An answer as tiers for ELAN, in which most people who code faces by hand work.
+
+Each person has a tier of expressions and, below it, tiers that ELAN keeps in step with it: the class, its probability,
+and why none is named. The apex has a tier of its own, since ELAN knows spans only: one frame long.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from urllib.parse import quote
+
+from pympi import Eaf
+from pympi.Elan import to_string
+
+from mien.export.tables import write
+from mien.recognition import wording
+from mien.recognition.records import Answer, Event
+
+_KINDS = {
+    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".avi": "video/x-msvideo",
+    ".mpg": "video/mpeg", ".mpeg": "video/mpeg", ".webm": "video/webm", ".mkv": "video/x-matroska",
+}  # fmt: skip
+
+
+def write_eaf(answer: Answer, out: Path, beside: str | None = None) -> Path:
+    """Writes an annotation document for ELAN 4.7 and later (EAF 2.8).
+
+    Args:
+        answer: The answer.
+        out: The file, `.eaf`. The video is linked by its place, absolute and relative to this file.
+        beside: Name of the video where this file will lie beside it, whatever its place is now.
+
+    Raises:
+        MienError: `out` cannot be written.
+    """
+    document = Eaf(author="mien")
+    document.remove_tier("default")
+    document.add_linguistic_type("part", constraints="Symbolic_Association", timealignable=False)
+    film = Path(answer.video.source)
+    if beside is not None:
+        kind = _KINDS.get(Path(beside).suffix.lower(), "video/x-unknown")
+        document.add_linked_file(f"./{quote(beside)}", relpath=f"./{quote(beside)}", mimetype=kind)
+    elif film.is_file():
+        film = film.resolve()
+        relative = _relative(film, out.absolute().parent)
+        document.add_linked_file(
+            film.as_uri(), relpath=relative, mimetype=_KINDS.get(film.suffix.lower(), "video/x-unknown")
+        )
+    for name, text in (
+        ("trained on", wording.trained_on(answer.card)),
+        ("error rate", wording.error_rate(answer.card)),
+        ("what it is not", wording.NOT),
+    ):
+        document.add_property(f"mien: {name}", text)
+    for track in answer.tracks:
+        _tiers(document, f"person {track.person}", track.events, answer.video.fps)
+    if not answer.tracks:
+        document.add_tier("no face")
+    return write(out, to_string(document, encoding="UTF-8"))
+
+
+def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) -> None:
+    kind = f"{person}: expression"
+    document.add_tier(kind, part=person)
+    parts = {name: f"{person}: {name}" for name in ("class", "probability", "not named because")}
+    for tier in parts.values():
+        document.add_tier(tier, ling="part", parent=kind, part=person)
+    document.add_tier(f"{person}: apex", part=person)
+    end = -1
+    for event in events:
+        first, last = _span(event.onset.seconds, event.offset.seconds, fps)
+        # ELAN allows no two annotations of a tier at one time.
+        first = max(first, end)
+        last = max(last, first + 1)
+        document.add_annotation(kind, first, last, event.kind)
+        values = {
+            "class": event.label,
+            "probability": None if event.label is None else f"{event.probabilities[event.label]:.2f}",
+            "not named because": " ".join(reason.text for reason in event.abstained) or None,
+        }
+        for name, value in values.items():
+            if value is not None:
+                document.add_ref_annotation(parts[name], kind, (first + last) // 2, value)
+        apex = _span(event.apex.seconds, event.apex.seconds, fps)
+        document.add_annotation(f"{person}: apex", max(apex[0], first), min(max(apex[1], first + 1), last), "apex")
+        end = last
+
+
+def _span(first: float, last: float, fps: float) -> tuple[int, int]:
+    """Milliseconds from the beginning of one frame to the end of another."""
+    begin = math.floor(1000 * first)
+    return begin, max(begin + 1, math.floor(1000 * (last + 1 / fps)))
+
+
+def _relative(film: Path, folder: Path) -> str:
+    import os
+
+    try:
+        path = os.path.relpath(film, folder.resolve())
+    except ValueError:  # another drive
+        return film.as_uri()
+    relative = Path(path).as_posix()
+    return relative if relative.startswith("..") else f"./{relative}"

@@ -1,0 +1,1 @@
+"""Reading and writing: films, pictures, and files that are never half written."""

@@ -1,0 +1,353 @@
+"""Pictures of every stage from a video to a network's input: landmarks, alignment, magnification, flow, strain, mask.
+
+Functions named after a thing give an RGB array (H, W, 3), 0..255, to put into anything; `figure_*` give a labelled
+matplotlib figure, and `save` writes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.io.atomic import write_atomically
+from mien.motion.strain import optical_strain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Picture = NDArray[np.uint8]
+
+_WHEEL: Final = ((15, (1, 0, 0), (1, 1, 0)), (6, (1, 1, 0), (0, 1, 0)), (4, (0, 1, 0), (0, 1, 1)),
+                 (11, (0, 1, 1), (0, 0, 1)), (13, (0, 0, 1), (1, 0, 1)), (6, (1, 0, 1), (1, 0, 0)))  # fmt: skip
+"""Steps from colour to colour round the circle: Baker et al., "A database and evaluation methodology for optical flow",
+IJCV 2011, so that pictures compare with those in papers."""
+
+_INK, _QUIET = "#1b1f24", "#6b7280"
+
+
+def _circle_colours() -> NDArray[np.float64]:
+    parts = [np.linspace(first, last, steps, endpoint=False) for steps, first, last in _WHEEL]
+    return np.concatenate(parts)
+
+
+def flow_colours(flow: NDArray[np.floating], largest: float | None = None) -> Picture:
+    """Flow as colours: the hue is the direction, white is no motion, full colour is `largest`; beyond it darker.
+
+    Args:
+        flow: (H, W, 2) displacement in pixels, x then y.
+        largest: Displacement, in pixels, with full colour; None takes the 99th percentile of this field.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Source: the colour wheel of Baker et al., IJCV 2011.
+    """
+    field = np.asarray(flow, np.float64)
+    length = np.hypot(field[..., 0], field[..., 1])
+    if largest is None:
+        largest = float(np.percentile(length, 99))
+    if largest <= 0:
+        largest = 1.0
+    colours = _circle_colours()
+    n = len(colours)
+    place = (np.arctan2(-field[..., 1], -field[..., 0]) / np.pi + 1) / 2 * (n - 1)
+    low = np.floor(place).astype(int)
+    share = (place - low)[..., None]
+    colour = colours[low] * (1 - share) + colours[(low + 1) % n] * share
+    radius = (length / largest)[..., None]
+    colour = np.where(radius <= 1, 1 - np.minimum(radius, 1) * (1 - colour), 0.75 * colour)
+    return np.asarray(np.round(255 * colour), np.uint8)
+
+
+def flow_wheel(size: int = 64) -> Picture:
+    """The legend of `flow_colours`: a disc (size, size, 3) whose rim moves outward by the largest displacement."""
+    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    field = np.stack(np.meshgrid(axis, axis), -1)
+    wheel = flow_colours(field, 1.0)
+    wheel[np.hypot(field[..., 0], field[..., 1]) > 1] = 255
+    return wheel
+
+
+def scalar_colours(
+    values: NDArray[Any], low: float | None = None, high: float | None = None, colours: str = "magma"
+) -> Picture:
+    """A map (H, W) of numbers as colours.
+
+    Args:
+        values: The map; NaN becomes grey.
+        low: Number with the first colour; None takes the least.
+        high: Number with the last colour; None takes the greatest.
+        colours: Name of a matplotlib colour map.
+    """
+    from matplotlib import colormaps
+
+    values = np.asarray(values, np.float64)
+    known = np.isfinite(values)
+    low = float(values[known].min(initial=np.inf)) if low is None else low
+    high = float(values[known].max(initial=-np.inf)) if high is None else high
+    share = np.clip((np.where(known, values, low) - low) / (high - low), 0, 1) if high > low else np.zeros(values.shape)
+    picture = np.asarray(np.round(255 * colormaps[colours](share)[..., :3]), np.uint8)
+    picture[~known] = 128
+    return picture
+
+
+def mask_over(face: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Picture:
+    """A face with everything outside a mask faded and the mask's border drawn.
+
+    Args:
+        face: (H, W) or (H, W, 3), any size.
+        mask: (h, w); enlarged to the face.
+    """
+    picture = _rgb(face).astype(np.float32)
+    size = picture.shape[1::-1]
+    inside = np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
+    picture[inside == 0] = 0.3 * picture[inside == 0] + 0.7 * 255
+    edges, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    result = np.asarray(picture, np.uint8)
+    cv2.drawContours(result, edges, -1, (214, 72, 50), 1, cv2.LINE_AA)
+    return result
+
+
+def landmarks_over(
+    frame: NDArray[np.uint8], points: NDArray[np.floating], colour: Sequence[int] = (57, 208, 163)
+) -> Picture:
+    """A frame with its landmarks as small dots.
+
+    Args:
+        frame: (H, W) or (H, W, 3).
+        points: (P, 2) in pixels, x then y; NaN is left out.
+        colour: RGB, 0..255.
+    """
+    picture = np.array(_rgb(frame))
+    spread = np.ptp(points[np.isfinite(points).all(-1)], axis=0).max(initial=1)
+    radius = max(0.8, float(spread) / 220)
+    for x, y in points[np.isfinite(points).all(-1)]:
+        # Sixteenths of a pixel: dots must not jump from frame to frame.
+        centre = (round(16 * x), round(16 * y))
+        cv2.circle(picture, centre, round(16 * radius), tuple(int(c) for c in colour), -1, cv2.LINE_AA, 4)
+    return picture
+
+
+def strip(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], n: int = 8, gap: int = 4) -> Picture:
+    """n frames of a clip, evenly spread, side by side on white."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, min(n, len(frames))).round().astype(int))
+    pictures = [_rgb(frames[row]) for row in rows]
+    height, width = pictures[0].shape[:2]
+    result = np.full((height, len(pictures) * (width + gap) - gap, 3), 255, np.uint8)
+    for place, picture in enumerate(pictures):
+        result[:, place * (width + gap) : place * (width + gap) + width] = picture
+    return result
+
+
+def time_slice(frames: NDArray[np.uint8], row: int) -> Picture:
+    """One row of pixels through time, as (W, T, 3) with time to the right: magnified motion shows as wavy lines."""
+    return (
+        np.ascontiguousarray(_rgb(frames[:, row]).transpose(1, 0, 2))
+        if frames.ndim == 4
+        else _rgb(np.ascontiguousarray(frames[:, row].T))
+    )
+
+
+def beside(first: NDArray[np.uint8], second: NDArray[np.uint8], gap: int = 4) -> Picture:
+    """Two pictures of one height side by side."""
+    left, right = _rgb(first), _rgb(second)
+    return np.hstack([left, np.full((left.shape[0], gap, 3), 255, np.uint8), right])
+
+
+# Figures
+
+
+def figure_flow(
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    flow: NDArray[np.floating],
+    titles: tuple[str, str] = ("onset", "apex"),
+) -> Figure:
+    """Two frames, the flow between them with its wheel, and the strain."""
+    length = np.hypot(flow[..., 0], flow[..., 1])
+    largest = max(float(np.percentile(length, 99)), 1e-6)
+    figure, axes = _panels(4, first.shape[:2])
+    _show(axes[0], _rgb(first), titles[0])
+    _show(axes[1], _rgb(second), titles[1])
+    _show(axes[2], flow_colours(flow, largest), "optical flow")
+    inset = axes[2].inset_axes((0.76, 0.0, 0.24, 0.24 * flow.shape[1] / flow.shape[0]))
+    inset.imshow(np.dstack([flow_wheel(128), _disc(128)]))
+    inset.axis("off")
+    axes[2].text(0.5, -0.03, f"rim {largest:.2f} px", transform=axes[2].transAxes, ha="center", va="top", fontsize=8,
+                 color=_QUIET)  # fmt: skip
+    strain = optical_strain(flow)
+    high = max(float(np.percentile(strain, 99.5)), 1e-6)
+    _show(axes[3], scalar_colours(strain, 0, high), "optical strain")
+    axes[3].text(0.5, -0.03, f"white {high:.3f}", transform=axes[3].transAxes, ha="center", va="top", fontsize=8,
+                 color=_QUIET)  # fmt: skip
+    return figure
+
+
+def figure_mask(face: NDArray[np.uint8], heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> Figure:
+    """A face, where it moves most, and the pixels kept: Fig. 5 of STRCN."""
+    figure, axes = _panels(3, face.shape[:2])
+    _show(axes[0], _rgb(face), "onset")
+    _show(axes[1], scalar_colours(heat), "difference heat map")
+    # Enlarged, so that the border of the mask does not cover what it surrounds.
+    factor = max(1, round(480 / face.shape[0]))
+    large = np.asarray(cv2.resize(face, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
+    _show(axes[2], mask_over(large, mask), f"mask, {mask.mean():.0%} of {mask.size} pixels")
+    return figure
+
+
+def figure_maps(maps: NDArray[np.floating], titles: Sequence[str], signed: Sequence[bool] | None = None) -> Figure:
+    """Maps of numbers side by side, each with its own scale of colours beside it.
+
+    Args:
+        maps: (C, H, W).
+        titles: One for each.
+        signed: True for maps about zero: blue below, red above, white at zero.
+    """
+    figure, axes = _panels(len(maps), maps.shape[1:], extra=0.55)
+    for place, (values, title) in enumerate(zip(maps, titles, strict=True)):
+        if signed is not None and signed[place]:
+            high = float(np.abs(values).max()) or 1.0
+            drawn = axes[place].imshow(values, cmap="RdBu_r", vmin=-high, vmax=high, interpolation="nearest")
+        else:
+            drawn = axes[place].imshow(values, cmap="magma", interpolation="nearest")
+        bar = figure.colorbar(drawn, ax=axes[place], fraction=0.046, pad=0.03)
+        bar.ax.tick_params(labelsize=7, colors=_QUIET)
+        bar.outline.set_visible(False)
+        axes[place].set_title(title, fontsize=9, color=_INK)
+        axes[place].axis("off")
+    return figure
+
+
+def figure_magnified(
+    original: NDArray[np.uint8], magnified: NDArray[np.uint8], alpha: float, rows: Sequence[int] | None = None
+) -> Figure:
+    """Frames of a clip above the same frames magnified, and one row of pixels through time: Fig. 4 of STRCN.
+
+    Args:
+        original: (T, H, W[, 3]).
+        magnified: The same shape.
+        alpha: Factor, for the title.
+        rows: Frames to show; None takes five, evenly spread.
+    """
+    n, height, width = original.shape[:3]
+    shown = list(np.unique(np.linspace(0, n - 1, 5).round().astype(int))) if rows is None else list(rows)
+    # The row of pixels that changes most over time tells most.
+    change = np.abs(magnified.astype(np.float32) - magnified[:1]).mean(axis=(0, *range(2, magnified.ndim)))
+    line = int(np.argmax(change))
+    from matplotlib.figure import Figure as NewFigure
+
+    cell = 1.55
+    figure = NewFigure(
+        figsize=(cell * (len(shown) + 1.6), 2 * cell * height / width + 0.55), dpi=144, layout="constrained"
+    )
+    grid = figure.subplots(2, len(shown) + 1, width_ratios=[*[1.0] * len(shown), 1.5])
+    for axes, clip, name in zip(grid, (original, magnified), ("original", f"magnified, {alpha:g} times"), strict=True):
+        for place, row in enumerate(shown):
+            _show(axes[place], _rgb(clip[row]), f"frame {row}" if clip is original else "")
+            if place == 0:
+                axes[place].axhline(line, color="#d64832", lw=0.8)
+                axes[place].text(-0.06, 0.5, name, transform=axes[place].transAxes, rotation=90, ha="right",
+                                 va="center", fontsize=9, color=_INK)  # fmt: skip
+        axes[-1].imshow(time_slice(clip, line), aspect="auto", extent=(0, n, width, 0))
+        axes[-1].set_title("the marked row through time" if clip is original else "", fontsize=9, color=_INK)
+        axes[-1].set_yticks([])
+        axes[-1].tick_params(labelsize=7, colors=_QUIET)
+        for side in axes[-1].spines.values():
+            side.set_visible(False)
+        if clip is magnified:
+            axes[-1].set_xlabel("frame", fontsize=8, color=_QUIET)
+    return figure
+
+
+def figure_apex(curve: NDArray[np.floating], apex: int, fps: float | None = None) -> Figure:
+    """Difference from the first frame over time, with the apex marked (STRCN, equation 5).
+
+    Args:
+        curve: (T,), as `mien.motion.apex.apex_curve` gives it.
+        apex: Index of the apex.
+        fps: Adds seconds to the axis when known.
+    """
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=(5.4, 2.1), dpi=144, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(curve, color="#2563eb", lw=1.6)
+    axes.fill_between(np.arange(len(curve)), curve, color="#2563eb", alpha=0.08)
+    axes.axvline(apex, color="#d64832", lw=1)
+    when = f" ({apex / fps:.2f} s)" if fps else ""
+    axes.annotate(f"apex, frame {apex}{when}", (apex, float(curve[apex])), xytext=(6, 2), textcoords="offset points",
+                  fontsize=8, color="#d64832", ha="left" if apex < 0.7 * len(curve) else "right")  # fmt: skip
+    axes.set_xlim(0, max(len(curve) - 1, 1))
+    axes.set_ylim(0, float(np.max(curve)) * 1.25 + 1e-9)
+    axes.set_xlabel("frame", fontsize=8, color=_QUIET)
+    axes.set_ylabel("spread of the difference", fontsize=8, color=_QUIET)
+    axes.tick_params(labelsize=7, colors=_QUIET)
+    for name, side in axes.spines.items():
+        side.set_visible(name in ("left", "bottom"))
+        side.set_color("#d1d5db")
+    return figure
+
+
+def save(picture: Picture | Figure, path: Path) -> Path:
+    """Writes a picture or a figure; the ending of the path decides how (.png, .jpg; figures also .svg, .pdf).
+
+    Raises:
+        MienError: An ending that cannot be written, or no right to write there.
+    """
+    import io
+
+    buffer = io.BytesIO()
+    kind = path.suffix.lower().lstrip(".") or "png"
+    try:
+        if isinstance(picture, np.ndarray):
+            from PIL import Image
+
+            Image.fromarray(picture).save(buffer, format={"jpg": "jpeg"}.get(kind, kind))
+        else:
+            picture.savefig(
+                buffer,
+                format=kind,
+                bbox_inches="tight",
+                pad_inches=0.06,
+                metadata={"Software": None} if kind == "png" else None,
+            )
+        write_atomically(path, buffer.getvalue())
+    except (KeyError, ValueError, OSError) as error:
+        raise MienError(
+            f"The picture {str(path)!r} cannot be written ({error}).",
+            "a name that ends in .png or .jpg, in a folder with the right to write.",
+            f"`--out {path.with_suffix('.png').name}`.",
+        ) from None
+    return path
+
+
+def _rgb(picture: NDArray[np.uint8]) -> Picture:
+    return np.repeat(picture[..., None], 3, -1) if picture.shape[-1] != 3 or picture.ndim == 2 else picture
+
+
+def _disc(size: int) -> Picture:
+    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    radius = np.hypot(*np.meshgrid(axis, axis))
+    return np.asarray(255 * np.clip((1 - radius) * size / 2, 0, 1), np.uint8)
+
+
+def _panels(n: int, shape: tuple[int, ...], extra: float = 0.0) -> tuple[Figure, Sequence[Axes]]:
+    from matplotlib.figure import Figure as NewFigure
+
+    height, width = shape
+    cell = 2.3
+    figure = NewFigure(figsize=((cell + extra) * n, cell * height / width + 0.5), dpi=144, layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, n)))
+
+
+def _show(axes: Axes, picture: Picture, title: str) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=9, color=_INK)
+    axes.axis("off")

@@ -1,0 +1,25 @@
+"""Recipes: ordered lists of steps that turn one clip into the array a system reads."""
+
+from mien.preprocessing.base import Context, Found, Prepared, Recipe, Step
+from mien.preprocessing.named import (
+    CENTRED_FLOW_PICTURE,
+    FLOW_PICTURE,
+    RECIPES,
+    NamedRecipe,
+    flow_from_frames,
+    named_recipe,
+)
+
+__all__ = [
+    "CENTRED_FLOW_PICTURE",
+    "FLOW_PICTURE",
+    "RECIPES",
+    "Context",
+    "Found",
+    "NamedRecipe",
+    "Prepared",
+    "Recipe",
+    "Step",
+    "flow_from_frames",
+    "named_recipe",
+]

@@ -1,0 +1,113 @@
+"""A whole video magnified, frame by frame: `mien magnify`. Memory does not grow with its length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.io.video import frame_rate_warning, open_video, write_video
+from mien.motion.magnify import Magnifier, coefficients
+from mien.preprocessing.steps import as_colour
+
+
+@dataclass(frozen=True, slots=True)
+class MagnifiedFilm:
+    """What `magnify_video` wrote.
+
+    Attributes:
+        path: The file.
+        n_frames: Its frames.
+        size: Its height and width in pixels.
+        r1: Coefficient of the fast low-pass used.
+        r2: Coefficient of the slow low-pass used.
+        notes: What the reader should know.
+    """
+
+    path: Path
+    n_frames: int
+    size: tuple[int, int]
+    r1: float
+    r2: float
+    notes: tuple[str, ...]
+
+
+def magnify_video(
+    source: str | Path,
+    out: Path,
+    *,
+    alpha: float = 8.0,
+    r1: float = 0.4,
+    r2: float = 0.05,
+    band: tuple[float, float] | None = None,
+    wavelength: float = 16.0,
+    beside: bool = False,
+    slower: float = 1.0,
+    fps: float | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> MagnifiedFilm:
+    """Writes a video with its small motions made larger.
+
+    Args:
+        source: Anything `mien.io.video.open_video` opens.
+        out: File to write; `.mp4` to look at, `.mkv` without loss, `.gif` for a page.
+        alpha: Factor.
+        r1: Coefficient of the fast low-pass.
+        r2: Coefficient of the slow one.
+        band: (low, high) in hertz instead of r1 and r2; needs the frame rate.
+        wavelength: Spatial cut-off in pixels: finer detail is magnified less.
+        beside: Put the original to the left.
+        slower: How many times slower it plays.
+        fps: Frame rate, where the source does not tell it.
+        progress: Called with 1 after every frame.
+
+    Raises:
+        MienError: The source cannot be read, the band cannot be had at its frame rate, `out` cannot be written.
+    """
+    video = open_video(source, fps=fps)
+    notes = [note for note in [frame_rate_warning(video.fps)] if note]
+    rate = video.fps
+    if band is not None:
+        if rate is None:
+            raise MienError(
+                f"The frame rate of {str(source)!r} is not known.",
+                "one, to tell hertz.",
+                "`--fps 100`, or `--r1 --r2`.",
+            )
+        r1, r2 = coefficients(*band, rate)
+    height, width = video.height, video.width
+    magnifier = Magnifier(height, width, True, alphas=(alpha,), r1=r1, r2=r2, wavelength=wavelength)
+    written = 0
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        nonlocal written
+        for frame in video.frames():
+            original = as_colour(frame.pixels)
+            bigger = np.asarray(magnifier.push(original)[0])
+            if bigger.dtype != np.uint8:
+                bigger = np.clip(np.round(bigger), 0, 255).astype(np.uint8)
+            yield _side_by_side(original, bigger) if beside else bigger
+            written += 1
+            if progress is not None:
+                progress(1)
+
+    write_video(out, pictures(), (rate or 30.0) / slower)
+    return MagnifiedFilm(out, written, (height, width), r1, r2, (*notes, *video.problems))
+
+
+def _side_by_side(original: NDArray[np.uint8], magnified: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Both pictures, each with its name in the corner."""
+    named = []
+    for picture, name in ((original, "original"), (magnified, "magnified")):
+        picture = picture.copy()
+        scale = max(0.35, picture.shape[0] / 700)
+        place = (round(14 * scale), round(30 * scale))
+        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+        named.append(picture)
+    return np.hstack(named)

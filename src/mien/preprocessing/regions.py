@@ -1,0 +1,243 @@
+"""Steps that keep the grey levels of a clip themselves: eyes and mouth cut out of the face, and a number of frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.motion.interpolate import METHODS, resample, tim
+from mien.preprocessing.base import Array, Context, Recipe, Step
+from mien.preprocessing.steps import ClipFrames, aligned_face, as_grey, grey
+
+if TYPE_CHECKING:
+    from mien.face.landmarks import FaceTrack
+
+TIMES = (*METHODS, "tim", "first")
+"""Ways to a number of frames: interpolation over time, or the first so many frames as they are."""
+
+POOL = 3
+"""Side of MicroExp's max pool along rows, columns and time, and its stride."""
+
+_REGIONS = {
+    # Points that must lie in the frame, then those that give the top, bottom, left and right edge.
+    "eyes": (range(36, 48), (19, 1, 1, 15)),
+    "mouth": (range(48, 68), (2, 6, 2, 14)),
+}
+
+
+def check_whole(name: str, value: Any, example: str) -> None:
+    """Checks that a parameter is as many whole numbers from 1 as its example.
+
+    Raises:
+        MienError: It is not.
+    """
+    n = len(json.loads(example))
+    listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == n
+    if not listed or not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in value):
+        raise MienError(f"{name} is {value!r}.", f"{n} whole numbers from 1.", f"`--set {name}={example}`.")
+
+
+def pooled_shape(frames: int, height: int, width: int, kernel: Sequence[int]) -> tuple[int, int, int]:
+    """Frames, rows and columns after the convolution and the pool.
+
+    Args:
+        frames: T of the clip.
+        height: Rows of a frame.
+        width: Columns.
+        kernel: (height, width, time) of the convolution, as the paper writes it.
+
+    Raises:
+        MienError: The kernel is not three whole numbers from 1, or nothing is left after the pool.
+    """
+    check_whole("kernel", kernel, "[3,3,15]")
+    rows, columns, time = kernel
+    found = tuple((n - k + 1) // POOL for n, k in ((frames, time), (height, rows), (width, columns)))
+    if min(found) < 1:
+        raise MienError(
+            f"A clip of {frames} frames of {height}x{width} leaves nothing after a kernel of "
+            f"{rows}x{columns}x{time} and a pool of {POOL}.",
+            f"at least {time + POOL - 1} frames of {rows + POOL - 1}x{columns + POOL - 1}.",
+            f"`--set frames={max(frames, time + POOL - 1)}`, or a smaller kernel: `--set kernel=[3,3,3]`.",
+        )
+    return found[0], found[1], found[2]
+
+
+def to_frames(frames: Array, context: Context, *, n: int, method: str, kernel: int, stretch: bool) -> Array:
+    """Step: a clip (T, ...) of n frames, for a network whose kernel spans `kernel` frames; every change is noted.
+
+    Args:
+        n: Frames wanted.
+        method: One of `TIMES`; "first" takes the first n frames and leaves the rest.
+        kernel: A clip of fewer frames is refused unless `stretch` is true: most of what the kernel would see in it
+            were frames that nobody filmed.
+        stretch: Interpolate more frames into such a clip.
+
+    Raises:
+        MienError: The clip is too short, or `method` is unknown.
+    """
+    length, clip = len(frames), context.clip
+    if method not in TIMES:
+        raise MienError(f"time is {method!r}.", f"one of {', '.join(TIMES)}.", "`--set time=linear`.")
+    if length < kernel and not stretch:
+        raise MienError(
+            f"{clip.key} has {length} frames from onset to offset.",
+            f"at least {kernel}, the length of the temporal kernel.",
+            "`--set stretch=true` to interpolate more frames into short clips, or `--set kernel=[3,3,3]`.",
+        )
+    context.rows = context.apex = None
+    if length == n:
+        return frames.astype(np.float32)
+    if method == "first":
+        if length < n:
+            raise MienError(
+                f"{clip.key} has {length} frames from onset to offset.",
+                f"at least {n}, as the first {n} are taken.",
+                "`--set time=linear`, which interpolates.",
+            )
+        context.notes.append(f"The first {n} of {length} frames were taken.")
+        return frames[:n].astype(np.float32)
+    context.notes.append(f"{length} frames were brought to {n} by interpolation ({method}).")
+    full = frames.astype(np.float32)
+    made = tim(full, n) if method == "tim" else resample(full, n, method)
+    return np.asarray(np.clip(made, 0, 255), np.float32)
+
+
+def eyes_and_mouth(
+    _: Array, context: Context, *, size: tuple[int, int] | list[int], per_frame: bool, landmarker: str = "mesh"
+) -> Array:
+    """Step: both eyes, and nose and mouth, from onset to offset: (T, 2, height, width) grey levels, 0..255.
+
+    With points of iBUG 300-W counted from 0: the eyes reach from the brow (point 19) down to the jaw at point 1, and
+    from jaw point 1 to 15; nose and mouth from jaw point 2 down to 6, and from 2 to 14. Areas are averaged.
+
+    Args:
+        size: Height and width of each crop.
+        per_frame: Crop anew in each frame, as the authors do: landmark jitter then moves the picture. Else both crops
+            stay where the median landmarks of the clip put them.
+        landmarker: Which landmarks (`mien.face.landmarks.LANDMARKERS`).
+
+    Raises:
+        MienError: No face, eyes or mouth outside the frame, or more frames than may be held.
+
+    Source: Reddy et al., IJCNN 2019, section III-B; points of the released code.
+    """
+    from mien.face.landmarks import track_face
+
+    clip, read = context.clip, ClipFrames(context)
+    frames, seen = read.frames, read.seen
+    context.track = track = track_face(frames(), landmarker=landmarker)
+    context.notes.extend(track.notes)
+    points = _points(track, per_frame)
+    height, width = size
+    result = np.empty((len(points), 2, height, width), np.uint8)
+    beyond = 0.0
+    done = 0
+    for frame, where in zip(frames(), points, strict=False):
+        picture = as_grey(frame)
+        for place, region in enumerate(_REGIONS):
+            cut, outside = _cut(picture, where, region, clip.key)
+            result[done, place] = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA)
+            beyond = max(beyond, outside)
+        done += 1
+    if beyond > 0:
+        context.notes.append(f"A crop reaches {beyond:.0f} pixels beyond the frame and was cut off there.")
+    context.notes.extend(read.video.problems)
+    if done < 2:
+        raise MienError(f"Only {done} frame(s) of {clip.key} can be read.", "at least two.", "`mien check`.")
+    context.rows = tuple(seen)
+    return result[:done]
+
+
+def _points(track: FaceTrack, per_frame: bool) -> NDArray[np.float32]:
+    """iBUG's points for each frame (T, 68, 2); frames without the face take those of the last frame with it."""
+    points = track.ibug68()
+    if not per_frame:
+        return np.broadcast_to(np.median(points[track.found], axis=0), points.shape)
+    last = np.maximum.accumulate(np.where(track.found, np.arange(len(points)), track.first()))
+    return np.asarray(points[last])
+
+
+def _cut(picture: NDArray[np.uint8], points: NDArray[Any], region: str, key: str) -> tuple[NDArray[np.uint8], float]:
+    """One region of a frame, cut off at the frame's edge, and by how many pixels it would reach beyond."""
+    inner, (top, bottom, left, right) = _REGIONS[region]
+    height, width = picture.shape
+    part = points[list(inner)]
+    if (part < -0.5).any() or (part > np.array([width, height]) - 0.5).any():
+        raise MienError(
+            f"{key}: the {region} {'are' if region == 'eyes' else 'is'} not wholly in the frame.",
+            "a face whose eyes and mouth are both in view.",
+            "another part of the video, or a system that looks at the whole frame: microexp-stcnn.",
+        )
+    edges = np.array([points[top, 1], points[bottom, 1], points[left, 0], points[right, 0]])
+    y0, y1, x0, x1 = np.round(edges).astype(int).tolist()
+    inside = max(y0, 0), min(y1, height), max(x0, 0), min(x1, width)
+    if inside[1] - inside[0] < 2 or inside[3] - inside[2] < 2:
+        raise MienError(
+            f"{key}: the landmarks of the {region} enclose no area.",
+            "a face seen from the front.",
+            "another part of the video, or a system that looks at the whole frame: microexp-stcnn.",
+        )
+    outside = max(-y0, y1 - height, -x0, x1 - width, 0)
+    return picture[inside[0] : inside[1], inside[2] : inside[3]], float(outside)
+
+
+def regions_first(frames: Array, context: Context) -> Array:
+    """Step: (T, regions, H, W) as (regions, T, H, W)."""
+    return np.ascontiguousarray(frames.swapaxes(0, 1))
+
+
+# Recipes
+
+
+def _length_step(p: Mapping[str, Any]) -> Step:
+    height, width = p["size"]
+    if p["frames"] < 1:
+        raise MienError(f"frames is {p['frames']}.", "a whole number from 1.", "`--set frames=18`.")
+    pooled_shape(p["frames"], height, width, p["kernel"])
+    given = {"n": p["frames"], "method": p["time"], "kernel": p["kernel"][2], "stretch": p["stretch"]}
+    return Step("to_frames", to_frames, given)
+
+
+def whole_face(p: Mapping[str, Any]) -> Recipe:
+    """Grey frames of the whole face: (T, height, width), 0..255.
+
+    Args:
+        p: `face` ("none" takes the whole frame, else see `aligned_face`), `size`, `frames`, `time`, `kernel`,
+            `stretch`.
+
+    Raises:
+        MienError: Nothing is left of such clips behind the kernel and the pool, or `time` is unknown.
+
+    Source: Reddy et al., IJCNN 2019, Table I; areas are averaged in colour and then made grey, as in the released code.
+    """
+    _check(p)
+    face = {"size": p["size"], "transform": p["face"], "per_frame": False, "landmarker": "mesh"}
+    steps = (Step("aligned_face", aligned_face, face, version=2), Step("grey", grey), _length_step(p))
+    return Recipe(steps, "THW", (p["frames"], *p["size"]), (0, 255), "float16")
+
+
+def eyes_mouth(p: Mapping[str, Any]) -> Recipe:
+    """Grey frames of eyes and mouth: (2, T, height, width), 0..255.
+
+    Args:
+        p: As `whole_face`, with `per_frame` of `eyes_and_mouth` instead of `face`.
+
+    Raises:
+        MienError: As `whole_face`.
+    """
+    _check(p)
+    crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p["size"], "per_frame": p["per_frame"]})
+    steps = (crops, _length_step(p), Step("regions_first", regions_first))
+    return Recipe(steps, "CTHW", (2, p["frames"], *p["size"]), (0, 255), "float16")
+
+
+def _check(p: Mapping[str, Any]) -> None:
+    check_whole("size", p["size"], "[64,64]")
+    if p["time"] not in TIMES:
+        raise MienError(f"time is {p['time']!r}.", f"one of {', '.join(TIMES)}.", "`--set time=linear`.")

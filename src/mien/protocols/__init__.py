@@ -1,1 +1,0 @@
-"""Folds, metrics, comparisons, and checks against leaks. Nothing here sees pixels."""

@@ -1,0 +1,230 @@
+"""The faces of a film over time: one stream per person, matched by where the faces are.
+
+Nobody is identified. A face that comes into view is a new person unless somebody is lost; then it is taken for the
+lost person who was nearest and about as large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.face.crop import crop_box
+from mien.face.detect import Face, detect_faces
+from mien.face.landmarks import SMALLEST_FACE
+from mien.recognition.records import Place
+from mien.spotting.face_stream import FaceStream, Look
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+MOST_PEOPLE: Final = 6
+"""Faces followed at once: each costs as much as the first."""
+
+_LOOK_ROUND: Final = 0.5
+"""Seconds between two looks at the whole picture."""
+
+_LONGEST_SIDE: Final = 1280
+"""Pixels; larger pictures are made smaller before faces are looked for: tiles grow with the square."""
+
+_SAME: Final = 0.3
+"""Least overlap, intersection over union, of one person's boxes in two looks."""
+
+_FACE: Final = (0.5, 0.75, 2.5, 2.0)
+"""About what the detector calls a face, in distances of the eyes; see `crop_box`."""
+
+
+@dataclass(slots=True)
+class Person:
+    """One person while the film goes by.
+
+    Attributes:
+        number: From 1.
+        stream: Follows the face.
+        first: Index of the frame in which the face was first seen.
+        last: Index of the last frame with the face.
+        n_frames: Frames with the face.
+        box: (4,) where the face was last, x0, y0, x1, y1.
+        present: The face is in view.
+        places: See `mien.recognition.records.Track`.
+        sizes: Distance of the eyes in pixels, once per place.
+        lost_at: Index of the frame at which the face was lost.
+    """
+
+    number: int
+    stream: FaceStream
+    first: int
+    last: int
+    n_frames: int
+    box: Floats
+    present: bool = True
+    places: list[Place] = field(default_factory=list)
+    sizes: list[float] = field(default_factory=list)
+    lost_at: int = -1
+
+
+class People:
+    """Everybody in a film, frame by frame; holds no frame.
+
+    Args:
+        fps: Frames per second.
+        device: Where the networks run.
+
+    Attributes:
+        everybody: All persons so far.
+        too_small: Pixels of the largest face that was too small to use; 0 where there was none.
+        crowded: More faces than `MOST_PEOPLE` were in view.
+    """
+
+    def __init__(self, fps: float, device: str = "cpu") -> None:
+        self._fps, self._device = fps, device
+        self._step = max(1, round(_LOOK_ROUND * fps))
+        self._faces: tuple[int, list[Face]] = (-1, [])
+        self._now = -1
+        self.everybody: list[Person] = []
+        self.too_small = 0.0
+        self.crowded = False
+
+    def look(self, frame: Picture, index: int) -> Iterator[tuple[Person, Look]]:
+        """Everybody's face in the next frame; also of those who are lost.
+
+        Args:
+            frame: (H, W) grey or (H, W, 3) RGB, 8 bits.
+            index: Number of the frame; numbers left out count as frames without a face.
+        """
+        due = self._now < 0 or index // self._step != self._now // self._step
+        self._now = index
+        if due:
+            self._look_round(frame)
+        for person in self.everybody:
+            while person.stream.seen < index:  # frames that cannot be read
+                yield person, Look(person.stream.seen, None, None)
+                person.stream.seen += 1
+            look = person.stream.look(frame)
+            self._note(person, look)
+            yield person, look
+
+    def _look_round(self, frame: Picture) -> None:
+        """Notices who is new, who is back, and where two streams have come to follow one face."""
+        present = [person for person in self.everybody if person.present]
+        for i, person in enumerate(present):
+            if any(_overlap(person.box, other.box) > 0.6 for other in present[:i]):
+                person.stream = self._stream(person, self._now)  # it has slid onto another's face
+                person.present = False
+                _lose(person, self._now)
+        present = [person for person in present if person.present]
+        for face in self._detected(frame):
+            if face.size < SMALLEST_FACE:
+                self.too_small = max(self.too_small, face.size)
+                continue
+            if any(_overlap(face.box, person.box) > _SAME or _inside(face.box, person.box) for person in present):
+                continue
+            lost = [person for person in self.everybody if not person.present and _alike(face.box, person.box)]
+            if lost:
+                back = min(lost, key=lambda person: math.dist(_middle(face.box), _middle(person.box)))
+                back.box, back.present = face.box, True
+                present.append(back)
+            elif len(present) < MOST_PEOPLE:
+                person = Person(len(self.everybody) + 1, FaceStream(self._fps), self._now, self._now, 0, face.box)
+                person.stream = self._stream(person, self._now)
+                self.everybody.append(person)
+                present.append(person)
+            else:
+                self.crowded = True
+
+    def _stream(self, person: Person, index: int) -> FaceStream:
+        """A stream that may follow only faces where this person is."""
+
+        def own(frame: Picture) -> list[Face]:
+            others = [p.box for p in self.everybody if p is not person and p.present]
+            return [
+                face
+                for face in self._detected(frame)
+                if _overlap(face.box, person.box) > 0.1
+                and not any(_overlap(face.box, box) > _overlap(face.box, person.box) for box in others)
+            ]
+
+        stream = FaceStream(self._fps, device=self._device, detect=own)
+        stream.seen = index
+        return stream
+
+    def _detected(self, frame: Picture) -> list[Face]:
+        """Faces in this frame, looked for once however many ask."""
+        if self._faces[0] != self._now:
+            factor = max(1.0, max(frame.shape[:2]) / _LONGEST_SIDE)
+            size = round(frame.shape[1] / factor), round(frame.shape[0] / factor)
+            small = frame if factor == 1 else np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+            alone = not any(person.present for person in self.everybody)
+            faces = detect_faces([small], small=alone and self._now % self._step == 0, device=self._device)[0]
+            scale = np.float32(factor)
+            self._faces = self._now, [Face(f.box * scale, f.score, f.keypoints * scale) for f in faces]
+        return self._faces[1]
+
+    def _note(self, person: Person, look: Look) -> None:
+        eyes = person.stream.eyes
+        person.present = look.picture is not None and eyes is not None
+        if not person.present:
+            _lose(person, look.index)
+            return
+        assert eyes is not None
+        person.n_frames += 1
+        person.last = look.index
+        if look.fresh or look.change is not None:
+            x0, y0, x1, y1 = (round(float(v), 2) for v in eyes.ravel())
+            person.places.append(Place(look.index, (x0, y0, x1, y1)))
+            person.sizes.append(person.stream.eye_distance)
+            person.box = face_box(eyes)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: the networks see one small picture at a time, and waiting for each other costs more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def face_box(eyes: NDArray[np.floating]) -> Floats:
+    """(4,) x0, y0, x1, y1 of a face, from (2, 2) centres of its eyes."""
+    box = crop_box(eyes, _FACE)
+    return np.array([box.x, box.y, box.x + box.width, box.y + box.height], np.float32)
+
+
+def _lose(person: Person, index: int) -> None:
+    if person.places and person.places[-1].eyes is not None:
+        person.places.append(Place(index, None))
+
+
+def _overlap(a: Floats, b: Floats) -> float:
+    """Intersection over union."""
+    both = float(np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)))
+    return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
+
+
+def _inside(face: Floats, box: Floats) -> bool:
+    """Whether the middle of a face lies well within another box."""
+    x, y = _middle(face)
+    margin = 0.2 * (box[2:] - box[:2])
+    low, high = box[:2] + margin, box[2:] - margin
+    return bool(low[0] < x < high[0] and low[1] < y < high[1])
+
+
+def _middle(box: Floats) -> tuple[float, float]:
+    return float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+
+
+def _alike(a: Floats, b: Floats) -> bool:
+    """Whether two boxes could be those of one face at different distances."""
+    sides = [math.sqrt(max(float(np.prod(box[2:] - box[:2])), 1e-9)) for box in (a, b)]
+    return 0.5 < sides[0] / sides[1] < 2

@@ -1,0 +1,402 @@
+"""What a trained network looked at: gradient saliency of any deep system, attention of SMA-STN-style, over the face.
+
+A map says where a change of the input would change the score. It does not say why a face moved, and a plausible map is
+no proof that the network is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args, runtime_checkable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import MienError, unknown_name
+from mien.motion.pictures import Picture, scalar_colours
+from mien.preprocessing.base import Array, Context, Recipe, Step
+from mien.preprocessing.inputs import ArrayInputs
+from mien.types import Clip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+    from mien.classifiers.checkpoint import ModelCard
+    from mien.classifiers.training import NetClassifier
+
+Method = Literal["integrated", "gradient", "smooth"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
+STEPS: Final = 24
+"""Points of the path of integrated gradients, and noisy copies of a smoothed gradient."""
+
+Maps = NDArray[np.float32]
+
+
+@runtime_checkable
+class SoftScores(Protocol):
+    """A network whose answer has no slope (votes) and that offers scores that have one."""
+
+    def soft_scores(self, x: Tensor) -> Tensor:
+        """The input of the network to scores (B, n_classes)."""
+        ...
+
+
+@runtime_checkable
+class Attends(Protocol):
+    """A network that can tell what it attends to (`mien.models.sma_stn.SMASTN`)."""
+
+    def look(self, x: Tensor) -> Any:
+        """The input of the network to `Seen`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a classifier saw in one clip.
+
+    Attributes:
+        key: The clip.
+        classes: Class names.
+        probabilities: (C,), of the whole classifier.
+        explained: Index of the class whose score is explained.
+        method: How.
+        heat: (H, W) >= 0, summing to 1: share of the saliency at each place of the input. All 0 where nothing matters.
+        over_time: (T,) >= 0, summing to 1: share of each frame or segment; None where the input has no time.
+        face: (H', W', 3), first frame as the recipe aligned it; None for ready flow pictures.
+        images: (S, h, w) dynamic images in grey levels; None for other systems.
+        segments: (S,) weights that sum to 1; None without.
+        attention: (S, h', w'), each summing to 1; None without.
+        names: (S), what each image shows.
+        notes: What the reader should know.
+    """
+
+    key: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    explained: int
+    method: str
+    heat: Maps
+    over_time: Maps | None = None
+    face: Picture | None = None
+    images: Maps | None = None
+    segments: Maps | None = None
+    attention: Maps | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def attribution(
+    classifier: NetClassifier, x: NDArray[np.floating], target: int, method: str = "integrated", base: float = 0.0
+) -> Maps:
+    """How much each number of a clip's input counts for the score of a class.
+
+    Args:
+        classifier: A fitted network, or a committee: members and mirror images are averaged, as in prediction.
+        x: One input, as the system's recipe gives it.
+        target: Index of the class.
+        method: "integrated": integrated gradients from an input that is `base` everywhere; they sum to the difference
+            of the two scores. "gradient": the gradient. "smooth": the gradient averaged over noisy copies, of a tenth
+            of the input's range.
+        base: What no signal is in the input.
+
+    Returns:
+        The shape of x, signed: a positive number speaks for the class.
+
+    Raises:
+        MienError: Captum is not installed, an unknown method, or an untrained classifier.
+
+    Source: Sundararajan, Taly, Yan, ICML 2017; Simonyan, Vedaldi, Zisserman, 2013; Smilkov et al., 2017; by Captum.
+    """
+    import torch
+
+    if method not in METHODS:
+        raise unknown_name("saliency", method, METHODS, "mien explain --help")
+    if not classifier.models:
+        raise MienError("An untrained network.", "one after `fit`.", "`mien train`.")
+    captum = _captum()
+    views = [_score_of(model, mirror) for model in classifier.models for mirror in _mirrors(classifier)]
+    for model in classifier.models:
+        _at_rest(model)
+
+    def score(batch: Tensor) -> Tensor:
+        total = views[0](batch)
+        for view in views[1:]:
+            total = total + view(batch)
+        return total / len(views)
+
+    # The classifier's own scaling, so that "no signal" is in units of the recipe.
+    seen = classifier._finish(np.stack([x, np.full_like(x, base)]).astype(np.float32))
+    start, nothing = seen[:1], seen[1:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if method == "integrated":
+            made = captum.IntegratedGradients(score).attribute(
+                start, nothing, target=target, n_steps=STEPS, internal_batch_size=8
+            )
+        elif method == "gradient":
+            made = captum.Saliency(score).attribute(start.requires_grad_(), target=target, abs=False)
+        else:
+            noise = 0.1 * float(start.max() - start.min()) or 1e-6
+            made = captum.NoiseTunnel(captum.Saliency(score)).attribute(
+                start.requires_grad_(),
+                target=target,
+                nt_samples=STEPS,
+                nt_samples_batch_size=8,
+                stdevs=noise,
+                abs=False,
+            )
+    return np.asarray(made[0].detach().cpu().numpy(), np.float32)
+
+
+def _captum() -> Any:
+    try:
+        import captum.attr  # type: ignore[import-untyped]
+    except ImportError:
+        raise MienError(
+            "Saliency needs the package captum, which is not installed.",
+            "captum 0.7 or later.",
+            "`pip install -c constraints.txt 'mien[explain]'`.",
+        ) from None
+    return captum.attr
+
+
+def _mirrors(classifier: NetClassifier) -> list[Callable[[Tensor], Tensor] | None]:
+    return [None] if classifier.mirror is None else [None, classifier.mirror]
+
+
+def _score_of(model: nn.Module, mirror: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+    scores: Callable[[Tensor], Tensor] = model
+    if isinstance(model, SoftScores):
+        scores = model.soft_scores
+    return scores if mirror is None else lambda x: scores(mirror(x))
+
+
+def _at_rest(model: nn.Module) -> None:
+    """Evaluation mode; and no weight moves, even where a network would step within its backward pass."""
+    from mien.classifiers.training import StepsItself
+
+    model.eval()
+    if isinstance(model, StepsItself):
+        model.step_at(None)
+
+
+def spread_out(values: Maps, axes: str) -> tuple[Maps, Maps | None]:
+    """Where and when: a signed attribution as shares over places and over time.
+
+    Args:
+        values: Attribution of one input.
+        axes: Its axes, one letter each, as a recipe declares them; K is left out.
+
+    Returns:
+        (H, W) and (T,), each >= 0 and summing to 1 (or all 0); None without time.
+
+    Raises:
+        MienError: The input has no H and W.
+    """
+    axes = axes.removeprefix("K")
+    if "H" not in axes or "W" not in axes:
+        raise MienError(f"An input with the axes {axes} is no picture.", "axes H and W.", "another system.")
+    size = np.abs(values)
+    total = float(size.sum()) or 1.0
+
+    def share(letters: str) -> Maps:
+        others = tuple(n for n, letter in enumerate(axes) if letter not in letters)
+        summed = size.sum(others) / total
+        return np.asarray(summed.T if axes.index(letters[0]) > axes.index(letters[-1]) else summed, np.float32)
+
+    return share("HW"), share("T") if "T" in axes else None
+
+
+def explain(
+    classifier: NetClassifier,
+    card: ModelCard,
+    clip: Clip,
+    *,
+    of: str | None = None,
+    method: str = "integrated",
+) -> Explanation:
+    """What a checkpoint looks at in one clip.
+
+    Args:
+        classifier: From `mien.classifiers.checkpoint.load_checkpoint`.
+        card: Its card.
+        clip: The clip.
+        of: Class to explain; None takes the predicted one.
+        method: See `attribution`.
+
+    Raises:
+        MienError: The clip cannot be prepared, an unknown class, a system whose input is no picture.
+    """
+    import torch
+
+    from mien.systems import system
+
+    known = system(card.system)
+    if clip.medium not in known.recipes:
+        raise MienError(
+            f"{card.system} cannot read {clip.medium}.", f"{' or '.join(known.recipes)}.", "a clip of that kind."
+        )
+    if of is not None and of not in card.classes:
+        raise unknown_name("class", of, card.classes, "mien card FILE")
+    recipe = known.recipe(clip.medium, card.parameters)
+    x, face, notes = _prepared(recipe, clip)
+    if x.shape != tuple(card.shape):
+        raise MienError(f"{clip.key} gives an input of {x.shape}.", f"{tuple(card.shape)}.", "a clip of that size.")
+    p = classifier.predict_proba(ArrayInputs(x[None]))[0]
+    target = int(p.argmax()) if of is None else card.classes.index(of)
+    low, high = recipe.range
+    # No signal is no motion where the range has two sides, and mid-grey where it has one.
+    base = 0.0 if low < 0 or not np.isfinite(high) else (low + high) / 2
+    heat, over_time = spread_out(attribution(classifier, x, target, method, base), recipe.axes)
+    found: dict[str, Any] = {}
+    if all(isinstance(model, Attends) for model in classifier.models):
+        with torch.inference_mode():
+            seen = [model.look(classifier._finish(x[None])) for model in classifier.models]  # type: ignore[operator]
+        found["images"] = x.mean(-1).astype(np.float32)
+        kind = "sequence" if card.parameters["sampling"] == "interleaved" else "segment"
+        names = [f"{kind} {k + 1}" for k in range(len(x))]
+        found["names"] = (*names[:-1], "whole clip") if card.parameters["whole"] else tuple(names)
+        found["segments"] = torch.stack([s.segments[0] for s in seen]).mean(0).cpu().numpy()
+        maps = [s.attention[0] for s in seen if s.attention is not None]
+        if maps:
+            found["attention"] = torch.stack(maps).mean(0).cpu().numpy()
+    return Explanation(
+        clip.key, card.classes, tuple(float(v) for v in p), target, method, heat, over_time, face, notes=notes, **found
+    )
+
+
+def _prepared(recipe: Recipe, clip: Clip) -> tuple[NDArray[Any], Picture | None, tuple[str, ...]]:
+    """The input as it is tested, the face under it, and the notes."""
+    pictures: list[Picture] = []
+
+    def watch(step: Step, array: Array, context: Context) -> None:
+        if clip.medium == "frames" and not pictures and array.dtype == np.uint8 and array.ndim >= 3:
+            first = array[0]
+            pictures.append(np.array(first if first.ndim == 3 else np.repeat(first[..., None], 3, -1)))
+
+    made = recipe.prepare(clip, watch)
+    x = made.array[0] if recipe.axes.startswith("K") else made.array
+    return np.asarray(x, np.float32), pictures[0] if pictures else None, made.notes
+
+
+# Pictures
+
+
+def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float = 0.75) -> Picture:
+    """A map drawn over a face: the stronger, the less of the face is left.
+
+    Args:
+        face: (H, W, 3); None takes plain grey.
+        heat: (h, w) >= 0, any size; drawn a little blurred, its 99.5th percentile with the last colour.
+        strength: Share of the colour where the map is strongest.
+
+    Returns:
+        (H, W, 3) RGB; the face itself where the map is 0.
+    """
+    if face is None:
+        factor = max(1, 240 // heat.shape[0])
+        face = np.full((factor * heat.shape[0], factor * heat.shape[1], 3), 205, np.uint8)
+    height, width = face.shape[:2]
+    large = cv2.resize(np.asarray(heat, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    # Strided convolutions leave a pattern of dots; what is looked at is larger than a pixel.
+    large = cv2.GaussianBlur(large, (0, 0), 0.018 * width)
+    high = float(np.percentile(large, 99.5))
+    share = np.clip(large / high, 0, 1) if high > 0 else np.zeros((height, width))
+    # The face in grey under the colours: skin and map do not mix their hues.
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32) * np.ones(3, np.float32)
+    colour = scalar_colours(share, 0, 1, "inferno").astype(np.float32)
+    alpha = strength * np.clip(1.6 * share, 0, 1)[..., None]
+    return np.asarray(np.round((1 - alpha) * grey + alpha * colour), np.uint8)
+
+
+def figure(explanation: Explanation, title: str = "") -> Figure:
+    """Face, saliency over it and probabilities; below, images, weights and attention of segments if any."""
+    from matplotlib.figure import Figure as NewFigure
+
+    e = explanation
+    face = e.face
+    height, width = e.heat.shape if face is None else face.shape[:2]
+    columns = 3 if e.images is None else max(3, len(e.images))
+    rows = 1 if e.images is None else (2 if e.attention is None else 3)
+    cell, tall = 1.75, 1.75 * height / width
+    drawn = NewFigure(figsize=(cell * columns, (tall + 0.12) * rows + 0.3), dpi=144, layout="constrained")
+    grid = drawn.subplots(rows, columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    plain = np.full((height, width, 3), 205, np.uint8) if face is None else face
+    _show(grid[0, 0], plain, "first frame" if face is not None else "no face in flow pictures")
+    _show(grid[0, 1], heat_over(face, e.heat), f"saliency for {e.classes[e.explained]}")
+    _probabilities(grid[0, 2], e)
+    if e.images is not None:
+        assert e.segments is not None
+        high = float(np.abs(e.images).max()) or 1.0
+        for k, (image, weight) in enumerate(zip(e.images, e.segments, strict=True)):
+            axes = grid[1, k]
+            axes.imshow(image, cmap="RdBu_r", vmin=-high, vmax=high, aspect="auto")
+            axes.set_box_aspect(height / width)
+            axes.set_title(f"{e.names[k]}: {weight:.2f}", fontsize=8)
+            if e.attention is not None:
+                _show(grid[2, k], heat_over(face, e.attention[k]), "attention" if k == 0 else "")
+    elif e.over_time is not None and len(e.over_time) > 1:
+        axes = grid[0, 2].inset_axes((0.12, 0.0, 0.85, 0.3))
+        axes.bar(np.arange(len(e.over_time)), e.over_time, color="#2563eb", width=0.8)
+        axes.set_title("share of each frame", fontsize=7)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=6)
+        _bare(axes, ("left", "right", "top"))
+    drawn.suptitle(title or e.key, fontsize=9, x=0.01, ha="left")
+    return drawn
+
+
+def _show(axes: Axes, picture: Picture, title: str) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+
+
+def _probabilities(axes: Axes, e: Explanation) -> None:
+    """Bars of the classes, the explained one dark."""
+    timed = e.images is None and e.over_time is not None and len(e.over_time) > 1
+    inner = axes.inset_axes((0.45, 0.5, 0.5, 0.45) if timed else (0.45, 0.2, 0.5, 0.6))
+    places = np.arange(len(e.classes))
+    colours = ["#2563eb" if c == e.explained else "#bfcdea" for c in places]
+    inner.barh(places, e.probabilities, color=colours, height=0.7)
+    for place, p in enumerate(e.probabilities):
+        inner.text(p + 0.03, place, f"{p:.2f}", va="center", fontsize=7, color="#6b7280")
+    inner.set_yticks(places, e.classes, fontsize=7)
+    inner.set_xlim(0, 1.15)
+    inner.set_xticks([])
+    inner.invert_yaxis()
+    inner.tick_params(length=0)
+    _bare(inner, ("left", "right", "top", "bottom"))
+
+
+def _bare(axes: Axes, sides: Sequence[str]) -> None:
+    for side in sides:
+        axes.spines[side].set_visible(False)
+
+
+def as_json(explanation: Explanation, picture: Path | None = None) -> dict[str, Any]:
+    """An explanation's numbers, ready for JSON; maps as nested lists, rounded."""
+    e = explanation
+
+    def numbers(values: Maps | None, digits: int) -> Any:
+        return None if values is None else np.round(values.astype(float), digits).tolist()
+
+    return {
+        "clip": e.key,
+        "predicted": e.classes[int(np.argmax(e.probabilities))],
+        "probabilities": dict(zip(e.classes, e.probabilities, strict=True)),
+        "explained": e.classes[e.explained],
+        "method": e.method,
+        "over_time": numbers(e.over_time, 5),
+        "segments": None if e.segments is None else dict(zip(e.names, numbers(e.segments, 5), strict=True)),
+        "heat": numbers(e.heat, 6),
+        "attention": numbers(e.attention, 6),
+        "picture": None if picture is None else str(picture),
+        "notes": list(e.notes),
+    }

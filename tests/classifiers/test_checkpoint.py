@@ -1,0 +1,130 @@
+"""Trained networks as files: what is loaded predicts what was saved, and anything else is told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.classifiers.checkpoint import (
+    ModelCard,
+    load_checkpoint,
+    read_card,
+    require_unseen,
+    save_checkpoint,
+    start_from,
+    versions,
+)
+from mien.errors import MienError
+from mien.preprocessing.inputs import ArrayInputs, Inputs
+from mien.systems import SYSTEMS
+
+DEEP = ["strcn-g", "strcn-a", "strcn-2018", "ststnet", "sma-stn", "image-cnn"]
+
+
+def trained(name: str) -> tuple[object, ModelCard, Inputs]:
+    random = np.random.default_rng(0)
+    x: Inputs
+    if "flow" in SYSTEMS[name].recipes:
+        x = ArrayInputs(random.normal(size=(12, 3, 28, 28)).astype(np.float32))
+    else:
+        channels = 1 if name == "strcn-2018" else 3
+        x = ArrayInputs(random.integers(0, 255, (12, 2, 8, 16, 12, channels), dtype=np.uint8), copies=2)
+    wanted = {"epochs": 2, "maps": 4, "members": 2}
+    given = {k: v for k, v in wanted.items() if k in SYSTEMS[name].parameters}
+    parameters = SYSTEMS[name].with_parameters(given)
+    classifier = SYSTEMS[name].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
+    card = ModelCard(
+        name, parameters, ("negative", "positive", "surprise"), "megc2019",
+        ({"dataset": "smic_hs", "clips": 12, "subjects": 3, "drawn": True},), {"flow": "abc"}, x.shape, 1,
+        versions=versions(),
+    )  # fmt: skip
+    return classifier, card, x
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_what_is_loaded_predicts_what_was_saved(tmp_path: Path, name: str) -> None:
+    classifier, card, x = trained(name)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    loaded, read = load_checkpoint(path, name, card.classes)
+    assert read == card
+    assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))  # type: ignore[attr-defined]
+    assert b"pickle" not in path.read_bytes()
+
+
+def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> None:
+    classifier, card, _ = trained("ststnet")
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="checkpoint of ststnet"):
+        load_checkpoint(path, "strcn-g")
+    with pytest.raises(MienError, match="knows the classes"):
+        load_checkpoint(path, classes=("positive", "negative", "surprise"))
+    save_checkpoint(path, classifier, replace(card, system="strcn-g", parameters=SYSTEMS["strcn-g"].parameters))  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="do not fit"):
+        load_checkpoint(path)
+    save_checkpoint(path, classifier, replace(card, format=2))  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="layout 2"):
+        read_card(path)
+    content = path.read_bytes()
+    for broken in (content[:100], b"", b"not a file of tensors at all"):
+        path.write_bytes(broken)
+        with pytest.raises(MienError, match="not a checkpoint"):
+            read_card(path)
+    with pytest.raises(MienError, match="There is no file"):
+        read_card(tmp_path / "missing.safetensors")
+
+
+def test_an_untrained_or_other_classifier_is_not_saved(tmp_path: Path) -> None:
+    _, card, _ = trained("ststnet")
+    for classifier in (SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].parameters), object()):
+        with pytest.raises(MienError, match="no trained network"):
+            save_checkpoint(tmp_path / "m.safetensors", classifier, card)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_on_from_a_checkpoint(tmp_path: Path) -> None:
+    classifier, card, x = trained("strcn-g")
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    y, groups = np.arange(len(x)) % 3, [("a", str(i)) for i in range(len(x))]
+    # A rate of zero leaves the weights as they were put there.
+    still = {**card.parameters, "start": str(path), "lr": 0.0, "epochs": 1}
+    again = SYSTEMS["strcn-g"].build(3, still)
+    again.fit(x, y, groups, seed=5)
+    before = dict(classifier.models[0].named_parameters())  # type: ignore[attr-defined]
+    for name, value in again.models[0].named_parameters():  # type: ignore[attr-defined]
+        assert (value == before[name]).all(), name
+    two = SYSTEMS["strcn-g"].build(2, still)
+    two.fit(x, y % 2, groups, seed=5)
+    assert two.predict_proba(x).shape == (len(x), 2)
+    for name, value in two.models[0].named_parameters():  # type: ignore[attr-defined]
+        assert name.startswith("classify") or (value == before[name]).all()
+    with pytest.raises(MienError, match="another network"):
+        SYSTEMS["strcn-g"].build(3, {**still, "maps": 6}).fit(x, y, groups)
+    with pytest.raises(MienError, match="checkpoint of strcn-g"):
+        start_from(str(path), "ststnet")
+
+
+def test_weights_that_saw_the_database_under_test_are_refused(tmp_path: Path) -> None:
+    classifier, card, _ = trained("strcn-g")
+    path = tmp_path / "start.safetensors"
+    seen = ({"dataset": "casme2", "clips": 9, "subjects": 3, "drawn": False},)
+    save_checkpoint(path, classifier, replace(card, trained_on=seen))  # type: ignore[arg-type]
+    require_unseen(str(path), ["samm", "smic_hs"])
+    with pytest.raises(MienError, match="casme2"):
+        require_unseen(str(path), ["samm", "casme2"])
+
+
+def test_a_committee_of_both_readings_comes_back_whole(tmp_path: Path) -> None:
+    parameters = SYSTEMS["strcn-g"].with_parameters({"variant": "both", "members": 3, "maps": 4, "epochs": 1})
+    x = ArrayInputs(np.random.default_rng(0).normal(size=(12, 3, 28, 28)).astype(np.float32))
+    classifier = SYSTEMS["strcn-g"].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in classifier.models]  # type: ignore[attr-defined]
+    assert sizes[0] == sizes[2] != sizes[1]
+    _, card, _ = trained("strcn-g")
+    path = tmp_path / "both.safetensors"
+    save_checkpoint(path, classifier, replace(card, parameters=parameters))  # type: ignore[arg-type]
+    loaded, _ = load_checkpoint(path)
+    assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))

@@ -1,0 +1,169 @@
+"""From a film to tensors through the real networks, and what happens when the film is not as it should be."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.face.portrait import portrait
+from mien.io.video import write_video
+from mien.preprocessing import named_recipe
+from mien.preprocessing.album import write_album
+from mien.preprocessing.prepare import prepare, prepare_one, video_clip
+from mien.types import Interval
+
+T, APEX = 10, 6
+Film = NDArray[np.uint8]
+
+
+def smile(face: Film, most: float = 1.5) -> Film:
+    """A mouth corner of the portrait rises by `most` pixels and sinks again."""
+    height, width = face.shape[:2]
+    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    bump = np.exp(-((xs - 0.565 * width) ** 2 + (ys - 0.475 * height) ** 2) / (2 * (0.03 * width) ** 2))
+    curve = np.interp(np.arange(T), [0, 1, APEX, T - 1], [0, 0, most, 0.3])
+    moved = [cv2.remap(face, xs, (ys + c * bump).astype(np.float32), cv2.INTER_CUBIC) for c in curve]
+    return np.stack(moved)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Film:
+    return smile(portrait())
+
+
+@pytest.fixture(scope="module")
+def film(frames: Film, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("film") / "smile.mkv", frames, 100)
+
+
+def test_the_chain_to_strcn_g_finds_the_apex_and_the_motion(film: Path) -> None:
+    made = named_recipe("strcn-g", flow="dis").prepare(video_clip(film))
+    assert made.array.shape == (2, 300, 245)
+    assert made.interval == "found"
+    length = np.hypot(*made.array)
+    y, x = np.unravel_index(length.argmax(), length.shape)
+    assert 180 < y < 290  # about the mouth
+    assert x > 130  # on its side
+    assert length.max() > 3  # a pixel and a half of a smaller picture, magnified
+    assert np.median(length[:110]) < 0.3
+    assert made.array[1][length > 0.5 * length.max()].mean() < -1
+
+
+def test_the_chain_to_strcn_a(film: Path) -> None:
+    made = named_recipe("strcn-a").prepare(video_clip(film))
+    assert made.array.shape == (30, 64, 48, 3)
+    assert made.array.min() >= 0
+    assert made.array.max() <= 255
+    assert np.abs(made.array[0] - made.array[18]).max() > 30
+    assert made.notes == ()
+
+
+def test_a_still_film_gives_no_motion(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "still.mkv", np.repeat(portrait()[None], 4, 0), 100)
+    made = named_recipe("strcn-g", flow="dis").prepare(video_clip(film))
+    assert np.abs(made.array).max() < 1e-3
+
+
+def test_alignment_puts_the_eyes_where_the_crop_says(film: Path) -> None:
+    from mien.face.landmarks import track_face
+
+    for transform in ("lwm", "crop"):
+        made = named_recipe("aligned", transform=transform).prepare(video_clip(film))
+        eyes = track_face(np.pad(made.array[:1], ((0, 0), (80, 80), (80, 80), (0, 0)), mode="edge")).eyes()[0] - 80
+        distance = 245 / 1.8
+        expected = np.array([[0.4 * distance, 0.6 * distance], [1.4 * distance, 0.6 * distance]])
+        assert np.abs(eyes - expected).max() < 6, transform
+
+
+def test_pictures_of_every_stage(film: Path, tmp_path: Path) -> None:
+    names = [p.name for p in write_album(video_clip(film), named_recipe("strcn-a"), tmp_path)]
+    assert names == ["1-landmarks.png", "2-aligned.png", "3-magnified.png", "4-small.png", "5-length.png", "6-mask.png"]
+
+
+def test_the_interval_is_cut_out(film: Path) -> None:
+    given = named_recipe("aligned").prepare(video_clip(film, Interval(2, 6, 8)))
+    assert given.array.shape[0] == 7
+    assert given.interval == "given"
+
+
+def test_bad_films_fail_alone_and_say_why(frames: Film, film: Path, tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (4, 120, 160), dtype=np.uint8)
+    small = np.stack(
+        [cv2.copyMakeBorder(cv2.resize(f, (44, 44)), 150, 150, 200, 200, cv2.BORDER_REPLICATE) for f in frames]
+    )
+    cases = {
+        "nobody": (write_video(tmp_path / "nobody.mkv", grey, 100), "No face"),
+        "tiny": (write_video(tmp_path / "tiny.mkv", small, 100), "face"),
+        "one": (write_video(tmp_path / "one.mkv", frames[:1], 100), "1 frame"),
+        "text": (tmp_path / "text.mp4", "text.mp4"),
+    }
+    cases["text"][0].write_text("not a film")
+    clips = [video_clip(film), *(video_clip(path) for path, _ in cases.values())]
+    outcomes = prepare(clips, named_recipe("aligned"), out=tmp_path / "out")
+    assert outcomes[0].error is None
+    for outcome, (_, told) in zip(outcomes[1:], cases.values(), strict=True):
+        assert outcome.error is not None
+        assert told in outcome.error[0], outcome.error
+        assert "failed unexpectedly" not in outcome.error[0]
+    assert len(list((tmp_path / "out").glob("**/*.npy"))) == 1
+
+
+def test_the_largest_of_several_faces_and_a_lost_one_are_noted(frames: Film, tmp_path: Path) -> None:
+    beside = np.concatenate([frames, frames], 2)
+    two = prepare_one(video_clip(write_video(tmp_path / "two.mkv", beside, 100)), named_recipe("aligned"))
+    assert two.error is None
+    assert any("largest" in note for note in two.notes), two.notes
+    lost = frames.copy()
+    lost[4:7] = 128
+    gone = prepare_one(video_clip(write_video(tmp_path / "lost.mkv", lost, 100)), named_recipe("aligned"))
+    assert gone.error is None
+    assert gone.shape == (T, 300, 245, 3)
+    assert any("4" in note for note in gone.notes), gone.notes
+
+
+def test_a_truncated_film_keeps_what_can_be_read(frames: Film, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "cut.mkv", frames, 100)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    outcome = prepare_one(video_clip(path), named_recipe("aligned"))
+    assert outcome.error is None
+    assert outcome.shape is not None
+    assert 2 <= outcome.shape[0] < T
+    assert any("ends too early" in note or "cannot be read" in note for note in outcome.notes), outcome.notes
+
+
+@pytest.mark.parametrize("fps", [30.0, None])
+def test_few_or_unknown_frames_per_second_are_noted(frames: Film, tmp_path: Path, fps: float | None) -> None:
+    if fps is None:
+        (tmp_path / "frames").mkdir()
+        for n, frame in enumerate(frames[:4]):
+            cv2.imwrite(str(tmp_path / "frames" / f"img{n}.png"), frame[..., ::-1])
+        source = tmp_path / "frames"
+    else:
+        source = write_video(tmp_path / "slow.mkv", frames[:4], fps)
+    made = named_recipe("aligned").prepare(video_clip(source))
+    assert any("frames per second" in note.lower() or "frame rate" in note.lower() for note in made.notes), made.notes
+
+
+@pytest.mark.parametrize("kind", ["grey16", "rgba"])
+def test_deep_and_transparent_pictures_are_read_as_they_are_meant(frames: Film, tmp_path: Path, kind: str) -> None:
+    for n, frame in enumerate(frames[:3]):
+        bgr = np.ascontiguousarray(frame[..., ::-1])
+        if kind == "grey16":
+            picture = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
+        else:
+            picture = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
+        cv2.imwrite(str(tmp_path / f"img{n}.png"), picture)
+    made = named_recipe("aligned").prepare(video_clip(tmp_path, fps=100))
+    plain = named_recipe("aligned").prepare(video_clip(write_video(tmp_path.parent / f"{kind}.mkv", frames[:3], 100)))
+    reference = plain.array if kind == "rgba" else np.repeat(plain.array.mean(-1, keepdims=True), 3, -1)
+    assert np.abs(made.array.astype(float) - reference).mean() < 12
+
+
+def test_a_long_clip_asks_for_an_interval(tmp_path: Path, frames: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.preprocessing.steps.MOST_FRAMES", 5)
+    film = write_video(tmp_path / "long.mkv", frames, 100)
+    with pytest.raises(MienError, match="10 frames"):
+        named_recipe("aligned").prepare(video_clip(film))

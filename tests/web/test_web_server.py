@@ -1,0 +1,496 @@
+"""The local page over HTTP, with a real server, real worker processes and real films."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import played
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from mien.cli.main import app as command
+from mien.cli.serve import listen
+from mien.errors import MienError
+from mien.io.video import write_video
+from mien.web.guard import POLICY
+from mien.web.intake import Limits, open_upload, shown_name, spoken
+from mien.web.jobs import PREFIX, Job, Jobs, Refused, Rules, sweep_left_behind
+from mien.web.server import build
+
+
+class Page:
+    """A running server, and a client that keeps nothing between requests."""
+
+    def __init__(self, jobs: Jobs | None, runs: Path | None = None) -> None:
+        self.jobs = jobs
+        if jobs is not None:
+            jobs.start()
+        ours = listen(0)
+        self.port: int = ours.getsockname()[1]
+        hosts = (f"127.0.0.1:{self.port}", f"localhost:{self.port}")
+        config = uvicorn.Config(build(jobs, hosts, runs), log_level="error", access_log=False, ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: self._server.run(sockets=[ours]), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line.request(method, path, body, headers or {})
+        answer = line.getresponse()
+        content = answer.read()
+        line.close()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, content
+
+    def reserve(self, size: int, name: str = "film.mkv", **more: Any) -> tuple[int, dict[str, Any]]:
+        body = json.dumps({"name": name, "size": size, **more}).encode()
+        status, _, content = self.ask("POST", "/api/jobs", body, {"Content-Type": "application/json"})
+        return status, json.loads(content)
+
+    def send(self, film: bytes, name: str = "film.mkv", **more: Any) -> str:
+        status, told = self.reserve(len(film), name, **more)
+        assert status == 201, told
+        status, _, content = self.ask("PUT", f"/api/jobs/{told['token']}/video", film)
+        assert status == 202, content
+        return str(told["token"])
+
+    def status(self, token: str) -> dict[str, Any]:
+        return dict(json.loads(self.ask("GET", f"/api/jobs/{token}")[2]))
+
+    def wait(self, token: str, *states: str) -> dict[str, Any]:
+        found: dict[str, Any] = until(lambda: (job := self.status(token))["state"] in states and job)
+        return found
+
+
+def until(found: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path) -> Path:
+    return played.chance_weights(folder / "w.safetensors")
+
+
+@pytest.fixture(scope="module")
+def film(folder: Path) -> bytes:
+    """One expression, without loss."""
+    return write_video(folder / "f.mkv", played.film(41, 130, [(50, 68, 85, "positive")]), 100).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def still(folder: Path) -> bytes:
+    """A short film with nobody in it: quickly answered."""
+    grey = np.full((64, 64), 128, np.uint8)
+    return write_video(folder / "s.mkv", (grey for _ in range(60)), 100).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def page(weights: Path) -> Iterator[Page]:
+    running = Page(Jobs(weights, Limits(mib=4, seconds=30), Rules(waiting=3, idle=3)))
+    yield running
+    root = running.jobs.root if running.jobs else Path()
+    assert root.is_dir()
+    running.close()
+    assert not root.exists()
+
+
+def test_a_film_is_answered_and_then_deleted(page: Page, film: bytes) -> None:
+    assert page.jobs is not None
+    token = page.send(film, "../Über uns & mehr.mkv")
+    job = page.wait(token, "done", "failed")
+    assert job["error"] is None
+    assert sorted(job["files"]) == ["csv", "eaf", "html", "json", "mp4"]
+    _, headers, body = page.ask("GET", f"/api/jobs/{token}/answer")
+    html = body.decode()
+    assert headers["content-type"].startswith("text/html")
+    assert "1 person, 1 interval" in html
+    assert "style=" not in html
+    assert "<script" not in html
+    pictures = re.findall(r'src="([^"]+)"', html)
+    assert len(pictures) in (6, 7)  # with saliency where Captum is there
+    for address in pictures:
+        assert address.startswith(f"/api/jobs/{token}/pictures/")
+        status, headers, content = page.ask("GET", address)
+        assert (status, headers["content-type"], content[8:12]) == (200, "image/webp", b"WEBP")
+    links = re.findall(r'<a class="micro" href="#([^"]+)"', html)
+    assert len(links) == 1
+    assert f'id="{links[0]}"' in html
+
+    def download(kind: str) -> bytes:
+        status, headers, content = page.ask("GET", f"/api/jobs/{token}/files/{kind}")
+        assert status == 200
+        assert headers["content-disposition"] == f"attachment; filename*=UTF-8''%C3%9Cber%20uns%20%26%20mehr.{kind}"
+        return content
+
+    told = json.loads(download("json"))
+    assert told["n_events"] == 1
+    assert told["weights"] == "w.safetensors"
+    for kind in ("csv", "json", "eaf", "html"):
+        assert str(page.jobs.root).encode() not in download(kind)
+    assert b"lie detector" in download("html")
+    assert b'MEDIA_URL="./' in download("eaf")
+    with av.open(io.BytesIO(download("mp4")), "r") as container:
+        assert len(list(container.decode(video=0))) == 130
+    assert not list(page.jobs.root.rglob("video"))
+    assert page.ask("DELETE", f"/api/jobs/{token}")[0] == 204
+    assert page.ask("GET", f"/api/jobs/{token}")[0] == 404
+    assert not any(page.jobs.root.iterdir())
+
+
+def sound(path: Path) -> bytes:
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), layout="mono")
+        frame.sample_rate = 8000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return path.read_bytes()
+
+
+def half_a_day(path: Path) -> bytes:
+    """Twelve hours in a few frames."""
+    return write_video(
+        path, (np.full((64, 64), n * 20, np.uint8) for n in range(5)), 25, times=[0, 1, 2, 3, 12 * 3600.0]
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("text.mp4", lambda folder: b"this is no film\n" * 500, r"cannot be read|no video|not a video|nothing"),
+        ("one.mp4", lambda folder: b"\0", r"."),
+        ("sound.mka", lambda folder: sound(folder / "a.mka"), r"sound|no picture|no video"),
+        ("long.mp4", lambda folder: half_a_day(folder / "long.mkv"), r"lasts 12 h"),
+        ("#!m3u8.m3u8", lambda folder: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", r"."),
+    ],
+)
+def test_what_is_no_film_is_told_in_three_parts(
+    page: Page, folder: Path, name: str, content: Callable[[Path], bytes], found: str
+) -> None:
+    assert page.jobs is not None
+    token = page.send(content(folder), name)
+    job = page.wait(token, "failed", "done")
+    assert job["state"] == "failed"
+    assert re.search(found, job["error"]["found"]), job["error"]
+    told = " ".join(job["error"].values())
+    assert str(page.jobs.root) not in told
+    assert "unexpectedly" not in told
+    assert all(job["error"].values())
+    assert not any(page.jobs.root.iterdir())  # nothing of it is left
+    page.ask("DELETE", f"/api/jobs/{token}")
+
+
+def test_a_truncated_film_is_answered_as_far_as_it_goes(page: Page, folder: Path, film: bytes) -> None:
+    token = page.send(film[: int(0.3 * len(film))])
+    assert page.wait(token, "failed", "done")["state"] == "done"
+    html = page.ask("GET", f"/api/jobs/{token}/answer")[2].decode()
+    frames = int(re.search(r"(\d+) frames", html)[1])  # type: ignore[index]
+    assert 10 < frames < 100
+    page.ask("DELETE", f"/api/jobs/{token}")
+
+
+def test_a_film_with_nobody_says_so(page: Page, still: bytes) -> None:
+    token = page.send(still)
+    page.wait(token, "done")
+    assert b"No face was found" in page.ask("GET", f"/api/jobs/{token}/answer")[2]
+    page.ask("DELETE", f"/api/jobs/{token}")
+
+
+def test_sizes_are_kept_whatever_is_announced(page: Page) -> None:
+    assert page.jobs is not None
+    status, told = page.reserve(5 << 20)
+    assert status == 413
+    assert told["error"]["expected"] == "at most 4 MiB."
+    assert page.reserve(0)[0] == 400
+    # More than announced, less than announced, twice.
+    for announced, sent, expected in ((1000, 5000, 413), (5000, 1000, 400)):
+        _, told = page.reserve(announced)
+        status, _, content = page.ask("PUT", f"/api/jobs/{told['token']}/video", b"x" * sent)
+        assert status == expected, content
+        assert page.ask("GET", f"/api/jobs/{told['token']}")[0] == 404
+    for wrong in ({"fps": -1}, {"fps": "x"}, {"fps": True}, {"name": 3}):
+        assert page.reserve(10, **wrong)[0] == 400
+    assert not any(page.jobs.root.iterdir())
+
+
+def test_an_upload_that_stops_or_breaks_off_leaves_nothing(page: Page) -> None:
+    assert page.jobs is not None
+    for leave in (True, False):
+        _, told = page.reserve(3 << 20)
+        line = socket.create_connection(("127.0.0.1", page.port))
+        head = f"PUT /api/jobs/{told['token']}/video HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"
+        line.sendall(f"{head}Content-Length: {3 << 20}\r\n\r\n".encode() + b"x" * (2 << 20))
+        root = page.jobs.root
+        until(lambda root=root: any(root.rglob("video")))  # type: ignore[misc]
+        if leave:
+            line.close()
+        until(lambda root=root: not any(root.iterdir()), 15)  # type: ignore[misc]
+        line.close()
+
+
+def test_strangers_are_refused(page: Page) -> None:
+    port = page.port
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", "", f"[::1]:{port}"):
+        assert page.ask("GET", "/", headers={"Host": host})[0] == 421, host
+    assert page.ask("GET", "/", headers={"Host": f"LOCALHOST:{port}"})[0] == 200
+    body = json.dumps({"name": "a", "size": 10}).encode()
+    kind = {"Content-Type": "application/json"}
+    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{port}", f"http://localhost:{port}"):
+        assert page.ask("POST", "/api/jobs", body, {**kind, "Origin": origin})[0] == 403, origin
+    for site in ("cross-site", "same-site"):
+        assert page.ask("POST", "/api/jobs", body, {**kind, "Sec-Fetch-Site": site})[0] == 403
+        assert page.ask("GET", "/api/jobs/x", headers={"Sec-Fetch-Site": site})[0] == 403
+        assert page.ask("GET", "/", headers={"Sec-Fetch-Site": site})[0] == 200  # a link may lead here
+    # A form of another page cannot send this kind.
+    assert page.ask("POST", "/api/jobs", body, {"Content-Type": "text/plain"})[0] == 415
+    assert page.ask("POST", "/api/jobs", b"{" * 9000, kind)[0] == 413
+    assert page.ask("POST", "/api/jobs", b"{", kind)[0] == 400
+
+
+def test_every_answer_carries_the_policy(page: Page) -> None:
+    for path in ("/", "/static/serve.js", "/api/jobs/none", "/nowhere", "/reports"):
+        _, headers, _ = page.ask("GET", path)
+        assert headers["content-security-policy"] == POLICY
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in headers
+    text = page.ask("GET", "/")[2].decode()
+    assert "lie detector" in text
+    assert "has not been measured" in text
+    for name in ("serve.js", "serve.css", "answer.css", "icon.svg"):
+        status, _, content = page.ask("GET", f"/static/{name}")
+        assert status == 200
+        addresses = re.findall(rb"https?://[^\s\"')]+", content)
+        assert set(addresses) <= {b"http://www.w3.org/2000/svg"}
+    assert not re.findall(r"https?://", text)
+    assert "style=" not in text
+    assert not re.search(r"<script(?![^>]*\ssrc=)", text)
+
+
+def test_a_token_opens_one_job_and_no_path(page: Page, still: bytes) -> None:
+    first, second = page.send(still, "a.mkv"), page.send(still, "b.mkv")
+    page.wait(first, "done")
+    page.wait(second, "done")
+    assert first != second
+    assert len(first) >= 32
+    assert page.status(first)["name"] == "a.mkv"
+    for path in (
+        f"/api/jobs/{first[:-1]}", "/api/jobs/", "/api/jobs/..%2f..", f"/api/jobs/{first}/files/video",
+        f"/api/jobs/{first}/files/..%2fvideo", f"/api/jobs/{first}/pictures/answer.html",
+        f"/api/jobs/{first}/pictures/..%2f..%2f..%2fetc%2fpasswd", "/static/..%2fserver.py", "/static/../server.py",
+    ):  # fmt: skip
+        assert page.ask("GET", path)[0] == 404, path
+    assert page.ask("PUT", f"/api/jobs/{first}/video", still)[0] == 409
+    for token in (first, second):
+        page.ask("DELETE", f"/api/jobs/{token}")
+
+
+def test_fifty_at_once_are_taken_or_refused_and_never_mixed(page: Page, folder: Path) -> None:
+    assert page.jobs is not None
+    films = {}
+    for n in range(4):
+        grey = np.full((48 + 16 * n, 64), 128, np.uint8)
+        path = write_video(folder / f"n{n}.mkv", (grey for _ in range(40)), 100)
+        films[n] = path.read_bytes()
+
+    def one(n: int) -> tuple[int, str]:
+        status, told = page.reserve(len(films[n % 4]), f"film{n}.mkv")
+        if status != 201:
+            assert "waiting already" in told["error"]["found"]
+            return status, ""
+        token = str(told["token"])
+        assert page.ask("PUT", f"/api/jobs/{token}/video", films[n % 4])[0] == 202
+        assert page.wait(token, "done", "failed")["state"] == "done"
+        html = page.ask("GET", f"/api/jobs/{token}/answer")[2].decode()
+        assert f"64\u00d7{48 + 16 * (n % 4)}, 40 frames" in html
+        assert page.status(token)["name"] == f"film{n}.mkv"
+        assert page.ask("DELETE", f"/api/jobs/{token}")[0] == 204
+        return status, token
+
+    with ThreadPoolExecutor(50) as pool:
+        results = list(pool.map(one, range(50)))
+    taken = [token for status, token in results if status == 201]
+    assert {status for status, _ in results} == {201, 429}
+    assert 3 <= len(taken) == len(set(taken))
+    assert page.ask("GET", "/")[0] == 200
+    until(lambda: not any(page.jobs.root.iterdir()) if page.jobs else True, 10)
+
+
+def test_a_process_that_dies_costs_one_answer_only(page: Page, film: bytes, still: bytes) -> None:
+    assert page.jobs is not None
+    import multiprocessing
+
+    token = page.send(film)
+    page.wait(token, "answering")
+    for child in multiprocessing.active_children():
+        child.kill()
+    job = page.wait(token, "failed")
+    assert "ended unexpectedly" in job["error"]["found"]
+    after = page.send(still)
+    assert page.wait(after, "done", "failed")["state"] == "done"
+    # Taken back while it is being answered: the work stops, nothing stays, the next is answered.
+    token = page.send(film)
+    page.wait(token, "answering")
+    assert page.ask("DELETE", f"/api/jobs/{token}")[0] == 204
+    page.ask("DELETE", f"/api/jobs/{after}")
+    after = page.send(still)
+    page.wait(after, "done")
+    page.ask("DELETE", f"/api/jobs/{after}")
+    assert not any(page.jobs.root.iterdir())
+
+
+# Parts
+
+
+def test_names_are_shown_and_never_paths() -> None:
+    assert shown_name("../../etc/passwd") == "passwd"
+    assert shown_name("C:\\Users\\a\\my film.mp4") == "my film.mp4"
+    assert shown_name("a\0b\r\nc\u202ed.mp4") == "abcd.mp4"
+    assert shown_name("...") == shown_name("") == shown_name("/") == "video"
+    assert shown_name("x" * 300 + ".mp4") == "x" * 116 + ".mp4"
+    assert len(shown_name("y" * 300)) == 120
+    assert shown_name("Grüße 語.mov") == "Grüße 語.mov"
+
+
+def test_length_is_known_before_decoding(folder: Path) -> None:
+    path = folder / "t.mkv"
+    write_video(path, (np.zeros((32, 32), np.uint8) for _ in range(100)), 50)
+    assert open_upload(path, Limits(seconds=2.1)).n_frames == 100
+    with pytest.raises(MienError, match="lasts 2 s"):
+        open_upload(path, Limits(seconds=1.9))
+    # Slow motion: a second of life in two of film. But no rate makes many frames few.
+    assert open_upload(path, Limits(seconds=1.1), fps=100).fps == 100
+    with pytest.raises(MienError, match="100 frames"):
+        open_upload(path, Limits(seconds=0.3), fps=100000)
+    assert [spoken(s) for s in (1.5, 90, 600, 43200, 5400)] == ["1.5 s", "90 s", "10 min", "12 h", "1 h 30 min"]
+
+
+def idle_jobs(tmp_path: Path, **rules: Any) -> Jobs:
+    jobs = Jobs(None, Limits(), Rules(**rules))
+    jobs.root = tmp_path
+    return jobs
+
+
+def test_the_oldest_answers_go_first(tmp_path: Path) -> None:
+    jobs = idle_jobs(tmp_path, kept=2)
+
+    def finished(name: str) -> Job:
+        job = jobs.reserve(name, 10)
+        job.state = "done"
+        return job
+
+    made = [finished(str(n)) for n in range(2)]
+    jobs.get(made[0].token)  # somebody reads the first
+    made.append(finished("2"))
+    jobs.reserve("next", 10)
+    assert [jobs.get(job.token) is not None for job in made] == [True, False, True]
+    assert made[0].folder.is_dir()
+    assert not made[1].folder.exists()
+
+
+def test_a_full_disk_refuses(tmp_path: Path) -> None:
+    jobs = idle_jobs(tmp_path)
+    jobs.limits = Limits(mib=2**40)
+    with pytest.raises(Refused) as caught:
+        jobs.reserve("a", 2**58)
+    assert caught.value.status == 507
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are asked for by a signal")
+def test_what_a_killed_server_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone, ours, other = (tmp_path / f"{PREFIX}{n}-x" for n in (2**22 + 1, os.getpid(), "name"))
+    for place in (gone, ours, other):
+        place.mkdir()
+        (place / "video").write_bytes(b"x")
+    sweep_left_behind()
+    assert [place.exists() for place in (gone, ours, other)] == [False, True, True]
+
+
+def test_reports_of_runs(tmp_path: Path) -> None:
+    from mien.datasets import open_specs
+    from mien.evaluation.run import benchmark
+    from mien.synthesis.writer import write_corpus
+
+    write_corpus("casme2", tmp_path / "corpus", subjects=3, clips_per_subject=3, seed=1)
+    data = open_specs([f"casme2={tmp_path / 'corpus'}"])
+    runs = tmp_path / "runs"
+    for name in ("one", "deep/two <x>"):
+        benchmark(data, "flow-svm", runs / name, labels="megc2019", jobs=1)
+    (runs / "bad").mkdir()
+    (runs / "bad" / "run.json").write_text("{")
+    (tmp_path / "run.json").write_text("{}")  # beside, not below
+    page = Page(None, runs)
+    try:
+        text = page.ask("GET", "/reports")[2].decode()
+        assert "one" in text
+        assert "deep/two &lt;x&gt;" in text
+        assert "drawn faces" in text
+        assert "Not readable" in text
+        first = json.loads((runs / "one" / "run.json").read_text())["system"]
+        assert f"<td>{first}</td>" in text
+        status, headers, report = page.ask("GET", "/reports/view?run=one&run=deep%2Ftwo%20%3Cx%3E")
+        assert status == 200
+        assert b"2 runs side by side" in report
+        assert "script-src" not in headers["content-security-policy"]
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        for query in ("", "?run=..", "?run=../corpus", f"?run={tmp_path}", "?run=bad", "?run=%00"):
+            status, _, body = page.ask("GET", f"/reports/view{query}")
+            assert status == 404, query
+            assert b"Expected" in body
+        assert b"No weights yet" in page.ask("GET", "/")[2]
+        assert page.ask("POST", "/api/jobs", b"{}")[0] == 404
+    finally:
+        page.close()
+
+
+def test_the_command_refuses_what_cannot_work(tmp_path: Path) -> None:
+    taken = listen(0)
+    try:
+        for words, found in (
+            (["--port", str(taken.getsockname()[1])], "cannot be used"),
+            (["--runs", str(tmp_path / "none")], "There is no folder"),
+            (["--weights", str(tmp_path / "none"), "--port", "0"], "There are no weights"),
+        ):
+            result = CliRunner().invoke(command, ["serve", *words])
+            assert isinstance(result.exception, MienError)
+            assert found in result.exception.found
+    finally:
+        taken.close()
+
+
+def test_only_this_machine_is_listened_to() -> None:
+    ours = listen(0)
+    assert ours.getsockname()[0] == "127.0.0.1"
+    ours.close()
