@@ -3,8 +3,8 @@
 python benchmarks/stacked.py [--quick] [--out benchmarks/results/stacked.md]
 
 One thread; batches as the systems' own (STSTNet 256 clips, STRCN-G 20), noise as input. "alone" is a step of
-`mien.classifiers.training.fit`, "stacked" one of `mien.evaluation.execution.stacked.fit_stack` over as many folds as the
-row says, both on the device of the row.
+`mien.classifiers.training.fit`, "stacked" one of `mien.evaluation.execution.stacked.fit_stack` over as many folds
+as the row says, both on the device of the row.
 """
 
 from __future__ import annotations

@@ -125,6 +125,6 @@ def test_a_committee_of_both_readings_comes_back_whole(tmp_path: Path) -> None:
     assert sizes[0] == sizes[2] != sizes[1]
     _, card, _ = trained("strcn-g")
     path = tmp_path / "both.safetensors"
-    save_checkpoint(path, classifier, replace(card, parameters=parameters))  # type: ignore[arg-type]
+    save_checkpoint(path, classifier, replace(card, parameters=parameters))
     loaded, _ = load_checkpoint(path)
     assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))

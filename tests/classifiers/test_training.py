@@ -300,7 +300,7 @@ class LittleMemory(nn.Module):
 def test_a_gpu_that_is_too_small_halves_the_batch_and_says_so(tmp_path: Path) -> None:
     x, y, groups = clips()
     schedule = Schedule(epochs=3, batch_size=24, lr=0.1, optimiser="adam")
-    tight = NetClassifier(lambda _: LittleMemory(7), schedule, members=2, keep=tmp_path / "state", batch_size=20)
+    tight = NetClassifier(lambda _: LittleMemory(7), schedule, members=2, state_file=tmp_path / "state", batch_size=20)
     with pytest.warns(UserWarning, match="memory is too small for batches of 12 clips: .* again with 6"):
         tight.fit(x, y, groups, seed=4)
     asked_for = Schedule(epochs=3, batch_size=6, lr=0.1, optimiser="adam")
@@ -337,12 +337,12 @@ def test_a_state_of_a_smaller_batch_is_not_gone_on_with_by_a_larger_one(tmp_path
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("mien.classifiers.training.time.monotonic", iter(range(0, 100_000, 100)).__next__)
         with pytest.warns(UserWarning, match="too small"), pytest.raises(KeyboardInterrupt):
-            NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups, progress=stop)
+            NetClassifier(lambda _: LittleMemory(10), schedule, state_file=keep).fit(x, y, groups, progress=stop)
     assert [p.name for p in tmp_path.iterdir()] == ["state-0-b10.safetensors"]
     whole = NetClassifier(lambda _: LittleMemory(20), schedule).fit(x, y, groups)
-    after = NetClassifier(lambda _: LittleMemory(20), schedule, keep=keep).fit(x, y, groups)
+    after = NetClassifier(lambda _: LittleMemory(20), schedule, state_file=keep).fit(x, y, groups)
     assert after.curves == whole.curves
     with pytest.warns(UserWarning, match="too small"):
-        resumed = NetClassifier(lambda _: LittleMemory(10), schedule, keep=keep).fit(x, y, groups)
+        resumed = NetClassifier(lambda _: LittleMemory(10), schedule, state_file=keep).fit(x, y, groups)
     straight = NetClassifier(lambda _: LittleMemory(10), Schedule(epochs=6, batch_size=10, lr=0.1)).fit(x, y, groups)
     assert resumed.curves == straight.curves

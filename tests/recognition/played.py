@@ -70,5 +70,5 @@ def chance_weights(path: Path, shape: tuple[int, ...] = (3, 28, 28)) -> Path:
         ({"dataset": "noise", "clips": 6, "subjects": 6, "drawn": True},), {"flow": "0"}, shape, 0,
         versions=versions(),
     )  # fmt: skip
-    save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
+    save_checkpoint(path, classifier, card)
     return path

@@ -150,7 +150,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         x.shape,
         0,
     )
-    save_checkpoint(folder / "model.safetensors", classifier, card)  # type: ignore[arg-type]
+    save_checkpoint(folder / "model.safetensors", classifier, card)
     return folder / "model.safetensors", folder / "data"
 
 

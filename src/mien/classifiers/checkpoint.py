@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mien
+from mien.classifiers.base import Classifier
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
 from mien.preprocessing.inputs import ArrayInputs
@@ -78,7 +79,7 @@ def versions() -> dict[str, str]:
     return {"mien": mien.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def save_checkpoint(path: Path, classifier: NetClassifier, card: ModelCard) -> None:
+def save_checkpoint(path: Path, classifier: Classifier, card: ModelCard) -> None:
     """Writes a trained classifier and its card.
 
     Raises:
@@ -86,13 +87,16 @@ def save_checkpoint(path: Path, classifier: NetClassifier, card: ModelCard) -> N
     """
     from safetensors.torch import save
 
-    models = getattr(classifier, "models", None)
-    if not models:
+    from mien.classifiers.training import NetClassifier
+
+    if not isinstance(classifier, NetClassifier) or not classifier.models:
         raise MienError(
             f"{card.system} holds no trained network.", "a deep system after `fit`.", "`mien systems` for deep systems."
         )
     tensors = {
-        f"{n}.{k}": v.detach().cpu().contiguous() for n, m in enumerate(models) for k, v in m.state_dict().items()
+        f"{n}.{k}": v.detach().cpu().contiguous()
+        for n, m in enumerate(classifier.models)
+        for k, v in m.state_dict().items()
     }
     try:
         write_atomically(path, save(tensors, metadata={"card": json.dumps(asdict(card))}))
@@ -178,6 +182,7 @@ def load_checkpoint(
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from mien.classifiers.training import NetClassifier
     from mien.systems import system as system_named
 
     card = read_card(path)
@@ -196,8 +201,8 @@ def load_checkpoint(
             member, _, key = name.partition(".")
             states.setdefault(int(member), {})[key] = tensor
         parameters = system_named(card.system).with_parameters(card.parameters)
-        classifier: Any = system_named(card.system).build(len(card.classes), parameters)
-        if not states or not hasattr(classifier, "restore"):
+        classifier = system_named(card.system).build(len(card.classes), parameters)
+        if not states or not isinstance(classifier, NetClassifier):
             raise ValueError("it holds no network")
         classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
     except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:

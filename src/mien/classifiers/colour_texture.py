@@ -9,13 +9,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifiers.inner_choice import Clips
+from mien.classifiers.base import Classifier, Clips, Progress
 from mien.descriptors.colour_space import lbp_tics, learn_colour_space
 from mien.preprocessing.inputs import as_inputs
 
 
 @dataclass
-class ColourTexture:
+class ColourTexture(Classifier):
     """LBP-TICS as a classifier: the transform is learned in `fit`, so no test clip takes part in it.
 
     Clips are read and described one by one: colour clips of a database need not fit in memory.
@@ -26,14 +26,13 @@ class ColourTexture:
         pixels: Pixels that the transform is learned from, drawn evenly over the training clips.
     """
 
-    classifier: Callable[[], Any]
+    classifier: Callable[[], Classifier]
     settings: Mapping[str, Any] = field(default_factory=dict)
     pixels: int = 30_000
 
-    @property
-    def chosen(self) -> Any:
-        """What the classifier chose."""
-        return getattr(self.classifier_, "chosen", None)
+    def fit_log(self) -> dict[str, Any]:
+        """Return what the classifier of the vectors recorded."""
+        return self.classifier_.fit_log()
 
     def fit(
         self,
@@ -42,13 +41,13 @@ class ColourTexture:
         groups: Sequence[tuple[str, str]],
         *,
         seed: int = 0,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Learns the transform from the training clips' pixels, describes them, fits the classifier.
 
         Args:
             x: (N, T, H, W, 3), 0..255.
-            y, groups, seed, progress: See `mien.systems.base.Classifier`.
+            y, groups, seed, progress: See `Classifier.fit`.
 
         Raises:
             MienError: Grey clips.
@@ -67,7 +66,7 @@ class ColourTexture:
             progress(1.0)
         return self
 
-    def describe(self, x: Clips, progress: Callable[[float], None] | None = None) -> NDArray[np.float32]:
+    def describe(self, x: Clips, progress: Progress | None = None) -> NDArray[np.float32]:
         """LBP-TICS (N, D) of clips in the learned space."""
         clips, rows = as_inputs(x), []
         for clip in range(len(clips)):
@@ -80,5 +79,4 @@ class ColourTexture:
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Class probabilities (N, C)."""
-        found: NDArray[np.float32] = self.classifier_.predict_proba(self.describe(x))
-        return found
+        return self.classifier_.predict_proba(self.describe(x))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -13,15 +13,15 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 from sklearn.metrics import f1_score
 
+from mien.classifiers.base import Classifier, Clips, Progress
 from mien.classifiers.svm import Floats, inner_folds, sharpness
-from mien.preprocessing.inputs import Inputs, as_array
+from mien.preprocessing.inputs import as_array
 
 Setting = tuple[Any, ...]
-Clips = Inputs | NDArray[np.float32]
 
 
 @dataclass
-class InnerChoice(BaseEstimator, ABC):  # type: ignore[misc]
+class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
     """Tries every setting on inner folds by subject, keeps the one with the best UF1, then learns from all clips.
 
     What is the same for all settings, a table of every pair of clips, is worked out once.
@@ -67,7 +67,7 @@ class InnerChoice(BaseEstimator, ABC):  # type: ignore[misc]
         groups: Sequence[tuple[str, str]] | None = None,
         *,
         seed: int = 0,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Chooses the setting on inner folds, then learns from all clips.
 
@@ -105,6 +105,10 @@ class InnerChoice(BaseEstimator, ABC):  # type: ignore[misc]
         if progress is not None:
             progress(1.0)
         return self
+
+    def fit_log(self) -> dict[str, Any]:
+        """Return the chosen setting."""
+        return {"chosen": self.chosen}
 
     def _held_out(
         self, pairs: Floats, y: NDArray[np.int64], folds: Sequence[tuple[Any, Any]], setting: Setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from mien.preprocessing.inputs import Inputs, as_array
+from mien.classifiers.base import Classifier, Clips, Progress
+from mien.preprocessing.inputs import as_array
 
 Floats = NDArray[np.float64]
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -56,7 +57,7 @@ def machine_on(kernel: Floats, y: NDArray[np.int64], cost: float, balanced: bool
 
 
 @dataclass
-class RbfSvm:
+class RbfSvm(Classifier):
     """Standardise every feature, then a support vector machine with kernel exp(-gamma |a - b|^2).
 
     C and gamma are those with the best UF1 on inner folds by subject of the training clips; a single value for each
@@ -104,12 +105,12 @@ class RbfSvm:
 
     def fit(
         self,
-        x: Inputs | NDArray[np.float32],
+        x: Clips,
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
         seed: int = 0,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Standardise, choose C and gamma on inner folds, solve once more on everything.
 
@@ -152,10 +153,14 @@ class RbfSvm:
             progress(1.0)
         return self
 
+    def fit_log(self) -> dict[str, Any]:
+        """Return the chosen C and gamma."""
+        return {"chosen": self.chosen}
+
     def _inner_folds(self, y: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> Folds:
         return inner_folds(y, groups, self.inner_folds, seed)
 
-    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Class probabilities (N, C): a softmax of the decision values, its sharpness learned on the inner folds."""
         views = [self._standardise(view) for view in self._views(as_array(x))]
         kernels = (np.exp(-self.chosen[1] * _square_distances(view, self._train)) for view in views)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, Self
@@ -14,7 +14,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics.pairwise import additive_chi2_kernel
 from sklearn.svm import SVC
 
-from mien.classifiers.inner_choice import Clips, InnerChoice, Setting, flat
+from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.inner_choice import InnerChoice, Setting, flat
 from mien.classifiers.svm import Floats, machine_on
 from mien.errors import MienError
 
@@ -224,7 +225,7 @@ def split_parts(x: Floats, parts: int) -> Floats:
 
 
 @dataclass
-class Forest(BaseEstimator):  # type: ignore[misc]
+class Forest(Classifier, BaseEstimator):  # type: ignore[misc]
     """A random forest of scikit-learn.
 
     Args:
@@ -246,9 +247,9 @@ class Forest(BaseEstimator):  # type: ignore[misc]
         groups: Sequence[tuple[str, str]] | None = None,
         *,
         seed: int = 0,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
-        """Grows the trees; see `mien.systems.base.Classifier`."""
+        """Grow the trees; see `Classifier.fit`."""
         self.forest_ = RandomForestClassifier(
             self.trees,
             min_samples_leaf=self.leaf,

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.classifiers.base import Classifier, Clips, Progress
 from mien.errors import MienError
 from mien.io.atomic import write_atomically
 from mien.preprocessing.inputs import Inputs, as_inputs
@@ -29,7 +30,6 @@ from mien.preprocessing.inputs import Inputs, as_inputs
 HELD = 1 << 29
 """Bytes of training input that are held in memory; more is read batch by batch."""
 
-Progress = Callable[[float], None]
 Mirror = Callable[[Tensor], Tensor]
 
 
@@ -512,7 +512,7 @@ def _require_fit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) 
 
 
 @dataclass
-class NetClassifier:
+class NetClassifier(Classifier):
     """A network with the scikit-learn manners every system has: `fit`, then `predict_proba`.
 
     Args:
@@ -524,7 +524,7 @@ class NetClassifier:
         augment: Changes each batch of training input; keeps its shape.
         device: "cpu", "cuda", or "auto".
         batch_size: Clips at once when predicting.
-        keep: Where states of an unfinished training go, less the member's number; None keeps none.
+        state_file: Where states of an unfinished training go, less the member's number; None keeps none.
         remake: Builds the network that some weights belong to, where `make` learns from its inputs.
         pairs: Training rows hold two copies of their clip, (2, *shape), the second being the next copy.
         chosen: What else the log of a fold records about the network, such as which of several it is.
@@ -545,7 +545,7 @@ class NetClassifier:
     augment: Callable[[Tensor], Tensor] | None = None
     device: str = "cpu"
     batch_size: int = 512
-    keep: Path | None = None
+    state_file: Path | None = None
     remake: Callable[[Inputs, Mapping[str, Tensor]], nn.Module] | None = None
     start: Callable[[nn.Module], None] | None = None
     others: Sequence[Callable[[Inputs], nn.Module]] = ()
@@ -578,7 +578,7 @@ class NetClassifier:
 
     def fit(
         self,
-        x: Inputs | NDArray[np.float32],
+        x: Clips,
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
@@ -614,6 +614,18 @@ class NetClassifier:
                 self.models.append(model)
         return self
 
+    def fit_log(self) -> dict[str, Any]:
+        """Return the mean loss of each epoch over the members, `chosen`, and `smaller_batch`, where there are any."""
+        record: dict[str, Any] = {}
+        if self.curves:
+            shortest = min(len(curve) for curve in self.curves)
+            record["loss"] = np.mean([curve[:shortest] for curve in self.curves], axis=0).round(6).tolist()
+        if self.chosen is not None:
+            record["chosen"] = self.chosen
+        if self.smaller_batch is not None:
+            record["smaller_batch"] = self.smaller_batch
+        return record
+
     def _fit_member(
         self, member: int, inputs: Inputs, source: Tensor | Batches, targets: Tensor, seed: int, progress: Progress
     ) -> tuple[nn.Module, list[float]]:
@@ -626,7 +638,7 @@ class NetClassifier:
                 self.start(model)
             # A state belongs to one batch size: two mixed would be neither.
             size = f"-b{self.smaller_batch}" if self.smaller_batch else ""
-            state = self.keep and self.keep.with_name(f"{self.keep.name}-{member}{size}.safetensors")
+            state = self.state_file and self.state_file.with_name(f"{self.state_file.name}-{member}{size}.safetensors")
             try:
                 model = model.to(self.device)
                 losses = fit(model, source, targets, schedule, augment=self.augment, progress=progress, keep=state)
@@ -651,7 +663,7 @@ class NetClassifier:
                 stacklevel=3,
             )
 
-    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Class probabilities (N, C), float32, rows summing to 1; of copy 0 where there are several."""
         inputs = as_inputs(x)
         n = len(inputs)

@@ -199,7 +199,7 @@ def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tup
 
     advance = bars.start("passes", passes)
     classifier.make = caught
-    classifier.keep = folder / "state"
+    classifier.state_file = folder / "state"
     groups = [decided.samples[i].clip.person for i in train]
     with threadpool_limits(1):
         classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_pass)

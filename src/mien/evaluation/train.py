@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from mien.evaluation.planning import Plan, plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many
 from mien.progress import Bars
-
-if TYPE_CHECKING:
-    from mien.classifiers.training import NetClassifier
 
 
 def train(
@@ -59,8 +56,10 @@ def train(
     """
     decided = plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(decided, scored)
-    classifier = cast("NetClassifier", decided.system.build(len(decided.classes), decided.parameters))
-    if not hasattr(classifier, "models"):
+    from mien.classifiers.training import NetClassifier
+
+    classifier = decided.system.build(len(decided.classes), decided.parameters)
+    if not isinstance(classifier, NetClassifier):
         raise MienError(f"{system} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g.")
     with Bars(show=bars) as shown:
         failures: dict[str, MienError] = {}
@@ -84,7 +83,7 @@ def train(
             done = int(100 * value)
 
         advance = shown.start("training, %", 100)
-        classifier.keep = out.with_name(f"{out.name}.unfinished")
+        classifier.state_file = out.with_name(f"{out.name}.unfinished")
         classifier.fit(inputs, y, [s.clip.person for s in decided.samples], seed=seed, progress=share)
     card = ModelCard(
         system=decided.system.name,

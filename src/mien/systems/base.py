@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mien.classifiers.base import Classifier
 from mien.errors import MienError, unknown_name
 from mien.parameters import with_defaults
 from mien.preprocessing import Recipe
-from mien.preprocessing.inputs import Inputs
 from mien.types import Medium
-
-
-class Classifier(Protocol):
-    """The contract between systems and the benchmark. `fit` has no door for test clips, on purpose."""
-
-    def fit(
-        self,
-        x: Inputs | NDArray[np.float32],
-        y: NDArray[np.int64],
-        groups: Sequence[tuple[str, str]],
-        *,
-        seed: int = 0,
-        progress: Callable[[float], None] | None = None,
-    ) -> Self:
-        """Learn from training clips `x` (N, ...), classes `y` (N,), and their (dataset, subject)."""
-        ...
-
-    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities (N, C) of clips."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof, picture_bi_woof
 from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step
-from mien.systems.base import Classifier, System
+from mien.systems.base import System
 
 STRCN: Mapping[str, Any] = {
     "face": "lwm",

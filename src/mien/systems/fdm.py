@@ -12,10 +12,11 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.fdm import fdm, mirror_fdm
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import Classifier, System
+from mien.systems.base import System
 
 
 def from_frames(p: Mapping[str, Any]) -> Recipe:

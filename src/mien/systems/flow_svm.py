@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.preprocessing import CENTRED_FLOW_PICTURE, flow_from_frames
-from mien.systems.base import Classifier, System
+from mien.systems.base import System
 
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.integral_projection import block_size, hierarchical_stlbp_ip
 from mien.preprocessing import Recipe, Step
 from mien.systems import lbp_top
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.lbp_top import CLASSIFIER, FACE, SHARED_DEPARTURES
 from mien.systems.stlbp_ip import PATTERNS as BLOCK_PATTERNS
 

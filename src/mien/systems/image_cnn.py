@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mien.classifiers.base import Classifier
 from mien.errors import MienError
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
 from mien.preprocessing.sampled import spread_frames
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.strcn_g import schedule
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import steps_to
 from mien.errors import MienError
 from mien.preprocessing import Context, Recipe, Step
 from mien.preprocessing.base import Array
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, PATTERNS, SHARED_DEPARTURES, classifier, n_blocks
 
 PAPER: Mapping[str, Any] = {

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.lbp import lbp_top, n_bins
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 
 FACE: Mapping[str, Any] = {"face": "lwm", "size": [300, 245], "alpha": 0.0, "frames": 0, "time": "tim"}
 """How a clip is made into grey faces; see `mien.descriptors.base.steps_to`."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.mdmo import mdmo_of_clip, mirror_mdmo
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import Classifier, System
+from mien.systems.base import System
 
 _CLIP = ("size", "landmarker", "flow", "bins", "align", "still")
 

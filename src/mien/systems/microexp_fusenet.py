@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from mien.classifiers.base import Classifier
 from mien.preprocessing import Recipe
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.regions import eyes_mouth
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.microexp_stcnn import CASME_SQ, CHOICES, DEPARTURES, FEW, PAPER, TRAINING, classifier
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mien.classifiers.base import Classifier
 from mien.preprocessing import Recipe
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.regions import TIMES, whole_face
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, steps_to
 from mien.descriptors.integral_projection import block_size, stlbp_ip
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, SHARED_DEPARTURES, classifier, n_blocks
 
 PATTERNS: Mapping[str, Any] = {

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.classifiers.base import Classifier
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.copies import ALPHAS, SHARES, appearance_copies, magnified_small
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 from mien.systems.strcn_g import network, schedule
 
 CPU: Mapping[str, Any] = {

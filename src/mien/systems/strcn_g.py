@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mien.classifiers.base import Classifier
 from mien.errors import MienError
 from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step, flow_from_frames
 from mien.preprocessing.copies import ALPHAS, SHARES, geometry_copies
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
-from mien.systems.base import Classifier, System, check_choices
+from mien.systems.base import System, check_choices
 
 if TYPE_CHECKING:
     from mien.classifiers.training import Schedule

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.classifiers.base import Classifier
 from mien.errors import MienError
 from mien.evaluation.leakage import FAILED
 from mien.evaluation.ledger import Row, fold_file, rows_as_csv
 from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
 from mien.preprocessing.inputs import Inputs
-from mien.systems.base import Classifier
 from mien.types import Fold
 
 
@@ -97,8 +97,7 @@ def train_fold(
     started = time.perf_counter()
     with threadpool_limits(1):
         classifier = decided.system.build(len(decided.classes), decided.parameters)
-        if hasattr(classifier, "keep"):
-            classifier.keep = keep
+        classifier.state_file = keep
         answers: dict[int, NDArray[np.float32]] = {}
         if len(prepared(fold.test, intervals)):
             classifier.fit(inputs[train], y[train], groups, seed=fold_seed(seed, number), progress=progress)
@@ -162,24 +161,8 @@ def fold_done(
         )
         for i in fold.test
     ]
-    log = {"fold": fold.name, "seconds": seconds, **_curves(classifier), **(more or {})}
+    log = {"fold": fold.name, "seconds": seconds, **classifier.fit_log(), **(more or {})}
     return FoldDone(rows_as_csv(rows, decided.classes), json.dumps(log))
-
-
-def _curves(classifier: Any) -> dict[str, Any]:
-    """What the classifier recorded while fitting: the mean loss of each epoch over its members, settings chosen."""
-    record: dict[str, Any] = {}
-    curves = getattr(classifier, "curves", None)
-    if curves:
-        shortest = min(len(curve) for curve in curves)
-        record["loss"] = np.mean([curve[:shortest] for curve in curves], axis=0).round(6).tolist()
-    chosen = getattr(classifier, "chosen", None)
-    if chosen is not None:
-        record["chosen"] = chosen
-    smaller = getattr(classifier, "smaller_batch", None)
-    if smaller is not None:
-        record["smaller_batch"] = smaller
-    return record
 
 
 def one_thread() -> None:

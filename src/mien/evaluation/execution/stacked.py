@@ -26,7 +26,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.classifiers.training import HELD, CopyBatches, NetClassifier, Progress, Schedule, device_of, fit
+from mien.classifiers.base import Progress
+from mien.classifiers.training import HELD, CopyBatches, NetClassifier, Schedule, device_of, fit
 from mien.errors import MienError
 from mien.models.convolve import Conv1x1, Conv3x3
 from mien.models.rcn import RCN

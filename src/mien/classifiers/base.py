@@ -1,0 +1,65 @@
+"""Classifier: the interface between systems and the evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.preprocessing.inputs import Inputs
+
+Clips = Inputs | NDArray[np.float32]
+"""The input of N clips: an array (N, ...), or `Inputs` that are read when needed."""
+
+Progress = Callable[[float], None]
+"""Receives the share of the work that is done, 0..1."""
+
+
+class Classifier(ABC):
+    """Learns classes from the input of clips and predicts their probabilities.
+
+    `fit` receives training clips only: it has no argument through which test clips could arrive. Whatever is chosen
+    while fitting has to be chosen on a split of the training clips.
+
+    Attributes:
+        state_file: Where `fit` may store the state of an unfinished training, to resume from it when it is called again
+            with the same clips; None stores nothing. Classifiers that train quickly ignore it.
+    """
+
+    state_file: Path | None = None
+
+    @abstractmethod
+    def fit(
+        self,
+        x: Clips,
+        y: NDArray[np.int64],
+        groups: Sequence[tuple[str, str]],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from training clips.
+
+        Args:
+            x: Input of the clips, (N, ...), as the system's recipe makes it.
+            y: (N,) class indices.
+            groups: (dataset, subject) of each clip, for inner splits by subject.
+            seed: Seed of all random choices.
+            progress: Called with the share that is done.
+        """
+
+    @abstractmethod
+    def predict_proba(self, x: Clips) -> NDArray[np.float32]:
+        """Return the class probabilities (N, C) of clips; rows sum to 1."""
+
+    def fit_log(self) -> dict[str, Any]:
+        """Return what the last `fit` recorded, ready for JSON: it goes into the log of the fold.
+
+        Keys used by reports: `loss` (mean training loss of each epoch), `chosen` (settings that were chosen),
+        `smaller_batch` (batch size, where the one asked for did not fit in memory).
+        """
+        return {}
