@@ -1,0 +1,219 @@
+"""Films in files: mp4, avi, mkv, mov, webm, GIF and whatever else FFmpeg reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from mien.errors import MienError
+from mien.io.video.base import Pixels, Video, grey_of, on_black, sizes_differ, upright
+from mien.io.video.packets import Scan, opened, packets_of, scan
+
+_Undeveloped = tuple[VideoReformatter, av.VideoFrame]
+
+
+@dataclass(frozen=True)
+class _FileVideo(Video):
+    """A film in a file."""
+
+    path: Path
+    rate: float | None  # as the user gave it
+    layout: str  # FFmpeg's name of the pixel layout to convert to
+    turn: tuple[int, int, int, int]  # display matrix (a, b, c, d) of -1, 0, 1
+    first: int | None  # presentation time of the first frame that can be decoded
+    fields: bool  # two packets may make one frame
+
+    @cached_property
+    def _scan(self) -> Scan:
+        return scan(self.path, self.first, self.fields, self._note)
+
+    @property
+    def fps(self) -> float | None:
+        return self.rate or self._scan.rate
+
+    @property
+    def n_frames(self) -> int | None:
+        return self._scan.n_frames
+
+    @property
+    def variable_rate(self) -> bool | None:
+        return False if self.rate else self._scan.variable
+
+    def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, _Undeveloped]]:
+        scan, developer = self._scan, VideoReformatter()  # one for all frames: making it costs more than using it
+        for key in self._beginnings(start):
+            exact = key is None
+            for index, picture in self._numbered(key):
+                if index > start and not exact:
+                    break  # What is called a key frame was none, or came too late: go back further.
+                if index >= start:
+                    exact = True
+                    yield index, self._time(scan, index), (developer, picture)
+            if exact:
+                return
+
+    def _beginnings(self, index: int) -> Iterator[int | None]:
+        """Times of key frames from which decoding may reach a frame, the best first; None is the very beginning."""
+        scan = self._scan
+        if index < len(scan.times):
+            before = scan.keys[: np.searchsorted(scan.keys, scan.times[index], side="right")]
+            yield from (int(key) for key in before[:-3:-1] if key > scan.times[0])
+        if index < (scan.n_frames or index + 1):
+            yield None
+
+    def _time(self, scan: Scan, index: int) -> float:
+        if self.rate is None and len(scan.times):
+            return float(scan.times[index] - scan.times[0]) * scan.tick
+        return index / self.fps if self.fps else math.nan
+
+    def _numbered(self, key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their indices, in order. Threads first; one thread from where damage shows."""
+        last = -1
+        try:
+            for index, picture in self._decoded(key, careful=False):
+                if index > last:
+                    yield index, picture
+                    last = index
+            return
+        except av.FFmpegError:
+            pass
+        if len(self._scan.times) and last >= 0:
+            key = next(self._beginnings(last))
+        for index, picture in self._decoded(key, careful=True):
+            if index > last:
+                yield index, picture
+                last = index
+
+    def _decoded(self, key: int | None, careful: bool) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decodes from a key frame on.
+
+        Args:
+            key: Time of the key frame; None begins at the beginning.
+            careful: False: fast, raises FFmpegError at damage, possibly some frames late. True: passes over damage, to
+                the next key frame, for what lies between is built upon the damaged picture.
+        """
+        times, count = self._scan.times, -1
+        with opened(self.path) as (container, stream):
+            decoder = stream.codec_context
+            decoder.thread_type = "NONE" if careful else "AUTO"
+            if key is not None:
+                container.seek(key, stream=stream)
+            lost, since = False, self.first if key is None else key
+            for packet in packets_of(container, stream, careful):
+                if lost and not packet.is_keyframe:
+                    continue
+                if lost:
+                    lost, since = False, packet.pts
+                pictures: list[av.VideoFrame] = []
+                try:
+                    if packet.is_corrupt:
+                        raise av.InvalidDataError(0, "incomplete packet")
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    if not careful:
+                        raise
+                    lost = True
+                    with suppress(av.FFmpegError):
+                        pictures = decoder.decode(None)
+                    decoder.flush_buffers()
+                for picture in pictures:
+                    count += 1
+                    index = count
+                    if len(times):
+                        # Those before the key frame lean on pictures that were not decoded.
+                        if picture.pts is None or (since is not None and picture.pts < since):
+                            continue
+                        index = int(np.searchsorted(times, picture.pts))
+                        if index == len(times) or times[index] != picture.pts:
+                            continue
+                    if not picture.is_corrupt:
+                        yield index, picture
+                    elif not careful:
+                        raise av.InvalidDataError(0, "damaged picture")
+
+    def _pixels(self, raw: _Undeveloped, grey: bool) -> Pixels:
+        developer, stored = raw
+        layout = self.layout
+        by_luma = grey and stored.format.name.startswith("yuv") and stored.colorspace in _LUMA_OF_GREY
+        if by_luma and layout in _GREY_LAYOUT:
+            layout = _GREY_LAYOUT[layout]
+        picture = developer.reformat(stored, format=layout)
+        pixels: Pixels = picture.to_ndarray()  # type: ignore[assignment]
+        # The array is a window on the picture: never on one that the decoder builds later ones upon.
+        pixels = pixels.copy() if picture is stored else np.ascontiguousarray(pixels)
+        if layout.startswith("rgba"):
+            pixels = on_black(pixels)
+        if grey and pixels.ndim == 3:
+            pixels = grey_of(pixels)
+        pixels = upright(pixels, self.turn)
+        if pixels.shape[:2] != (self.height, self.width):
+            raise sizes_differ(self.name, (self.height, self.width), pixels.shape[:2], "its first frame", "a later one")
+        return pixels
+
+
+_GREY_LAYOUT: Final = {"rgb24": "gray", "rgb48le": "gray16le"}
+
+_LUMA_OF_GREY: Final = (2, 5, 6)
+"""FFmpeg's colour spaces with the weights 0.299, 0.587, 0.114: not said, BT.470 BG, SMPTE 170M."""
+
+
+def open_film(path: Path, fps: float | None) -> Video:
+    """Reads the header and the first frame."""
+    problem = "no frame could be decoded"
+    try:
+        with opened(path) as (container, stream):
+            stream.codec_context.thread_type = "NONE"
+            for packet in packets_of(container, stream, careful=False):
+                try:
+                    pictures = [] if packet.is_corrupt else packet.decode()
+                except av.FFmpegError:
+                    continue
+                for picture in pictures:
+                    if not picture.is_corrupt:
+                        return _file_video(path, fps, stream, picture)
+    except av.FFmpegError as error:
+        problem = error.strerror or str(error)
+    except (ValueError, OverflowError, MemoryError) as error:
+        problem = f"its header makes no sense: {error}"
+    size = path.stat().st_size
+    raise MienError(
+        f"{str(path)!r} holds no video that can be read ({'the file is empty' if not size else problem.lower()}).",
+        "a whole video file (mp4, avi, mkv, mov, webm, ...), a GIF, a picture or a folder of pictures.",
+        "copying or exporting the file again, or playing it to see whether it is whole.",
+    )
+
+
+def _file_video(path: Path, fps: float | None, stream: VideoStream, first: av.VideoFrame) -> _FileVideo:
+    form = first.format
+    depth = min(max([8, *(part.bits for part in form.components)]), 16)
+    deep = depth > 8
+    if any(part.is_alpha for part in form.components):
+        layout = "rgba64le" if deep else "rgba"
+    elif form.name.startswith(("gray", "mono")):
+        layout = "gray16le" if deep else "gray"
+    else:
+        layout = "rgb48le" if deep else "rgb24"
+    turn = (1, 0, 0, 1)
+    problems = []
+    matrix: Any = first.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        a, b, _, c, d, *_ = (round(int(v) / 65536, 2) for v in np.frombuffer(matrix, np.int32))
+        if sorted(abs(v) for v in (a, b, c, d)) == [0, 0, 1, 1] and abs(a) == abs(d):
+            turn = (int(a), int(b), int(c), int(d))
+        else:
+            problems.append("Its rotation tag asks for other than quarter turns and is not followed.")
+    height, width = (first.height, first.width) if turn[0] else (first.width, first.height)
+    return _FileVideo(
+        path.stem, height, width, not layout.startswith("gray"), depth, path, fps, layout, turn, first.pts,
+        first.interlaced_frame and stream.codec_context.name == "h264", problems=problems,
+    )  # fmt: skip

@@ -1,0 +1,170 @@
+"""A film's file, without decoding: opening it safely, when its frames are shown, where decoding can begin."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from mien import MOST_PIXELS
+
+_NOT_FILMS: Final = frozenset({"tty", "concat", "hls", "lavfi"})
+"""FFmpeg takes a text file for a film of a terminal, and a play list for an order to open other files."""
+
+_STRICT: Final = {"err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
+"""Damage that a decoder notices is an error, else it paints over it and tells nobody; so is a frame beyond all size."""
+
+_HOLDS_BOXES: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
+"""Parts of an MP4 on the way to its tables of frames."""
+
+_MOST_BOXES: Final = 2_000_000
+"""Parts that an MP4 may have: some in every second of a film that was sent in fragments."""
+
+
+class Scan(NamedTuple):
+    """All that the packets of a file tell without decoding: when each frame is shown, and where decoding can begin."""
+
+    times: NDArray[np.int64]  # presentation times of the frames, ascending, in ticks; empty when the packets lack them
+    keys: NDArray[np.int64]  # those of the key frames, ascending
+    tick: float  # seconds
+    n_frames: int | None
+    rate: float | None
+    variable: bool | None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its video stream; pictures of album covers do not count. Raises FFmpegError."""
+    facts = path.stat()
+    if _claims_too_much(path, facts.st_size, facts.st_mtime_ns):
+        raise av.InvalidDataError(0, "it claims more frames than it has bytes")
+    # Only this file: a play list may not make mien read others, or fetch them.
+    options = {"protocol_whitelist": "file"}
+    with av.open(str(path.resolve()), options=options, metadata_errors="replace") as container:
+        # A stream of an unknown codec has no decoder.
+        known: list[Any] = [s for s in container.streams.video if s.codec_context is not None]
+        films = [s for s in known if not s.disposition & av.stream.Disposition.attached_pic]
+        if container.format.name in _NOT_FILMS or not films:
+            raise av.InvalidDataError(0, "no video stream")
+        films[0].codec_context.options = _STRICT
+        yield container, films[0]
+
+
+@lru_cache(maxsize=16)
+def _claims_too_much(path: Path, size: int, changed: int) -> bool:
+    """Whether the tables of an MP4 name more frames than it has bytes for: FFmpeg would make room for all of them.
+
+    Args:
+        path: The file.
+        size: Its bytes.
+        changed: When it was, so that another file of this name is looked at anew.
+    """
+    parts = [(0, size)]
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            while parts and parts[-1][0] + 8 > parts[-1][1]:
+                parts.pop()
+            if not parts:
+                return False
+            at, end = parts.pop()
+            file.seek(at)
+            head = file.read(24)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            length = length or end - at
+            if length < 8 or not (kind.isalnum() and kind.isascii()):
+                if not at:
+                    return False  # another kind of file
+                continue
+            parts.append((at + length, end))
+            if kind in _HOLDS_BOXES:
+                parts.append((at + 8, min(at + length, end)))
+            elif kind == b"stsz":  # version and flags, the size of all frames or 0, their number
+                each, count = (int.from_bytes(head[n : n + 4], "big") for n in (12, 16))
+                if count * max(each, 1) > size:
+                    return True
+            elif kind == b"trun" and int.from_bytes(head[12:16], "big") > size:
+                return True
+    return True
+
+
+def packets_of(container: InputContainer, stream: VideoStream, careful: bool) -> Iterator[av.Packet[VideoStream]]:
+    """The packets, up to where the file can be read."""
+    try:
+        for packet in container.demux(stream):
+            # An empty packet marks a dropped frame; a decoder would take it for the end.
+            if packet.size or packet.dts is None:
+                yield packet
+    except av.FFmpegError:
+        if not careful:
+            raise
+
+
+def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None]) -> Scan:
+    """Walks through the packets of a film's file.
+
+    Args:
+        path: The file.
+        first: Presentation time of the first frame that can be decoded, in ticks; None where it has none.
+        fields: Whether two packets may make one frame.
+        note: Takes a sentence for each thing that is missing.
+
+    Raises:
+        FFmpegError: The file is not what it was on opening.
+    """
+    times, keys, n, hidden, early = array("q"), array("q"), 0, 0, 0
+    timed = not fields
+    with opened(path) as (container, stream):
+        for packet in packets_of(container, stream, careful=True):
+            if packet.is_discard or not packet.size or packet.is_corrupt:
+                hidden += packet.is_discard
+                continue
+            n += 1
+            if packet.pts is None or first is None:
+                timed = False
+            elif packet.pts < first:
+                early += 1
+            else:
+                times.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+        told = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        tick = float(stream.time_base or 0)
+        claimed, length = stream.frames - hidden, _length(stream)
+        avi = container.format.name == "avi"
+        # AVI keeps no order of showing: beside B-frames its times are those of decoding, under another name.
+        timed = timed and not (avi and stream.codec_context.has_b_frames)
+    order, key_order = np.sort(np.asarray(times, np.int64)), np.sort(np.asarray(keys, np.int64))
+    if not timed or len(order) != n - early or (np.diff(order) == 0).any():
+        none = np.zeros(0, np.int64)
+        return Scan(none, none, tick, None if fields else n, told[0] if told else None, None)
+    if early:
+        note(f"{early} packet(s) before the first whole picture cannot be decoded.")
+    seconds = (order - order[0]) * tick
+    steady = [rate for rate in told if np.abs(seconds * rate - np.arange(len(order))).max() <= tick * rate + 1e-6]
+    mean = (len(order) - 1) / seconds[-1] if len(order) > 1 else None
+    rate = steady[0] if steady else mean
+    # The frames that an AVI dropped count in its header.
+    spanned = round(seconds[-1] * told[0]) + 1 if told else n
+    if claimed > max(n, spanned):
+        note(f"The file says it has {claimed} frames, {n} are there.")
+    elif length and steady and length - seconds[-1] > 2.5 / steady[0]:
+        note(f"The file says it lasts {length:.2f} s, its last frame is at {seconds[-1]:.2f} s: it ends too early.")
+    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None)
+
+
+def _length(stream: VideoStream) -> float | None:
+    """Seconds from the start to the end of the last frame, as the header of a Matroska file tells."""
+    clock = re.match(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3]) if clock else None

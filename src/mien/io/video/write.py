@@ -1,0 +1,163 @@
+"""Writing films: without loss, to look at, or as a GIF."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from mien.errors import MienError
+from mien.io.atomic import UNFINISHED, unwritable
+from mien.io.video.base import Pixels, to_uint8
+
+
+def write_video(
+    path: str | Path, frames: Iterable[NDArray[Any]], fps: float, *, times: Sequence[float] | None = None
+) -> Path:
+    """Writes a film; nothing is at `path` until it is whole.
+
+    Args:
+        path: The ending decides. `.mkv`: without loss (FFV1), read back bit for bit; times are kept to a millisecond.
+            `.mp4`: H.264 to look at, 8 bits, an odd side repeats its last line. `.gif`: to look at, 256 colours, times
+            to a hundredth of a second and at least two hundredths a frame, like frames joined.
+        frames: (H, W) grey or (H, W, 3) RGB of one size, uint8; grey ones may be uint16.
+        fps: Frames per second.
+        times: Seconds of each frame after the first, ascending; gives a variable rate. None spaces them evenly.
+
+    Returns:
+        The path.
+
+    Raises:
+        MienError: No frames or not all alike, an unknown ending, bad times, no room or no right to write.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (".mkv", ".mp4", ".gif"):
+        raise MienError(
+            f"Films ending in {kind!r} are not written.",
+            ".mkv (without loss), .mp4 or .gif.",
+            f"`{path.with_suffix('.mkv').name}`.",
+        )
+    if not (math.isfinite(fps) and fps > 0):
+        raise MienError(f"The frame rate {fps} was given.", "a number of frames per second above 0.", "`fps=200`.")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}{UNFINISHED}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        timed = _timed(frames, fps, times, least={".mkv": 1e-3, ".mp4": 1e-5, ".gif": 0.0}[kind])
+        if kind == ".gif":
+            _write_gif(temporary, timed)
+        else:
+            _write_stream(temporary, timed, fps, times is not None, lossless=kind == ".mkv")
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (av.FFmpegError, OSError) as error:
+        raise unwritable(path, error, "another folder, or `df` to see how much room is left.") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return path
+
+
+def _timed(
+    frames: Iterable[NDArray[Any]], fps: float, times: Sequence[float] | None, least: float
+) -> Iterator[tuple[float, Pixels]]:
+    """Frames with their times, checked to be of one kind; at least one."""
+    first, n, last = None, 0, -math.inf
+    for n, frame in enumerate(frames, 1):
+        if first is None:
+            first = frame
+            colour = frame.ndim == 3 and frame.shape[2] == 3
+            if not (colour or frame.ndim == 2) or frame.dtype not in ((np.uint8,) if colour else (np.uint8, np.uint16)):
+                raise MienError(
+                    f"A frame has the shape {frame.shape} and the type {frame.dtype}.",
+                    "(H, W) of uint8 or uint16, or (H, W, 3) of uint8.",
+                    "`to_uint8(frame)`, or `np.round(frame).astype(np.uint8)`.",
+                )
+        if frame.shape != first.shape or frame.dtype != first.dtype:
+            raise MienError(
+                f"Frame {n - 1} is {frame.shape} {frame.dtype}, the first is {first.shape} {first.dtype}.",
+                "frames of one size and type.",
+                "cutting the frames to one size before.",
+            )
+        moment = (n - 1) / fps if times is None else times[n - 1] if n <= len(times) else math.nan
+        if not moment - last >= least * (1 - 1e-6) or moment == last:
+            raise MienError(
+                f"Frame {n - 1} is at {moment} s, the one before at {last} s.",
+                f"a time for every frame, ascending, at least {least:g} s apart.",
+                "`times` as long as the film, or another ending.",
+            )
+        last = moment
+        yield moment, np.ascontiguousarray(frame)
+    if n == 0 or (times is not None and n < len(times)):
+        raise MienError(
+            f"There are {n} frames" + (f" and {len(times)} times." if times is not None else "."),
+            "at least one frame, and as many times if any.",
+            "looking at where the frames come from.",
+        )
+
+
+def _write_stream(
+    path: Path, timed: Iterator[tuple[float, Pixels]], fps: float, variable: bool, lossless: bool
+) -> None:
+    began, first = next(timed)
+    rate = Fraction(fps).limit_denominator(1001)
+    # Even times are counted in frames, exactly; true ones in the finest unit that containers share.
+    base = Fraction(1, 90_000) if variable else 1 / rate
+    with av.open(str(path), "w", format="matroska" if lossless else "mp4") as container:
+        if lossless:
+            layout = "gray16le" if first.dtype == np.uint16 else "gray" if first.ndim == 2 else "bgr0"
+            # Every frame alone, in slices with check sums: any can be reached, and damage does not spread.
+            stream = container.add_stream(
+                "ffv1", rate, options={"level": "3", "g": "1", "slices": "4", "slicecrc": "1"}
+            )
+        else:
+            layout = "yuv420p"
+            stream = container.add_stream("libx264", rate, options={"crf": "18", "preset": "veryfast"})
+            stream.codec_context.colorspace, stream.codec_context.color_range = 6, 1  # what the conversion does
+        stream.pix_fmt = layout
+        stream.codec_context.time_base = stream.time_base = base
+        stream.codec_context.thread_type = "AUTO"
+        even = [(0, 0 if lossless else side % 2) for side in first.shape[:2]] + [(0, 0)] * (first.ndim - 2)
+        stream.height, stream.width = (side + more for side, (_, more) in zip(first.shape, even[:2], strict=False))
+        developer = VideoReformatter()
+        for number, (moment, pixels) in enumerate(chain([(began, first)], timed)):
+            if not lossless:
+                pixels = np.pad(to_uint8(pixels), even, "edge")
+            source = {1: "gray", 2: "gray16le"}[pixels.itemsize] if pixels.ndim == 2 else "rgb24"
+            stored = av.VideoFrame.from_ndarray(pixels, format=source)  # type: ignore[arg-type]
+            picture = developer.reformat(stored, format=layout)
+            picture.pts, picture.time_base = (round((moment - began) / base) if variable else number), base
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _write_gif(path: Path, timed: Iterator[tuple[float, Pixels]]) -> None:
+    from PIL import Image
+
+    moments: list[float] = []
+
+    def pictures() -> Iterator[Image.Image]:
+        for moment, pixels in timed:
+            moments.append(moment)
+            yield Image.fromarray(to_uint8(pixels))
+
+    # Pillow wants the durations before it sees the last frame.
+    films = list(pictures())
+    marks = [round(100 * (moment - moments[0])) for moment in moments]
+    lasts = [max(after - mark, 2) for mark, after in pairwise(marks)]
+    films[0].save(
+        path, "gif", save_all=True, append_images=films[1:], loop=0, optimize=False,
+        duration=[10 * last for last in [*lasts, lasts[-1] if lasts else 10]],
+    )  # fmt: skip
