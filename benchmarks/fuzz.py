@@ -345,7 +345,7 @@ def films(place: Path) -> list[tuple[str, bytes]]:
 
 
 def flow_csv(place: Path) -> list[tuple[str, bytes]]:
-    from mien.datasets.flow_images import write_flow_images
+    from mien.synthesis.flow_images import write_flow_images
 
     write_flow_images(place, subjects=3, clips_per_subject=2, seed=0, layout="csv", size=16)
     path = next(place.glob("*.csv"))

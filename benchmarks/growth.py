@@ -97,8 +97,8 @@ def training(clips: int, folds: int, workers: int, turns: int) -> None:
     from joblib.externals.loky import get_reusable_executor
 
     from mien.datasets import open_dataset
-    from mien.datasets.flow_images import write_flow_images
     from mien.evaluation.run import benchmark
+    from mien.synthesis.flow_images import write_flow_images
 
     seconds, worked = [], 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -18,9 +18,9 @@ from machine import cores, stamp, taken_by_others
 from measure import arguments, publish
 
 from mien.datasets import open_dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.evaluation.execution.ray_folds import connect
 from mien.evaluation.run import benchmark
+from mien.synthesis.flow_images import write_flow_images
 
 
 def ledger(run: Path) -> dict[str, bytes]:

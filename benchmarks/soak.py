@@ -29,10 +29,10 @@ from machine import stamp
 
 from mien.classifiers import training
 from mien.datasets import open_specs
-from mien.datasets.flow_images import write_flow_images
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.run import benchmark
 from mien.io.atomic import LOCK, UNFINISHED
+from mien.synthesis.flow_images import write_flow_images
 
 PARAMETERS = {"epochs": 5, "maps": 2, "layers": 1}
 SUBJECTS, CLIPS = 4, 3

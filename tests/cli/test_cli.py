@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.datasets.flow_images import write_flow_images
+from mien.synthesis.flow_images import write_flow_images
 
 
 def mien(*words: str) -> subprocess.CompletedProcess[str]:

@@ -10,12 +10,12 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from mien.cli.main import app
-from mien.datasets.flow_images import write_flow_images
 from mien.descriptors import DESCRIPTORS, descriptor
 from mien.descriptors.table import COLUMNS, check_target, describe, write_table
 from mien.errors import MienError
 from mien.io.video import write_video
 from mien.preprocessing.prepare import video_clip
+from mien.synthesis.flow_images import write_flow_images
 from mien.synthesis.moving_face import render_clip
 from mien.synthesis.writer import write_corpus
 from mien.types import Interval

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from mien.datasets.base import MARKER, Card, Dataset
 from mien.datasets.check import SHOWN, CheckResult, as_json, check_dataset, check_many, render_check
-from mien.datasets.flow_images import FlowImages, write_flow_images
+from mien.datasets.flow_images import FlowImages
 from mien.errors import MienError
+from mien.synthesis.flow_images import write_flow_images
 from mien.types import Clip, Interval, Problem
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "megc2019_flow"

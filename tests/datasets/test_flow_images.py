@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from mien.datasets.base import MARKER
-from mien.datasets.flow_images import FlowImages, Layout, read_flow_picture, write_flow_images
+from mien.datasets.flow_images import FlowImages, Layout, read_flow_picture
 from mien.errors import MienError
+from mien.synthesis.flow_images import write_flow_images
 from mien.types import Clip, Problem
 
 LAYOUTS: tuple[Layout, ...] = ("folders", "csv")

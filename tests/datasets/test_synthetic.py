@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_specs
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.protocols import make_folds
 from mien.evaluation.run import benchmark
 from mien.synthesis.corpus import synthesise
+from mien.synthesis.flow_images import write_flow_images
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_specs
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.combine import combine
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.report import report
 from mien.evaluation.run import benchmark
+from mien.synthesis.flow_images import write_flow_images
 
 
 @pytest.fixture(scope="module")

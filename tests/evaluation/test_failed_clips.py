@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from mien.cli.main import app
 from mien.datasets import open_specs
 from mien.datasets.base import Dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.combine import combine
 from mien.evaluation.compare import compare
@@ -24,6 +23,7 @@ from mien.evaluation.report import render_report, report_many
 from mien.evaluation.report_html import write_html
 from mien.evaluation.run import benchmark
 from mien.evaluation.train import train
+from mien.synthesis.flow_images import write_flow_images
 from mien.synthesis.writer import write_corpus
 
 

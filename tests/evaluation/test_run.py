@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_dataset, open_specs
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.execution.folds import run_fold
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.planning import plan
 from mien.evaluation.run import benchmark
+from mien.synthesis.flow_images import write_flow_images
 from mien.types import Fold
 
 FAST = {"epochs": 2, "maps": 4}

@@ -19,7 +19,6 @@ import pytest
 
 from mien.datasets import open_specs
 from mien.datasets.base import Dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.ledger import fold_file, open_folder, read_ledger
 from mien.evaluation.report import report_many
@@ -27,6 +26,7 @@ from mien.evaluation.run import benchmark
 from mien.io.atomic import LOCK, UNFINISHED, held, write_atomically
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import side_by_side
+from mien.synthesis.flow_images import write_flow_images
 
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")

@@ -9,9 +9,10 @@ import pytest
 from mien.errors import MienError
 from mien.face.landmarks import track_face
 from mien.motion.flow import optical_flow
-from mien.synthesis.face import Face, draw_identity, drawn_identity, face_from
 from mien.synthesis.face import _portrait as stored_portrait
+from mien.synthesis.face import draw_identity, drawn_identity, face_from
 from mien.synthesis.fields import MIRROR, unit_fields
+from mien.synthesis.neutral_face import Face
 from mien.synthesis.puppet import Puppet, clean_frames, film, puppet
 from mien.synthesis.rig import motion, rig
 from mien.synthesis.sensor import Sensor

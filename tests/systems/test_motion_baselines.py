@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.evaluation.report import report
 from mien.evaluation.run import benchmark
+from mien.synthesis.flow_images import write_flow_images
 from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 from mien.types import Clip

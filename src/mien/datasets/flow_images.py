@@ -26,7 +26,6 @@ from mien.types import Clip, Problem
 Layout = Literal["folders", "csv"]
 
 _ID: Final = "flow_images"
-_SCALED_MAXIMUM = 255
 
 
 @cache
@@ -341,78 +340,3 @@ def read_flow_picture(path: Path) -> NDArray[np.uint8]:
             "make it again in colour, each channel scaled to 0..255.",
         )
     return array
-
-
-def _scaled(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Each channel of (H, W, C) to 0..255 by its own least and greatest value, as the published pictures are."""
-    low, high = channels.min((0, 1)), channels.max((0, 1))
-    span = np.where(high > low, high - low, 1)
-    return np.asarray(np.rint((channels - low) / span * _SCALED_MAXIMUM), np.uint8)
-
-
-def write_flow_images(
-    root: Path, *, subjects: int, clips_per_subject: int, seed: int = 0, size: int = 28, layout: Layout = "folders"
-) -> list[Clip]:
-    """Writes a small corpus of flow pictures with known classes: the true motion of drawn faces, slightly disturbed.
-
-    Subjects go round the three databases and clips round the three emotions, so that every class has every database.
-
-    Args:
-        root: Folder to write to; made when it is not there.
-        subjects: Number of subjects.
-        clips_per_subject: Number of clips of each.
-        seed: The same seed writes the same bytes.
-        size: Height and width of a picture in pixels, at least 16.
-        layout: "folders" or "csv"; both have a `clips.csv`.
-
-    Returns:
-        The clips as `FlowImages(root).clips()` reads them.
-
-    Raises:
-        MienError: The layout is unknown or a number is out of range.
-    """
-    # The writer alone needs the generator and the strain; who only reads does not load them.
-    from mien.motion.strain import optical_strain
-    from mien.synthesis.moving_face import mark_as_drawn, motion_of
-
-    kinds = _names()["subjects"]
-    labels: Mapping[str, str] = _names()["labels"]
-    if layout not in ("folders", "csv"):
-        raise MienError(f"There is no layout {layout!r} of flow pictures.", "folders or csv.", "layout='folders'.")
-    if subjects < 1 or not 1 <= clips_per_subject <= 99 or subjects > 99 * len(kinds):
-        raise MienError(
-            f"{subjects} subject(s) with {clips_per_subject} clip(s) each were asked for.",
-            f"1 to {99 * len(kinds)} subjects with 1 to 99 clips.",
-            "subjects=6, clips_per_subject=6.",
-        )
-    root.mkdir(parents=True, exist_ok=True)
-    rows, clips = [], []
-    for i in range(subjects):
-        kind, number = kinds[i % len(kinds)], i // len(kinds) + 1
-        shown = str(kind["shown"])
-        letters = shown.rstrip("0123456789")
-        subject = f"{letters}{number:0{len(shown) - len(letters)}d}"
-        for j in range(clips_per_subject):
-            label = list(labels)[(i + j) % len(labels)]
-            own = f"EP01_{j + 1:02d}" if kind["dataset"] == "casme2" else f"{subject}_{label}_{j + 1:02d}"
-            name = f"{subject}_{own}"
-            folder = root / subject / _layout("test") / label if layout == "folders" else root
-            folder.mkdir(parents=True, exist_ok=True)
-            # The published folders have a space before the suffix.
-            path = folder / (f"{name} .png" if layout == "folders" else f"{name}.png")
-            motion = motion_of(i, labels[label], interval_length=9, apex=8, size=size, seed=seed * 99 + j)[-1]
-            rng = np.random.default_rng(np.random.SeedSequence([seed, i, j]))
-            motion += rng.normal(0, 0.02, motion.shape).astype(np.float32)
-            channels = np.concatenate([motion, optical_strain(motion, "small")[..., None]], -1)
-            Image.fromarray(_scaled(channels)).save(path)
-            rows.append([kind["csv"], subject, own, label, "", path.name, ""])
-            clips.append(_clip(kind["dataset"], subject, name, labels[label], path))
-    with (root / _layout("csv")).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_column(key) for key in ("dataset", "subject", "clip", "label", "apex", "picture", "other"))
-        writer.writerows(rows)
-    mark_as_drawn(root)
-    if layout == "folders":
-        order = {emotion: number for number, emotion in enumerate(labels.values())}
-        clips.sort(key=lambda clip: (clip.subject, order[clip.emotion], clip.name))
-    return clips

@@ -28,7 +28,8 @@ from mien.errors import MienError
 from mien.io.atomic import write_atomically
 from mien.io.video import frames_video, to_uint8
 from mien.synthesis.acting import Manner, draw_movements, draw_span, draw_surroundings, draw_units
-from mien.synthesis.face import SOURCES, Face, draw_identity, face_from
+from mien.synthesis.face import SOURCES, draw_identity, face_from
+from mien.synthesis.neutral_face import Face
 from mien.synthesis.puppet import film, puppet
 from mien.synthesis.rig import motion
 from mien.synthesis.sensor import Sensor, draw_sensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from mien.errors import MienError
 from mien.face.portrait import portrait
 from mien.synthesis.drawn_face import draw_face, features_of
 from mien.synthesis.fields import face_frame
+from mien.synthesis.neutral_face import Face
 from mien.synthesis.shape import draw_points
 from mien.synthesis.timeline import read_table
 
@@ -29,28 +29,6 @@ _VIEW: Final = (-1.7, -1.2, 1.7, 2.3)  # left, top, right, bottom of its picture
 _UPPER_LIP: Final = (*range(48, 55), *range(60, 65))
 _LOWER_LIP: Final = (48, *range(54, 61), *range(64, 68))
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """A neutral face that can be moved. Any source of faces that fills this can drive the generator.
-
-    Attributes:
-        image: (H, W, 3) RGB, 0..255.
-        points: (68, 2) landmarks of iBUG 300-W in its pixels, x then y; the mouth may be closed or open.
-        name: Where it is from.
-    """
-
-    image: _Floats
-    points: _Points
-    name: str
-
-    def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or min(self.image.shape[:2]) < 32:
-            raise MienError(
-                f"A face of shape {self.image.shape}.", "(H, W, 3) RGB, at least 32 pixels a side.", "a colour picture."
-            )
-        face_frame(self.points)
 
 
 def face_from(picture: NDArray[np.uint8], name: str = "portrait") -> Face:
@@ -98,7 +76,7 @@ def draw_identity(rng: np.random.Generator, source: str = "any", portrait: Face 
     if source == "drawn":
         return drawn_identity(int(rng.integers(1_000_000)))
     if source == "head":
-        from mien.synthesis.head.clip import head_face  # it builds on this module
+        from mien.synthesis.head.clip import head_face
 
         return head_face(rng)
     return _photo_identity(rng, portrait)

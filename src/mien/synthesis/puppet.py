@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.synthesis.acting import Manner, draw_micro
-from mien.synthesis.face import Face, draw_identity, to_grey
+from mien.synthesis.face import draw_identity, to_grey
 from mien.synthesis.fields import Floats, face_frame
+from mien.synthesis.neutral_face import Face
 from mien.synthesis.rig import Motion, Rig, motion, rig
 from mien.synthesis.sensor import Exposure, Sensor, draw_sensor
 from mien.synthesis.shape import Crop, draw_crop

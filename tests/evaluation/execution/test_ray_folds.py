@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.datasets import open_dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation import preparing
 from mien.evaluation.execution import ray_folds
@@ -29,6 +28,7 @@ from mien.evaluation.run import benchmark
 from mien.preprocessing import FLOW_PICTURE
 from mien.preprocessing.prepare import prepare
 from mien.progress import Bars
+from mien.synthesis.flow_images import write_flow_images
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
 

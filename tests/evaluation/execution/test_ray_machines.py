@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from mien.datasets import open_dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.execution import ray_folds
 from mien.evaluation.execution.ray_folds import PREFIX, connect
 from mien.evaluation.run import benchmark
+from mien.synthesis.flow_images import write_flow_images
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from mien.classifiers.training import NetClassifier, Schedule, fit
 from mien.datasets import open_dataset
-from mien.datasets.flow_images import write_flow_images
 from mien.errors import MienError
 from mien.evaluation.execution import stacked
 from mien.evaluation.execution.stacked import Costs, fit_folds, fit_stack, measure, steps_of
@@ -22,6 +21,7 @@ from mien.evaluation.run import benchmark
 from mien.models.rcn import RCN, Variant
 from mien.models.ststnet import STSTNet
 from mien.preprocessing.inputs import ArrayInputs
+from mien.synthesis.flow_images import write_flow_images
 from mien.systems import SYSTEMS
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.synthesis.face import Face
 from mien.synthesis.head.actions import GREATEST, Halves
 from mien.synthesis.head.identity import random_identity
 from mien.synthesis.head.light import Light
 from mien.synthesis.head.scene import TURN, Camera, Head, Pose, State
+from mien.synthesis.neutral_face import Face
 from mien.synthesis.timeline import Timeline
 
 Floats = NDArray[np.float32]
