@@ -377,7 +377,7 @@ def run_folder(place: Path) -> list[tuple[str, bytes]]:
                 failed = number == n == 0
                 rows.append(
                     Row(
-                        "casme2", f"s{number}", f"c{n}", f"f{number}", seed, "failed" if failed else "given",
+                        "casme2", f"s{number}", f"c{n}", f"f{number}", seed, "failed" if failed else "annotated",
                         classes[n], "" if failed else classes[int(p.argmax())],
                         () if failed else tuple(map(float, p)),
                     )
@@ -460,7 +460,7 @@ def entries(_: Path) -> list[tuple[str, bytes]]:
     from mien.preprocessing.cache import entry_bytes
     from mien.types import Clip
 
-    made = Prepared(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "given", ("a note",))
+    made = Prepared(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "annotated", ("a note",))
     entry = entry_bytes(made, Clip("casme2", "s", "c", None, ""), Recipe((), "CHW", (2, 3, 4), (0, 1)))
     return [("entry.safetensors", entry)]
 

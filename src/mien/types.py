@@ -5,9 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 Medium = Literal["frames", "flow"]
+
+IntervalSource = Literal["annotated", "detected", "ready", "failed"]
+"""Where the onset and apex of a clip came from: the database's annotation; a program, where one of them was missing or
+the recipe always detects it; a ready flow picture; or "failed" where the clip could not be prepared."""
+
+_FORMER_SOURCES: dict[str, IntervalSource] = {"given": "annotated", "found": "detected"}
+
+
+def read_interval_source(text: str) -> IntervalSource:
+    """Return the interval source named in a file; files of earlier versions say "given" and "found".
+
+    Raises:
+        ValueError: It is neither.
+
+    Example:
+        >>> read_interval_source("found")
+        'detected'
+    """
+    source = _FORMER_SOURCES.get(text, text)
+    if source not in get_args(IntervalSource):
+        raise ValueError(f"{text!r} is not one of {', '.join(get_args(IntervalSource))}")
+    return cast("IntervalSource", source)
 
 
 @dataclass(frozen=True, slots=True)

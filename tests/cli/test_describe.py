@@ -64,7 +64,13 @@ def test_the_table_is_the_same_in_every_format(film: Path, tmp_path: Path) -> No
         (line,) = csv.DictReader(file)
     assert table.column_names == list(line) == [*COLUMNS, *(f"hoof_{i}" for i in range(8))]
     (row,) = table.to_pylist()
-    assert (row["clip"], row["onset"], row["apex"], row["offset"], row["interval"]) == ("face", 0, 7, 13, "given")
+    assert (row["clip"], row["onset"], row["apex"], row["offset"], row["interval_source"]) == (
+        "face",
+        0,
+        7,
+        13,
+        "annotated",
+    )
     for i in range(8):
         assert row[f"hoof_{i}"] == packed["features"][0, i] == pytest.approx(float(line[f"hoof_{i}"]), abs=1e-7)
     about = json.loads(table.schema.metadata[b"mien"])

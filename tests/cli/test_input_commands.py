@@ -40,7 +40,7 @@ def test_prepare_writes_arrays_an_index_and_pictures(film: Path, tmp_path: Path)
     assert array.shape == (2, 300, 245)
     assert array.dtype == np.float32
     assert np.abs(array).max() > 0.5
-    assert told["interval"] == "found"
+    assert told["interval_source"] == "detected"
     assert (tmp_path / "out" / "index.csv").read_text().count("\n") == 2
     names = [p.name for p in sorted((tmp_path / "album").iterdir())]
     assert names == ["1-aligned.png", "2-magnified.png", "3-apex.png", "4-flow.png"]

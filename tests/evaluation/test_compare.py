@@ -24,7 +24,7 @@ def ledger(runs: Sequence[np.ndarray]) -> Ledger:
             str(n),
             f"casme2-{SUBJECTS[n]}",
             seed,
-            "given",
+            "annotated",
             CLASSES[TRUTH[n]],
             CLASSES[int(p.argmax())],
             tuple(p),

@@ -69,7 +69,7 @@ def test_others_are_answered_as_if_the_clip_were_not_there(sound: Path, run: Pat
     benchmark(opened(without), "flow-svm", tmp_path / "run", jobs=1)
     ledger = read_ledger(run)
     assert ledger.complete
-    failed = [row for row in ledger.rows if row.interval == "failed"]
+    failed = [row for row in ledger.rows if row.interval_source == "failed"]
     assert [(row.y_pred, row.probabilities) for row in failed] == [("", ())]
     assert len(ledger.rows) == 36
     assert tuple(row for row in ledger.rows if row not in failed) == read_ledger(tmp_path / "run").rows
@@ -154,10 +154,10 @@ def test_runs_with_a_failed_clip_are_compared_and_combined(sound: Path, run: Pat
     key = next(row.key for row in part.rows if not row.y_pred)
     both = {row.key: row for row in combine([run, tmp_path / "whole"], tmp_path / "both").rows}
     alone = next(row for row in whole.rows if row.key == key)
-    assert (both[key].y_pred, both[key].interval) == (alone.y_pred, "ready")
+    assert (both[key].y_pred, both[key].interval_source) == (alone.y_pred, "ready")
     shutil.copytree(run, tmp_path / "again")
     none = {row.key: row for row in combine([run, tmp_path / "again"], tmp_path / "none").rows}
-    assert (none[key].y_pred, none[key].interval) == ("", "failed")
+    assert (none[key].y_pred, none[key].interval_source) == ("", "failed")
 
 
 def test_training_on_all_leaves_it_out_and_counts_right(broken: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_clip_of_frames_that_fails_is_told_on_the_command_line(tmp_path: Path)
     assert result.exit_code == 0, result.exception
     told = json.loads(result.stdout)
     assert told["failed"]["n_clips"] == 1
-    assert told["interval"]["failed"] == 1
+    assert told["interval_source"]["failed"] == 1
     assert "could not be prepared" in result.stderr
 
 

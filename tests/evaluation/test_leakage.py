@@ -74,7 +74,7 @@ def ledger(samples: list[Sample] = SAMPLES) -> Ledger:
             samples[i].clip.name,
             fold.name,
             0,
-            "given",
+            "annotated",
             "ab"[samples[i].label],
             "a",
             (0.7, 0.3),
@@ -103,7 +103,7 @@ def test_a_sound_ledger_has_only_the_note_it_deserves() -> None:
         ({"probabilities": (float("nan"), float("nan"))}, "no number"),
         ({"probabilities": (1.2, -0.2)}, "negative"),
         ({"clip": "nobody"}, "not in the clip table"),
-        ({"interval": "found"}, "mixed origin"),
+        ({"interval_source": "detected"}, "mixed origin"),
     ],
 )
 def test_planted_faults_in_a_ledger_are_found(change: dict[str, Any], words: str) -> None:

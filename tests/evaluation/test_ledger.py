@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ CLASSES = ("negative", "positive")
 
 def row(clip: str, fold: str = "a", seed: int = 0) -> Row:
     p = np.float32(1) / np.float32(3)
-    return Row("casme2", 'sub"1,\n', clip, fold, seed, "given", "negative", "positive", (float(p), float(1 - p)))
+    return Row("casme2", 'sub"1,\n', clip, fold, seed, "annotated", "negative", "positive", (float(p), float(1 - p)))
 
 
 def run_of(tmp_path: Path, folds: int = 2) -> Path:
@@ -31,6 +32,26 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [(r.clip, r.fold) for r in ledger.rows] == [("a y ", "a"), ("éa", "a"), ("b y ", "b"), ("éb", "b")]
     assert {r.subject for r in ledger.rows} == {'sub"1,\n'}
     assert np.float32(ledger.rows[0].probabilities[0]) == np.float32(1) / np.float32(3)
+
+
+def test_the_column_and_values_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    rows = [row("a"), replace(row("b"), interval_source="detected"), replace(row("c"), interval_source="ready")]
+    now = rows_as_csv(rows, CLASSES)
+    former = now.replace("interval_source", "interval").replace("annotated", "given").replace("detected", "found")
+    write_atomically(fold_file(run, 0, 0), former)
+    write_atomically(fold_file(run, 0, 1), rows_as_csv([row("new", "b")], CLASSES))
+    mixed = read_ledger(run).rows
+    write_atomically(fold_file(run, 0, 0), now)
+    assert mixed == read_ledger(run).rows
+    assert [r.interval_source for r in mixed] == ["annotated", "detected", "ready", "annotated"]
+
+
+def test_an_unknown_interval_source_is_named(tmp_path: Path) -> None:
+    run = run_of(tmp_path, folds=1)
+    write_atomically(fold_file(run, 0, 0), rows_as_csv([row("c")], CLASSES).replace("annotated", "guessed"))
+    with pytest.raises(MienError, match="'guessed' is not one of annotated, detected, ready, failed"):
+        read_ledger(run)
 
 
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def make_run(
                         clip=names.get("c0", "c0") if person == first and place == 0 else f"c{place}",
                         fold="-".join(person),
                         seed=seed,
-                        interval="ready" if person[0] == "samm" else "given",
+                        interval_source="ready" if person[0] == "samm" else "annotated",
                         y_true=CLASSES[label],
                         y_pred=CLASSES[int(p.argmax())],
                         probabilities=tuple(p.tolist()),
@@ -163,7 +163,7 @@ def test_one_run_has_the_promised_keys(one: Path) -> None:
     result = report(read_ledger(one))
     promised = (
         "n_clips n_subjects accuracy uf1 uar f1_weighted f1_fold_mean majority_accuracy majority_uf1 confusion"
-        " per_class per_dataset protocol system seed label_map classes data interval complete shuffled_labels"
+        " per_class per_dataset protocol system seed label_map classes data interval_source complete shuffled_labels"
         " uf1_interval averaging"
     )
     assert set(promised.split()) <= set(result)
@@ -174,8 +174,8 @@ def test_one_run_has_the_promised_keys(one: Path) -> None:
     assert result["warnings"] == []
     assert "per_seed" not in result
     assert "training" not in result
-    given = sum(r.interval == "given" for r in read_ledger(one).rows)
-    assert result["interval"] == {"given": given, "ready": result["n_clips"] - given}
+    given = sum(r.interval_source == "annotated" for r in read_ledger(one).rows)
+    assert result["interval_source"] == {"annotated": given, "ready": result["n_clips"] - given}
     assert json.loads(json.dumps(result)) == result
 
 

@@ -37,7 +37,7 @@ def test_every_clip_is_tested_once_and_the_ledger_says_how(pictures: Path, tmp_p
     ledger = benchmark([open_dataset("flow_images", pictures)], "strcn-g", tmp_path / "run", parameters=FAST, jobs=1)
     assert ledger.complete
     assert len({row.key for row in ledger.rows}) == len(ledger.rows) == 36
-    assert {row.interval for row in ledger.rows} == {"ready"}
+    assert {row.interval_source for row in ledger.rows} == {"ready"}
     for row in ledger.rows:
         assert sum(row.probabilities) == pytest.approx(1, abs=1e-5)
         assert row.y_pred == ledger.classes[int(np.argmax(row.probabilities))]

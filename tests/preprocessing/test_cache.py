@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from mien.errors import MienError
 from mien.preprocessing import Context, Recipe, Step
-from mien.preprocessing.cache import Cache, read_entry, source_digest
+from mien.preprocessing.cache import Cache, _checksum, read_entry, source_digest
 from mien.types import Clip, Interval
 
 RUNS: list[str] = []
@@ -21,7 +23,7 @@ RUNS: list[str] = []
 def spread(_: NDArray[Any], context: Context, *, factor: float, n: int) -> NDArray[Any]:
     """A step that depends on the frames, and says that it ran."""
     RUNS.append(context.clip.key)
-    context.interval = "found"
+    context.interval_source = "detected"
     context.notes.append("said once")
     value = float(len(context.clip.frames[0].read_bytes())) * factor
     return np.full((n, 3), value)
@@ -50,7 +52,20 @@ def test_the_second_time_comes_from_the_folder(tmp_path: Path) -> None:
     assert (kept, kept_again, len(RUNS)) == (False, True, 1)
     assert np.array_equal(made.array, again.array)
     assert again.array.dtype == np.float32
-    assert (again.interval, again.notes) == ("found", ("said once",))
+    assert (again.interval_source, again.notes) == ("detected", ("said once",))
+
+
+def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    cache, one = Cache(tmp_path / "cache"), clip(tmp_path / "data")
+    cache.prepare(one, recipe())
+    (path,) = (tmp_path / "cache").glob("*/*.safetensors")
+    with safe_open(path, framework="np") as file:
+        about, array = dict(file.metadata()), file.get_tensor("input")
+    former = {k: v for k, v in about.items() if k not in ("checksum", "interval_source")} | {"interval": "found"}
+    path.write_bytes(save({"input": array}, former | {"checksum": _checksum(array, former)}))
+    again, kept = cache.prepare(one, recipe())
+    assert kept
+    assert again.interval_source == "detected"
 
 
 def test_the_same_frames_elsewhere_are_the_same_entry(tmp_path: Path) -> None:

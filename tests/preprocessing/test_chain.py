@@ -42,7 +42,7 @@ def film(frames: Film, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_chain_to_strcn_g_finds_the_apex_and_the_motion(film: Path) -> None:
     made = named_recipe("strcn-g", flow="dis").prepare(video_clip(film))
     assert made.array.shape == (2, 300, 245)
-    assert made.interval == "found"
+    assert made.interval_source == "detected"
     length = np.hypot(*made.array)
     y, x = np.unravel_index(length.argmax(), length.shape)
     assert 180 < y < 290  # about the mouth
@@ -86,7 +86,7 @@ def test_pictures_of_every_stage(film: Path, tmp_path: Path) -> None:
 def test_the_interval_is_cut_out(film: Path) -> None:
     given = named_recipe("aligned").prepare(video_clip(film, Interval(2, 6, 8)))
     assert given.array.shape[0] == 7
-    assert given.interval == "given"
+    assert given.interval_source == "annotated"
 
 
 def test_bad_films_fail_alone_and_say_why(frames: Film, film: Path, tmp_path: Path) -> None:

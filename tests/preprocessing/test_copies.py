@@ -53,13 +53,13 @@ def test_geometry_copy_zero_is_the_plain_chain(frames: np.ndarray) -> None:
 def test_a_given_apex_is_kept_where_it_is_left(frames: np.ndarray) -> None:
     told = context(apex=7)
     made = geometry_copies(frames, told, alphas=(8.0,), shares=(1.0,), method="dis", apex="given", size=(H, W))
-    assert told.interval == "given"
+    assert told.interval_source == "annotated"
     magnified = magnify(frames, 8.0)
     plain = optical_flow(as_grey(magnified[0]), as_grey(magnified[7]), "dis")
     assert np.allclose(made[0], plain.transpose(2, 0, 1), atol=1e-6)
     unknown = context(apex=7)
     geometry_copies(frames, unknown, alphas=(8.0,), shares=(1.0,), method="dis", apex="found", size=(H, W))
-    assert unknown.interval == "found"
+    assert unknown.interval_source == "detected"
 
 
 def test_smaller_flow_keeps_its_unit(frames: np.ndarray) -> None:

@@ -28,7 +28,7 @@ def write_clip(folder: Path, shifts: list[float], interval: Interval | None, fir
 def test_flow_of_a_known_motion(tmp_path: Path) -> None:
     clip = write_clip(tmp_path, [0, 1, 2, 1, 0], Interval(10, 12, 14))
     picture, interval = flow_from_frames("dis").run(clip)
-    assert interval == "given"
+    assert interval == "annotated"
     assert picture.shape == (3, 28, 28)
     assert picture.dtype == np.float32
     assert picture.min() == 0
@@ -43,7 +43,7 @@ def test_flow_of_a_known_motion(tmp_path: Path) -> None:
 def test_a_missing_apex_is_found_and_said(tmp_path: Path, interval: Interval | None) -> None:
     given, _ = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], Interval(10, 12, 14)))
     found, how = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], interval))
-    assert how == "found"
+    assert how == "detected"
     assert np.array_equal(given, found)
 
 

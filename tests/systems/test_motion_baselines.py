@@ -60,7 +60,7 @@ def test_bi_woof_reads_ready_flow_pictures(tmp_path: Path) -> None:
     data = open_dataset("flow_images", tmp_path / "pictures")
     ledger = benchmark([data], "bi-woof", tmp_path / "run", parameters={"inner_repeats": 1}, jobs=1)
     assert report(ledger)["uf1"] > 0.7
-    assert {row.interval for row in ledger.rows} == {"ready"}
+    assert {row.interval_source for row in ledger.rows} == {"ready"}
 
 
 def test_a_picture_without_motion_is_zero(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def _tell(outcomes: list[Outcome], recipe: str, folder: Path | None, pictures: P
     again = sum(o.cached for o in done)
     if len(outcomes) == 1 and done:
         shape = " x ".join(map(str, done[0].shape or ()))
-        out.print(f"[bold]{recipe}[/] {shape}, onset and apex {done[0].interval}, {done[0].seconds:.1f} s")
+        out.print(f"[bold]{recipe}[/] {shape}, onset and apex {done[0].interval_source}, {done[0].seconds:.1f} s")
     else:
         out.print(
             f"{len(done)} of {len(outcomes)} clips prepared"

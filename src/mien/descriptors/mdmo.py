@@ -321,7 +321,7 @@ def mdmo_of_clip(
             "`--interval ONSET:OFFSET`.",
         )
     if clip.interval is None:
-        context.interval = "found"  # nobody said where the movement begins: the first frame is taken
+        context.interval_source = "detected"  # nobody said where the movement begins: the first frame is taken
     track = track_face((steps.as_colour(f.pixels) for f in video.frames(onset, stop)), landmarker=landmarker)
     context.track = track
     warning = frame_rate_warning(video.fps)

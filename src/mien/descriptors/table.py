@@ -27,8 +27,19 @@ if TYPE_CHECKING:
     import pyarrow
 
 FORMATS = (".parquet", ".csv", ".npz")
-COLUMNS = ("dataset", "subject", "clip", "emotion", "action_units", "onset", "apex", "offset", "interval", "notes")
-"""What stands before the numbers; `interval` says whether onset and apex were given, found, or ready."""
+COLUMNS = (
+    "dataset",
+    "subject",
+    "clip",
+    "emotion",
+    "action_units",
+    "onset",
+    "apex",
+    "offset",
+    "interval_source",
+    "notes",
+)
+"""Columns before the descriptor's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +49,14 @@ class DescribedClip:
     Attributes:
         clip: The clip.
         vector: (D,), or None when it failed.
-        interval: Where onset and apex came from; "" when it failed.
+        interval_source: Where onset and apex came from; "" when it failed.
         notes: What the reader should know.
         error: None, or (found, expected, what to type).
     """
 
     clip: Clip
     vector: NDArray[np.float32] | None
-    interval: str = ""
+    interval_source: str = ""
     notes: tuple[str, ...] = ()
     error: tuple[str, str, str] | None = None
 
@@ -129,7 +140,7 @@ def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) 
     except Exception as error:  # one clip must never stop a batch; its kind and text are kept
         told = f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}"
         return DescribedClip(clip, None, error=(told, "no failure.", "report it as a bug."))
-    return DescribedClip(clip, np.asarray(made.array, np.float32), made.interval, made.notes)
+    return DescribedClip(clip, np.asarray(made.array, np.float32), made.interval_source, made.notes)
 
 
 def check_target(path: Path) -> None:
@@ -206,7 +217,7 @@ def _columns(table: DescriptorTable) -> dict[str, list[str | int | None]]:
         clip, span = row.clip, row.clip.interval
         times = (None, None, None) if span is None else (span.onset, span.apex, span.offset)
         lines.append(
-            (clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units, *times, row.interval,
+            (clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units, *times, row.interval_source,
              " ".join(row.notes))
         )  # fmt: skip
     return {name: list(cells) for name, cells in zip(COLUMNS, zip(*lines, strict=True), strict=True)}

@@ -75,7 +75,7 @@ def combine(runs: Sequence[Path], out: Path) -> Ledger:
             rows.append(replace(row, seed=0))
             continue
         p = np.mean(answers, axis=0).astype(np.float32)
-        row = replace(row, interval=given[row.key].interval)
+        row = replace(row, interval_source=given[row.key].interval_source)
         rows.append(
             replace(row, seed=0, y_pred=classes[int(p.argmax())], probabilities=tuple(float(value) for value in p))
         )

@@ -12,20 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.evaluation.ledger import Ledger, answer_problem
 from mien.evaluation.metrics import uf1
 from mien.types import Fold, Problem, Sample
-
-if TYPE_CHECKING:
-    from mien.evaluation.ledger import Ledger, Row
-
-FAILED: Final = "failed"
-"""`interval` of a ledger's row whose clip could not be prepared: it has no answer, and counts as wrong."""
 
 FAMILIES: tuple[frozenset[str], ...] = (
     frozenset({"casme", "casme2", "casme_sq", "casme3_a"}),
@@ -155,28 +150,11 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
             for name in ledger.classes
             if name not in predicted
         ]
-    kinds = Counter(row.interval for row in ledger.rows)
+    kinds = Counter(row.interval_source for row in ledger.rows)
     if len(kinds) > 1:
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-        problems.append(Problem("interval", f"onset and apex are of mixed origin: {text}", "note"))
+        problems.append(Problem("interval_source", f"onset and apex are of mixed origin: {text}", "note"))
     return problems
-
-
-def answer_problem(row: Row, classes: Sequence[str]) -> str:
-    """What is wrong with one row's probabilities and predicted class; "" where nothing is."""
-    if row.interval == FAILED:
-        return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
-    p = np.asarray(row.probabilities)
-    if len(p) != len(classes) or row.y_pred not in classes:
-        return f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}"
-    if not (np.isfinite(p).all() and p.min() >= 0):
-        return "has a probability that is negative or no number"
-    if abs(p.sum() - 1) > 1e-3:
-        return f"has probabilities that sum to {p.sum():.3f}"
-    # The ledger keeps nine digits: classes that differ by less are both the most probable one.
-    if p[classes.index(row.y_pred)] < p.max() - 1e-8:
-        return f"predicts {row.y_pred}, which is not its most probable class"
-    return ""
 
 
 def check_step(step: Callable[[NDArray[Any]], NDArray[Any]], clips: Sequence[NDArray[Any]]) -> list[Problem]:

@@ -19,8 +19,7 @@ import numpy as np
 
 from mien.datasets.base import Dataset
 from mien.errors import MienError
-from mien.evaluation.leakage import FAILED
-from mien.evaluation.ledger import told_plainly
+from mien.evaluation.ledger import FAILED, told_plainly
 from mien.evaluation.metrics import majority
 from mien.evaluation.planning import Plan, plan
 from mien.evaluation.preparing import prepare_inputs

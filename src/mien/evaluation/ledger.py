@@ -31,11 +31,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.evaluation.leakage import FAILED, answer_problem
 from mien.evaluation.metrics import NO_ANSWER
 from mien.io.atomic import LOCK, UNFINISHED, write_atomically
+from mien.types import IntervalSource, read_interval_source
 
-FIXED = ("dataset", "subject", "clip", "fold", "seed", "interval", "y_true", "y_pred")
+FAILED: Final[IntervalSource] = "failed"
+"""`interval_source` of a clip that could not be prepared: it has no answer, and counts as wrong."""
+
+FIXED = ("dataset", "subject", "clip", "fold", "seed", "interval_source", "y_true", "y_pred")
+"""Columns of every ledger; one column of probabilities per class follows."""
+
+FORMER = tuple("interval" if name == "interval_source" else name for name in FIXED)
+"""The same columns in ledgers of earlier versions, which are still read and resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,8 @@ class Row:
         clip: Clip name.
         fold: Fold name.
         seed: Training seed.
-        interval: "given" when onset and apex came from the annotation, "found" when a spotter found them,
-            "ready" when the input was a ready flow picture, "failed" when the clip could not be prepared.
+        interval_source: Where onset and apex came from: "annotated", "detected", "ready" (a ready flow picture), or
+            "failed" where the clip could not be prepared.
         y_true: True class, by name.
         y_pred: Predicted class, by name; "" where the clip could not be prepared.
         probabilities: One per class, in the order of the run's classes; sums to 1. () where there is no answer.
@@ -60,7 +67,7 @@ class Row:
     clip: str
     fold: str
     seed: int
-    interval: str
+    interval_source: IntervalSource
     y_true: str
     y_pred: str
     probabilities: tuple[float, ...]
@@ -125,10 +132,13 @@ def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
     Raises:
         MienError: They are not as `rows_as_csv` wrote them.
     """
-    expected = [*FIXED, *(f"p_{name}" for name in classes)]
+    shares = [f"p_{name}" for name in classes]
+    expected = [*FIXED, *shares]
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
+            if reader.fieldnames == [*FORMER, *shares]:
+                reader.fieldnames = expected
             if reader.fieldnames != expected:
                 raise ValueError(f"it has the columns {', '.join(reader.fieldnames or ()) or 'none'}")
             return [_row(entry, classes, seed) for entry in reader]
@@ -146,16 +156,34 @@ def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> 
         raise ValueError("a line has another number of cells than the first")
     if entry["seed"] != str(seed):
         raise ValueError(f"a row of seed {entry['seed']}")
-    failed = entry["interval"] == FAILED
+    source = read_interval_source(entry["interval_source"])
     cells = [entry[f"p_{name}"] for name in classes]
-    shares = () if failed and not any(cells) else tuple(float(cell) for cell in cells)
-    row = Row(seed=seed, probabilities=shares, **{name: str(entry[name]) for name in FIXED if name != "seed"})
+    shares = () if source == FAILED and not any(cells) else tuple(float(cell) for cell in cells)
+    texts = {name: str(entry[name]) for name in FIXED if name not in ("seed", "interval_source")}
+    row = Row(seed=seed, interval_source=source, probabilities=shares, **texts)
     wrong = answer_problem(row, classes)
     if row.y_true not in classes:
         wrong = f"has the true class {row.y_true!r}; classes: {', '.join(classes)}"
     if wrong:
         raise ValueError(f"{row.key} {wrong}")
     return row
+
+
+def answer_problem(row: Row, classes: Sequence[str]) -> str:
+    """What is wrong with one row's probabilities and predicted class; "" where nothing is."""
+    if row.interval_source == FAILED:
+        return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
+    p = np.asarray(row.probabilities)
+    if len(p) != len(classes) or row.y_pred not in classes:
+        return f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}"
+    if not (np.isfinite(p).all() and p.min() >= 0):
+        return "has a probability that is negative or no number"
+    if abs(p.sum() - 1) > 1e-3:
+        return f"has probabilities that sum to {p.sum():.3f}"
+    # The ledger keeps nine digits: classes that differ by less are both the most probable one.
+    if p[classes.index(row.y_pred)] < p.max() - 1e-8:
+        return f"predicts {row.y_pred}, which is not its most probable class"
+    return ""
 
 
 def fold_file(run: Path, seed: int, number: int) -> Path:

@@ -14,8 +14,7 @@ import numpy as np
 
 from mien.errors import MienError
 from mien.evaluation.execution.folds import one_thread
-from mien.evaluation.leakage import FAILED
-from mien.evaluation.ledger import failures_file, notes_file, read_failures
+from mien.evaluation.ledger import FAILED, failures_file, notes_file, read_failures
 from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
 from mien.preprocessing import Recipe
@@ -23,12 +22,12 @@ from mien.preprocessing.cache import Cache, default_folder, source_digest
 from mien.preprocessing.inputs import ArrayInputs, Inputs, gather
 from mien.preprocessing.prepare import died, side_by_side, unexpected
 from mien.progress import Bars
-from mien.types import Clip, Sample
+from mien.types import Clip, IntervalSource, Sample
 
 if TYPE_CHECKING:
     from mien.evaluation.execution.cluster import Cluster
 
-Made = tuple[Any, str, str, tuple[str, ...]]
+Made = tuple[Any, IntervalSource, str, tuple[str, ...]]
 """A clip's input (None where it stays in the cache), its interval, its digest, and notes of its recipe."""
 
 HELD = 1 << 30
@@ -86,7 +85,7 @@ def prepare_inputs(
     failures: dict[str, MienError] | None = None,
     cluster: Cluster | None = None,
     notes: dict[str, tuple[str, ...]] | None = None,
-) -> tuple[Inputs, list[str]]:
+) -> tuple[Inputs, list[IntervalSource]]:
     """Every clip's input, in memory where that is small, and where its onset and apex came from.
 
     Args:
@@ -121,7 +120,8 @@ def prepare_inputs(
     else:
         cluster, results = None, side_by_side([delayed(prepare_input)(*each) for each in work], jobs)
     arrays: list[Any] = []
-    intervals, digests = [], []
+    intervals: list[IntervalSource] = []
+    digests = []
     failed: dict[str, MienError] = {}
     for sample, made in zip(table, results, strict=True):
         if made is None:
@@ -188,4 +188,4 @@ def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made:
         digest = source_digest(clip)
         prepared = cache.prepare(clip, recipe)[0]
     array = None if large else np.asarray(prepared.array, np.float32)
-    return array, prepared.interval, digest, prepared.notes
+    return array, prepared.interval_source, digest, prepared.notes

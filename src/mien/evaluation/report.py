@@ -17,8 +17,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mien.errors import MienError
-from mien.evaluation.leakage import FAILED
-from mien.evaluation.ledger import Ledger, Row, read_ledger
+from mien.evaluation.ledger import FAILED, Ledger, Row, read_ledger
 from mien.evaluation.metrics import bootstrap_interval, scores
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report_text import render_report as render_report
@@ -86,7 +85,7 @@ def report(
         **_mean_scores(per_seed),
         "uf1_interval": [float(low), float(high)],
         "failed": _failed(ledger),
-        "interval": dict(sorted(Counter({row.key: row.interval for row in ledger.rows}.values()).items())),
+        "interval_source": _interval_sources(ledger),
         "complete": ledger.complete,
         "folds": {"done": done, "total": total, "missing": total - done},
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
@@ -116,13 +115,18 @@ def report(
     return result
 
 
+def _interval_sources(ledger: Ledger) -> dict[str, int]:
+    """Return how many clips have their onset and apex from each source."""
+    return dict(sorted(Counter({row.key: row.interval_source for row in ledger.rows}.values()).items()))
+
+
 def _failed(ledger: Ledger) -> dict[str, Any]:
     """Clips that could not be prepared, why, and the scores of the others alone; empty where all could."""
-    keys = list(dict.fromkeys(row.key for row in ledger.rows if row.interval == FAILED))
+    keys = list(dict.fromkeys(row.key for row in ledger.rows if row.interval_source == FAILED))
     left_out = [key for key in ledger.failures if key not in keys]  # never tested, but not trained on either
     if not keys and not left_out:
         return {}
-    others = [[row for row in ledger.of_seed(seed) if row.interval != FAILED] for seed in ledger.seeds]
+    others = [[row for row in ledger.of_seed(seed) if row.interval_source != FAILED] for seed in ledger.seeds]
     alone = [_scores(ledger, rows) for rows in others if rows]
     return {
         "n_clips": len(keys) + len(left_out),

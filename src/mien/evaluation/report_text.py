@@ -66,7 +66,7 @@ def _headline(result: Mapping[str, Any]) -> Table:
         share(result["accuracy"]),
         share(result["majority_accuracy"]),
     )
-    where = ", ".join(f"{count} {kind}" for kind, count in result["interval"].items())
+    where = ", ".join(f"{count} {kind}" for kind, count in result["interval_source"].items())
     table.caption = Text(
         "Below UF1: the 95 % interval of a bootstrap over subjects. "
         f"Classes {result['label_map']}: {', '.join(result['classes'])}. Onset and apex: {where}. "

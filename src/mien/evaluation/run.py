@@ -33,6 +33,7 @@ from mien.evaluation.preparing import prepare_inputs, settle_failures, tell_note
 from mien.io.atomic import held, sweep, write_atomically
 from mien.preprocessing.inputs import Inputs
 from mien.progress import Bars, Meter
+from mien.types import IntervalSource
 
 WAYS = ("auto", "stacked", "processes", "sequential")
 """How the folds of a run may be trained."""
@@ -173,7 +174,7 @@ def _train(
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     jobs: int,
     bars: Bars,
     folds: str,
@@ -207,7 +208,7 @@ def _way(
     decided: Plan,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     jobs: int,
     asked: str,
 ) -> tuple[str, dict[str, float]]:
@@ -235,7 +236,7 @@ def _train_stacked(
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     slots: Sequence[Callable[[float], None]],
     finished: Callable[[int], None],
 ) -> None:
@@ -287,7 +288,7 @@ def _train_on(
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     bars: Bars,
     told: Callable[[str], None] | None,
 ) -> None:

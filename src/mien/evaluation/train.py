@@ -14,8 +14,7 @@ import numpy as np
 from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
 from mien.datasets.base import Dataset
 from mien.errors import MienError
-from mien.evaluation.leakage import FAILED
-from mien.evaluation.ledger import read_settings
+from mien.evaluation.ledger import FAILED, read_settings
 from mien.evaluation.planning import Plan, plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many

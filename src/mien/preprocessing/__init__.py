@@ -1,6 +1,6 @@
 """Recipes: ordered lists of steps that turn one clip into the array a system reads."""
 
-from mien.preprocessing.base import Context, Found, Prepared, Recipe, Step
+from mien.preprocessing.base import Context, Prepared, Recipe, Step
 from mien.preprocessing.named import (
     CENTRED_FLOW_PICTURE,
     FLOW_PICTURE,
@@ -15,7 +15,6 @@ __all__ = [
     "FLOW_PICTURE",
     "RECIPES",
     "Context",
-    "Found",
     "NamedRecipe",
     "Prepared",
     "Recipe",

@@ -69,7 +69,7 @@ class _Album:
         self._add("apex", pictures.figure_apex(curve, found, context.clip.fps))
 
     def _flow_of_pair(self, flow: Array, context: Context, step: Step) -> None:
-        names = ("onset", f"apex ({context.interval})")
+        names = ("onset", f"apex ({context.interval_source})")
         self._add("flow", pictures.figure_flow(self._before[0], self._before[1], flow, names))
 
     def _flow_and_strain(self, channels: Array, context: Context, step: Step) -> None:

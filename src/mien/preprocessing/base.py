@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.types import Clip
+from mien.types import Clip, IntervalSource
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
 
 Array = NDArray[Any]
-Found = Literal["given", "found", "ready"]
 
 
 @dataclass(slots=True)
@@ -27,8 +26,8 @@ class Context:
 
     Attributes:
         clip: The clip; its interval and frame rate are here.
-        interval: "given" while onset and apex come from the annotation, "found" once a step had to find one, "ready"
-            for ready flow pictures. The ledger records it.
+        interval_source: "annotated" while onset and apex come from the annotation, "detected" once a step had to detect
+            one, "ready" for ready flow pictures. The ledger records it.
         rows: For each row of the array, the index in the clip's frames that it shows; None before frames are read.
         apex: Row of the array that holds the apex; None while it is not known.
         track: Landmarks through the rows, in pixels of the clip's own frames; None before a step finds them.
@@ -36,7 +35,7 @@ class Context:
     """
 
     clip: Clip
-    interval: Found = "given"
+    interval_source: IntervalSource = "annotated"
     rows: tuple[int, ...] | None = None
     apex: int | None = None
     track: FaceTrack | None = None
@@ -66,12 +65,12 @@ class Prepared:
 
     Attributes:
         array: The input, of the recipe's declared shape and type.
-        interval: Where onset and apex came from.
+        interval_source: Where onset and apex came from.
         notes: What the reader should know, in sentences.
     """
 
     array: Array
-    interval: Found
+    interval_source: IntervalSource
     notes: tuple[str, ...] = ()
 
 
@@ -112,7 +111,7 @@ class Recipe:
         Raises:
             MienError: A frame is missing or unreadable, no face is there, or the output is not of the declared shape.
         """
-        context = Context(clip, "ready" if clip.medium == "flow" else "given")
+        context = Context(clip, "ready" if clip.medium == "flow" else "annotated")
         array: Array = np.empty(0)
         for step in self.steps:
             array = step.function(array, context, **step.parameters)
@@ -127,9 +126,9 @@ class Recipe:
                 f"{self.shape} ({self.axes}).",
                 "a picture of that size, or another system (`mien systems`).",
             )
-        return Prepared(array.astype(self.dtype, copy=False), context.interval, tuple(context.notes))
+        return Prepared(array.astype(self.dtype, copy=False), context.interval_source, tuple(context.notes))
 
-    def run(self, clip: Clip) -> tuple[NDArray[np.float32], Found]:
+    def run(self, clip: Clip) -> tuple[NDArray[np.float32], IntervalSource]:
         """The input alone and where onset and apex came from; errors as `prepare`."""
         prepared = self.prepare(clip)
-        return prepared.array, prepared.interval
+        return prepared.array, prepared.interval_source

@@ -25,7 +25,7 @@ from platformdirs import user_cache_path
 from mien.errors import MienError
 from mien.io.atomic import UNFINISHED, write_atomically
 from mien.preprocessing.base import Prepared, Recipe
-from mien.types import Clip
+from mien.types import Clip, read_interval_source
 
 _GIB: Final = 20.0
 """GiB that a cache may take unless told otherwise."""
@@ -181,7 +181,7 @@ def entry_bytes(made: Prepared, clip: Clip, recipe: Recipe) -> bytes:
 
     array = np.ascontiguousarray(made.array)
     about = {
-        "interval": made.interval,
+        "interval_source": made.interval_source,
         "notes": json.dumps(made.notes),
         "clip": clip.key,
         "recipe": recipe.fingerprint,
@@ -199,7 +199,9 @@ def read_entry(path: Path) -> Prepared | None:
             array = file.get_tensor("input")
         if about.pop("checksum") != _checksum(array, about):
             raise ValueError("checksum")
-        made = Prepared(array, about["interval"], tuple(json.loads(about["notes"])))
+        # Entries of earlier versions call it "interval".
+        source = read_interval_source(about.get("interval_source") or about["interval"])
+        made = Prepared(array, source, tuple(json.loads(about["notes"])))
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):

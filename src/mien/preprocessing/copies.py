@@ -133,7 +133,7 @@ def _apex_rows(
     length = len(frames)
     given = context.apex if apex == "given" else None
     if given is None:
-        context.interval = "found"
+        context.interval_source = "detected"
         curves = _curves(frames, alphas)
     rows: list[list[int]] = []
     for a in range(len(alphas)):

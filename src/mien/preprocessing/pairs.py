@@ -72,7 +72,7 @@ def flow_between(
         pair = np.stack([first, second])
     if len(sources) == 1 and context.rows is not None:
         onset, apex = context.rows
-        names = (f"frame {onset}", f"apex, frame {apex} ({context.interval})")
+        names = (f"frame {onset}", f"apex, frame {apex} ({context.interval_source})")
     flow = steps.flow_of_pair(pair, context, method=method)
     return FlowBetween(pair[0], pair[1], flow, names, tuple(context.notes))
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
-from mien.preprocessing.base import Found, Recipe
+from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
-from mien.types import Clip, Interval
+from mien.types import Clip, Interval, IntervalSource
 
 INDEX = "index.csv"
 ABOUT = "recipe.json"
@@ -35,7 +35,7 @@ class Outcome:
     Attributes:
         key: The clip's key.
         shape: Shape of its input; None when it failed.
-        interval: Where onset and apex came from; None when it failed.
+        interval_source: Where onset and apex came from; None when it failed.
         notes: What the reader should know.
         error: None, or (found, expected, what to type).
         cached: It had been prepared before.
@@ -45,7 +45,7 @@ class Outcome:
 
     key: str
     shape: tuple[int, ...] | None
-    interval: Found | None
+    interval_source: IntervalSource | None
     notes: tuple[str, ...] = ()
     error: tuple[str, str, str] | None = None
     cached: bool = False
@@ -158,7 +158,7 @@ def prepare_array(
     except Exception as error:  # one clip must never stop a batch; its kind and text are kept
         return _failed(clip, unexpected(clip, error), time.perf_counter() - began), None
     spent = time.perf_counter() - began
-    return Outcome(clip.key, made.array.shape, made.interval, made.notes, None, cached, "", spent), made.array
+    return Outcome(clip.key, made.array.shape, made.interval_source, made.notes, None, cached, "", spent), made.array
 
 
 def write_array(outcome: Outcome, clip: Clip, array: NDArray[Any], out: Path) -> Outcome:
@@ -298,7 +298,7 @@ def _index(clips: Iterable[Clip], outcomes: Sequence[Outcome]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
         ("file", "dataset", "subject", "clip", "emotion", "action_units", "onset", "apex", "offset", "fps", "shape",
-         "interval", "notes", "error")
+         "interval_source", "notes", "error")
     )  # fmt: skip
     writer.writerows(_rows(clips, outcomes))
     return buffer.getvalue()
@@ -311,6 +311,6 @@ def _rows(clips: Iterable[Clip], outcomes: Sequence[Outcome]) -> Iterator[tuple[
             outcome.file, clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units,
             span.onset if span else "", span.apex if span and span.apex is not None else "",
             span.offset if span else "", clip.fps or "",
-            "x".join(map(str, outcome.shape or ())), outcome.interval or "", " ".join(outcome.notes),
+            "x".join(map(str, outcome.shape or ())), outcome.interval_source or "", " ".join(outcome.notes),
             " ".join(outcome.error or ()),
         )  # fmt: skip

@@ -88,7 +88,7 @@ def onset_apex_pair(_: Array, context: Context) -> Array:
     clip, video = context.clip, clip_video(context.clip)
     onset, apex, stop = clip_rows(clip, count_frames(video))
     if apex is None:
-        context.interval = "found"
+        context.interval_source = "detected"
         # Kept small: only the spread of the difference matters, and long clips must not fill the memory.
         small = [
             cv2.resize(as_grey(frame.pixels), (64, 64), interpolation=cv2.INTER_AREA)
@@ -129,7 +129,7 @@ class ClipFrames:
             )
         self.seen: list[int] = []
         if clip.interval is None:
-            context.interval = "found"  # nobody said where the movement begins: the first frame is taken
+            context.interval_source = "detected"  # nobody said where the movement begins: the first frame is taken
         warning = frame_rate_warning(self.video.fps)
         if warning:
             context.notes.append(warning)
@@ -212,7 +212,7 @@ def apex_and_onset(frames: Array, context: Context, *, apex: Literal["given", "f
     """
     row = context.apex
     if row is None or apex == "found":
-        context.interval = "found"
+        context.interval_source = "detected"
         row = find_apex(frames)
     if context.rows is not None:
         context.rows = (context.rows[0], context.rows[row])

@@ -14,7 +14,7 @@ from mien.preprocessing import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.inputs import Inputs
 from mien.progress import Slot
-from mien.types import Clip
+from mien.types import Clip, IntervalSource
 
 
 class Cluster(Protocol):
@@ -46,7 +46,7 @@ class Cluster(Protocol):
         out: Path,
         todo: Sequence[tuple[int, int]],
         inputs: Inputs,
-        intervals: Sequence[str],
+        intervals: Sequence[IntervalSource],
         slot: Callable[[int], Slot],
     ) -> Iterator[tuple[int, int, FoldDone]]:
         """(seed, number of the fold, what to write), in the order in which they finish."""

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from mien.classifiers.base import Classifier
 from mien.errors import MienError
-from mien.evaluation.leakage import FAILED
-from mien.evaluation.ledger import Row, fold_file, rows_as_csv
+from mien.evaluation.ledger import FAILED, Row, fold_file, rows_as_csv
 from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
 from mien.preprocessing.inputs import Inputs
-from mien.types import Fold
+from mien.types import Fold, IntervalSource
 
 
 def run_fold(
@@ -30,7 +29,7 @@ def run_fold(
     seed: int,
     number: int,
     inputs: Inputs | NDArray[np.float32],
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Train on one fold's training clips, predict its test clips, write its ledger rows and its log."""
@@ -69,7 +68,7 @@ def train_fold(
     seed: int,
     number: int,
     inputs: Inputs | NDArray[np.float32],
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     progress: Callable[[float], None] | None = None,
     keep: Path | None = None,
 ) -> FoldDone:
@@ -105,12 +104,12 @@ def train_fold(
     return fold_done(decided, seed, number, classifier, intervals, answers, time.perf_counter() - started)
 
 
-def prepared(clips: Sequence[int], intervals: Sequence[str]) -> NDArray[np.int64]:
+def prepared(clips: Sequence[int], intervals: Sequence[IntervalSource]) -> NDArray[np.int64]:
     """Those of some clips that could be prepared."""
     return np.array([i for i in clips if intervals[i] != FAILED], np.int64)
 
 
-def require_training(fold: Fold, intervals: Sequence[str]) -> None:
+def require_training(fold: Fold, intervals: Sequence[IntervalSource]) -> None:
     """Refuses a fold of which not one training clip could be prepared."""
     if not len(prepared(fold.train, intervals)):
         raise MienError(
@@ -126,7 +125,7 @@ def fold_seed(seed: int, number: int) -> int:
 
 
 def answers_of(
-    fold: Fold, classifier: Classifier, inputs: Inputs | NDArray[np.float32], intervals: Sequence[str]
+    fold: Fold, classifier: Classifier, inputs: Inputs | NDArray[np.float32], intervals: Sequence[IntervalSource]
 ) -> dict[int, NDArray[np.float32]]:
     """Probabilities of each test clip that could be prepared."""
     test = prepared(fold.test, intervals)
@@ -140,7 +139,7 @@ def fold_done(
     seed: int,
     number: int,
     classifier: Classifier,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     answers: Mapping[int, NDArray[np.float32]],
     seconds: float,
     more: Mapping[str, Any] | None = None,
@@ -154,7 +153,7 @@ def fold_done(
             clip=decided.samples[i].clip.name,
             fold=fold.name,
             seed=seed,
-            interval=intervals[i],
+            interval_source=intervals[i],
             y_true=decided.classes[decided.samples[i].label],
             y_pred=decided.classes[int(answers[i].argmax())] if i in answers else "",
             probabilities=tuple(float(v) for v in answers[i]) if i in answers else (),

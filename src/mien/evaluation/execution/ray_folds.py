@@ -41,7 +41,7 @@ from mien.preprocessing import Recipe
 from mien.preprocessing.cache import Cache, default_folder, source_files
 from mien.preprocessing.inputs import Indices, Inputs, gather
 from mien.preprocessing.prepare import Outcome, prepare_array
-from mien.types import Clip
+from mien.types import Clip, IntervalSource
 
 if TYPE_CHECKING:
     from mien.progress import Slot
@@ -129,7 +129,7 @@ def _other_version(name: str, told: str) -> MienError:
 def _fold(
     decided: Plan,
     inputs: Inputs,
-    intervals: Sequence[str],
+    intervals: Sequence[IntervalSource],
     seed: int,
     number: int,
     slot: Slot | None,
@@ -149,7 +149,7 @@ def _fold(
 
 def _input(
     recipe: Recipe, clip: Clip, folder: Path | None, size: tuple[int, int] | None, large: bool, expected: Machine
-) -> tuple[Any, tuple[str, str, tuple[str, ...]] | MienError | None]:
+) -> tuple[Any, tuple[IntervalSource, str, tuple[str, ...]] | MienError | None]:
     """(array, what else `prepare_input` gives), (None, why not), or (None, None) where the files are not here."""
     _require_same(expected)
     if size is not None and _size(clip) != size:
@@ -290,7 +290,7 @@ class RayCluster:
         out: Path,
         todo: Sequence[tuple[int, int]],
         inputs: Inputs,
-        intervals: Sequence[str],
+        intervals: Sequence[IntervalSource],
         slot: Callable[[int], Slot],
     ) -> Iterator[tuple[int, int, FoldDone]]:
         """(seed, number, what to write) of each fold, as they finish.
