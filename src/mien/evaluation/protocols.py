@@ -6,15 +6,17 @@ import re
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.errors import MienError, unknown_name
+from mien.registry import Registry
 from mien.types import Fold, Sample
 
 Key = TypeVar("Key", bound=Hashable)
+_Split = TypeVar("_Split", bound=Callable[..., "list[Fold]"])
 
 Held = list[tuple[str, list[int]]]
 """Names of folds with the indices of the samples each holds out."""
@@ -55,8 +57,6 @@ def make_folds(name: str, samples: Sequence[Sample], **parameters: Any) -> list[
     Raises:
         MienError: Unknown name or parameter; one class only; fewer subjects, clips or databases than folds.
     """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS, "mien protocols")
     protocol = PROTOCOLS[name]
     given = dict(protocol.parameters)
     for key, value in parameters.items():
@@ -264,7 +264,7 @@ def holdout_reddy(samples: Sequence[Sample], seed: int = 4, share: float = 0.2) 
 
 SHARED = "Subjects are shared between training and test: scores are not comparable with leave-one-subject-out."
 
-PROTOCOLS: dict[str, Protocol] = {
+_BUILTINS = {
     p.name: p
     for p in (
         Protocol("loso", "leave one subject out", loso),
@@ -296,3 +296,80 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     )
 }
+
+
+def _as_protocol(given: Any) -> Protocol:
+    if not isinstance(given, Protocol):
+        raise MienError(
+            f"{given!r} is not a protocol but a {type(given).__name__}.",
+            "a `mien.evaluation.protocols.Protocol`.",
+            '`@register_protocol("my-protocol", summary=...)` above the function that makes its folds.',
+        )
+    return given
+
+
+PROTOCOLS: Registry[Protocol] = Registry(
+    "protocol",
+    "mien.protocols",
+    "mien protocols",
+    builtins=_BUILTINS,
+    accept=_as_protocol,
+    aliases={
+        "leaveonesubjectout": "loso",
+        "subject": "loso",
+        "leaveonevideoout": "lovo",
+        "leaveoneout": "lovo",
+        "loo": "lovo",
+        "kfold": "kfold_subject",
+        "crossvalidation": "kfold_subject",
+        "megc2019": "composite",
+        "cde": "composite",
+        "cdmer": "cross_dataset",
+        "crossdatabase": "cross_dataset",
+        "synthetic": "synthetic_to_real",
+        "holdout": "holdout_reddy",
+    },
+)
+"""Every protocol, by name."""
+
+
+@overload
+def register_protocol(given: Protocol) -> Protocol: ...
+@overload
+def register_protocol(
+    given: str,
+    *,
+    summary: str,
+    shares_subjects: bool = ...,
+    warning: str | None = ...,
+    parameters: Mapping[str, Any] | None = ...,
+) -> Callable[[_Split], _Split]: ...
+def register_protocol(
+    given: Protocol | str,
+    *,
+    summary: str = "",
+    shares_subjects: bool = False,
+    warning: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Any:
+    """Register a protocol: called with it, or as the decorator of the function that makes its folds.
+
+    Folds of any protocol are checked for leaks before a run begins: one whose folds share a subject has to say so.
+
+    Args:
+        given: The protocol; or its name, and what is given beside it is as in `Protocol`.
+
+    Returns:
+        The protocol; or a decorator that returns the function unchanged.
+
+    Raises:
+        MienError: It is no protocol, or its name is taken.
+    """
+    if not isinstance(given, str):
+        return PROTOCOLS.register(given)
+
+    def decorate(split: _Split) -> _Split:
+        PROTOCOLS.register(Protocol(given, summary, split, shares_subjects, warning, parameters or {}))
+        return split
+
+    return decorate

@@ -273,7 +273,7 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
 
     if "members" in settings:
         return shlex.join(["mien", "combine", *settings["runs"], "--out", out])
-    known = SYSTEMS.get(settings["system"])
+    known = SYSTEMS.get(settings["system"], None)
     defaults = json.loads(json.dumps(dict(known.parameters))) if known else {}
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
     words += ["--system", settings["system"], "--protocol", settings["protocol"], "--labels", settings["labels"]]

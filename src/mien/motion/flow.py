@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError, unknown_name
+from mien.errors import MienError
+from mien.registry import Registry, failed_plug_in
 
 _Pictures = NDArray[Any]
 _Flow = NDArray[np.float32]
+_Method = TypeVar("_Method", bound="FlowMethod")
 
 SMALLEST = 16
 """Pixels a side below which there is no flow to speak of."""
@@ -73,7 +75,57 @@ CLASSIC: dict[str, dict[str, Any]] = {
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
-"""Names for `optical_flow`, the most accurate first."""
+"""Names of this package's methods for `optical_flow`, the most accurate first; `FLOWS` has those of others too."""
+
+FlowMethod = Callable[[_Pictures, _Pictures], _Flow]
+"""Flow (H, W, 2) in pixels, x then y, between two grey pictures (H, W) of 0..255, as they are given."""
+
+
+def _as_flow(given: Any) -> FlowMethod:
+    if not callable(given):
+        raise MienError(
+            f"{given!r} is not a flow method but a {type(given).__name__}.",
+            "a function of two grey pictures (H, W) that returns their flow (H, W, 2).",
+            '`@register_flow("my-flow")` above it.',
+        )
+    return given  # type: ignore[no-any-return]
+
+
+def _of_pair(method: str) -> FlowMethod:
+    return lambda first, second: optical_flow(first, second, method)
+
+
+FLOWS: Registry[FlowMethod] = Registry(
+    "flow method",
+    "mien.flows",
+    "mien flow --help",
+    builtins={name: _of_pair(name) for name in METHODS},
+    accept=_as_flow,
+    name_of=lambda _: None,
+    aliases={
+        "classicnl": "classic_nl",
+        "tvl": "tvl1",
+        "tv": "tvl1",
+        "dualtvl1": "tvl1",
+        "gunnarfarneback": "farneback",
+    },
+)
+"""Every flow method, by name: a function of two grey pictures."""
+
+
+def register_flow(name: str) -> Callable[[_Method], _Method]:
+    """Register a flow method: the decorator of its function.
+
+    Args:
+        name: Its name, for `--set flow=NAME`.
+
+    Returns:
+        A decorator that returns the function unchanged.
+
+    Raises:
+        MienError: The name is taken.
+    """
+    return FLOWS.register(name)
 
 
 def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> NDArray[np.float32]:
@@ -95,8 +147,6 @@ def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> N
     Raises:
         MienError: There is no such method; the pictures differ in size, are not grey, too small or not finite.
     """
-    if method not in METHODS:
-        raise unknown_name("flow method", method, METHODS, "--set flow=tvl1")
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 2:
         raise _wrong_shape(first, second, "two grey pictures (H, W)")
@@ -118,7 +168,7 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
         MienError: As `optical_flow`.
     """
     if method not in METHODS:
-        raise unknown_name("flow method", method, METHODS, "--set flow=tvl1")
+        FLOWS.get(method)  # an unknown name is refused before the pictures are looked at
     firsts, seconds = np.asarray(firsts), np.asarray(seconds)
     if firsts.ndim != 3 or firsts.shape != seconds.shape:
         raise _wrong_shape(firsts, seconds, "two stacks of grey pictures (B, H, W) or two grey pictures (H, W)")
@@ -135,8 +185,32 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
         from mien.motion.classic_nl import classic_nl  # torch takes a second to load
 
         return classic_nl(firsts, seconds, **CLASSIC[method])
+    if method not in METHODS:
+        return _of_plug_in(firsts, seconds, method)
     flows = [_BY_PAIR[method](_as_bytes(a), _as_bytes(b)) for a, b in zip(firsts, seconds, strict=True)]
     return np.stack(flows) if flows else np.empty((*firsts.shape, 2), np.float32)
+
+
+def _of_plug_in(firsts: _Pictures, seconds: _Pictures, method: str) -> NDArray[np.float32]:
+    """Flow by a method of another package, which may fail or return anything."""
+    flows = np.empty((*firsts.shape, 2), np.float32)
+    for place, (first, second) in enumerate(zip(firsts, seconds, strict=True)):
+        try:
+            flow = np.asarray(FLOWS[method](first, second))
+        except MienError:
+            raise
+        except Exception as error:
+            raise failed_plug_in(f"The flow method {method!r}", FLOWS.origin(method), error) from error
+        if flow.shape != (*first.shape, 2) or not np.isfinite(flow).all():
+            raise MienError(
+                f"The flow method {method!r} of {FLOWS.origin(method)} returned "
+                f"{'numbers that are not finite' if flow.shape == (*first.shape, 2) else f'the shape {flow.shape}'} "
+                f"for pictures of shape {first.shape}.",
+                f"finite numbers of shape {(*first.shape, 2)}, x then y.",
+                "`--set flow=tvl1`.",
+            )
+        flows[place] = flow
+    return flows
 
 
 def _wrong_shape(first: _Pictures, second: _Pictures, expected: str) -> MienError:

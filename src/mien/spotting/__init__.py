@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
-from mien.errors import unknown_name
+from typing import Any, TypeVar
+
+from mien.errors import MienError
+from mien.registry import Registry
 from mien.spotting.base import Spot, Spotter
-from mien.spotting.flow_peaks import FLOW_PEAKS
-from mien.spotting.lbp_chi2 import LBP_CHI2
-from mien.spotting.mdmd import MDMD
-from mien.spotting.softnet import SOFTNET
 
-__all__ = ["DEFAULT", "SPOTTERS", "Spot", "Spotter", "spotter"]
+__all__ = ["DEFAULT", "SPOTTERS", "Spot", "Spotter", "register_spotter", "spotter"]
 
-SPOTTERS: dict[str, Spotter] = {each.name: each for each in (FLOW_PEAKS, LBP_CHI2, MDMD, SOFTNET)}
-"""Every spotter, by name."""
+_Given = TypeVar("_Given")
 
-DEFAULT = FLOW_PEAKS.name
+
+def _as_spotter(given: Any) -> Spotter:
+    """A spotter as it is, or what a function without arguments returns."""
+    made = given if isinstance(given, Spotter) or not callable(given) or isinstance(given, type) else given()
+    if not isinstance(made, Spotter):
+        raise MienError(
+            f"{made!r} is not a spotter but a {type(made).__name__}.",
+            "a `mien.spotting.Spotter`, or a function without arguments that returns one.",
+            "`mien.spotting.Spotter(name=..., watch=..., decide=..., ...)`.",
+        )
+    return made
+
+
+SPOTTERS: Registry[Spotter] = Registry(
+    "spotter",
+    "mien.spotters",
+    "mien spotters",
+    builtins={
+        "flow-peaks": "mien.spotting.flow_peaks:FLOW_PEAKS",
+        "lbp-chi2": "mien.spotting.lbp_chi2:LBP_CHI2",
+        "mdmd": "mien.spotting.mdmd:MDMD",
+        "softnet": "mien.spotting.softnet:SOFTNET",
+    },
+    accept=_as_spotter,
+    aliases={"flow": "flow-peaks", "peaks": "flow-peaks", "lbp": "lbp-chi2", "chi2": "lbp-chi2", "soft": "softnet"},
+)
+"""Every spotter, by name; each is imported when it is asked for."""
+
+DEFAULT = "flow-peaks"
 """The one that is used when none is named."""
 
 
 def spotter(name: str) -> Spotter:
-    """The spotter of a name.
+    """Return the spotter of a name, or of an import path `package.module:attribute`.
 
     Raises:
-        MienError: There is none.
+        MienError: There is none (the nearest name is suggested), or its plug-in fails.
+
+    Example:
+        >>> spotter("flow-peaks").train is None
+        True
     """
-    if name not in SPOTTERS:
-        raise unknown_name("spotter", name, SPOTTERS, "mien spotters")
     return SPOTTERS[name]
+
+
+def register_spotter(given: _Given) -> _Given:
+    """Register a spotter: called with it, or as the decorator of a function without arguments that returns it.
+
+    Returns:
+        What was given, unchanged.
+
+    Raises:
+        MienError: It is no spotter, or its name is taken.
+    """
+    return SPOTTERS.register(given)

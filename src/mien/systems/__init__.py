@@ -2,62 +2,94 @@
 
 from __future__ import annotations
 
-from mien.errors import unknown_name
-from mien.systems import (
-    bi_woof,
-    fdm,
-    flow_svm,
-    hierarchical_stlbp_ip,
-    image_cnn,
-    lbp_sip,
-    lbp_tics,
-    lbp_top,
-    mdmo,
-    microexp_fusenet,
-    microexp_stcnn,
-    sma_stn,
-    stlbp_ip,
-    strcn_2018,
-    strcn_a,
-    strcn_g,
-    ststnet,
-)
+from typing import Any, TypeVar
+
+from mien.errors import MienError
+from mien.registry import Registry
 from mien.systems.base import System
 
-SYSTEMS: dict[str, System] = {
-    s.name: s
-    for s in (
-        strcn_g.STRCN_G,
-        strcn_a.STRCN_A,
-        strcn_2018.STRCN_2018,
-        ststnet.STSTNET,
-        flow_svm.FLOW_SVM,
-        bi_woof.BI_WOOF,
-        mdmo.MDMO,
-        fdm.FDM,
-        sma_stn.SMA_STN,
-        image_cnn.IMAGE_CNN,
-        microexp_stcnn.MICROEXP_STCNN,
-        microexp_fusenet.INTERMEDIATE,
-        microexp_fusenet.LATE,
-        lbp_top.LBP_TOP,
-        lbp_sip.LBP_SIP,
-        lbp_tics.LBP_TICS,
-        stlbp_ip.STLBP_IP,
-        hierarchical_stlbp_ip.HIERARCHICAL_STLBP_IP,
-    )
-}
+_Given = TypeVar("_Given")
+
+
+def _as_system(given: Any) -> System:
+    """A system as it is, or what a function without arguments returns."""
+    made = given if isinstance(given, System) or not callable(given) or isinstance(given, type) else given()
+    if not isinstance(made, System):
+        raise MienError(
+            f"{made!r} is not a system but a {type(made).__name__}.",
+            "a `mien.systems.System`, or a function without arguments that returns one.",
+            "`mien.systems.estimator_system(NAME, ESTIMATOR, recipe=RECIPE)` for a scikit-learn estimator.",
+        )
+    return made
+
+
+SYSTEMS: Registry[System] = Registry(
+    "system",
+    "mien.systems",
+    "mien systems",
+    builtins={
+        "strcn-g": "mien.systems.strcn_g:STRCN_G",
+        "strcn-a": "mien.systems.strcn_a:STRCN_A",
+        "strcn-2018": "mien.systems.strcn_2018:STRCN_2018",
+        "ststnet": "mien.systems.ststnet:STSTNET",
+        "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
+        "bi-woof": "mien.systems.bi_woof:BI_WOOF",
+        "mdmo": "mien.systems.mdmo:MDMO",
+        "fdm": "mien.systems.fdm:FDM",
+        "sma-stn": "mien.systems.sma_stn:SMA_STN",
+        "image-cnn": "mien.systems.image_cnn:IMAGE_CNN",
+        "microexp-stcnn": "mien.systems.microexp_stcnn:MICROEXP_STCNN",
+        "microexp-fusenet-intermediate": "mien.systems.microexp_fusenet:INTERMEDIATE",
+        "microexp-fusenet-late": "mien.systems.microexp_fusenet:LATE",
+        "lbp-top": "mien.systems.lbp_top:LBP_TOP",
+        "lbp-sip": "mien.systems.lbp_sip:LBP_SIP",
+        "lbp-tics": "mien.systems.lbp_tics:LBP_TICS",
+        "stlbp-ip": "mien.systems.stlbp_ip:STLBP_IP",
+        "hierarchical-stlbp-ip": "mien.systems.hierarchical_stlbp_ip:HIERARCHICAL_STLBP_IP",
+    },
+    accept=_as_system,
+    aliases={
+        "strcn": "strcn-g",
+        "strcn2020": "strcn-g",
+        "svm": "flow-svm",
+        "flow": "flow-svm",
+        "lbptopsvm": "lbp-top",
+        "biwoofsvm": "bi-woof",
+        "fusenet": "microexp-fusenet-intermediate",
+        "stcnn": "microexp-stcnn",
+        "resnet": "image-cnn",
+        "vggface": "image-cnn",
+        "cnn": "image-cnn",
+        "smastn": "sma-stn",
+        "ipstlbp": "stlbp-ip",
+    },
+)
+"""Every system, by name; each is imported when it is asked for."""
 
 
 def system(name: str) -> System:
-    """The system of that name.
+    """Return the system of a name, or of an import path `package.module:attribute`.
 
     Raises:
-        MienError: There is none; the nearest name is suggested.
+        MienError: There is none (the nearest name is suggested), or its plug-in fails.
+
+    Example:
+        >>> system("flow-svm").title
+        'Flow picture + RBF SVM'
     """
-    if name not in SYSTEMS:
-        raise unknown_name("system", name, SYSTEMS, "mien systems")
     return SYSTEMS[name]
 
 
-__all__ = ["SYSTEMS", "System", "system"]
+def register_system(given: _Given) -> _Given:
+    """Register a system: called with it, or as the decorator of a function without arguments that returns it.
+
+    Returns:
+        What was given, unchanged.
+
+    Raises:
+        MienError: It is no system, or its name is taken.
+    """
+    return SYSTEMS.register(given)
+
+
+__all__ = ["SYSTEMS", "System", "register_system", "system"]
