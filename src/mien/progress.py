@@ -1,21 +1,28 @@
-"""Progress of work that is spread over processes: bars on the terminal, a shared meter below them."""
+"""Progress of long work: bars on a terminal, a line now and then elsewhere; also of folds in several processes."""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    import numpy as np
+
+FIRST_LINE: Final = 3.0
+"""Seconds before the first line without a terminal: short work prints none."""
+
+BETWEEN_LINES: Final = 30.0
+"""Least seconds between two lines without a terminal."""
 
 
 class Slot:
-    """One fold's place in a meter. Picklable: a worker process opens the file by name when it first reports."""
+    """One fold's entry in a meter. Picklable: a worker process opens the file by name when it first reports."""
 
     def __init__(self, path: Path, place: int, length: int) -> None:
         self._path, self._place, self._length = path, place, length
@@ -25,22 +32,26 @@ class Slot:
         return {"_path": self._path, "_place": self._place, "_length": self._length, "_shares": None}
 
     def __call__(self, share: float) -> None:
-        """Say how much of the fold is done, 0..1."""
+        """Report how much of the fold is done, 0..1."""
+        import numpy as np
+
         if self._shares is None:
             try:
                 self._shares = np.memmap(self._path, np.float32, "r+", shape=(self._length,))
             except OSError:
-                return  # The run that asked is gone; the fold is worth finishing all the same.
+                return  # The run that asked has ended; the fold is worth finishing all the same.
         self._shares[self._place] = share
 
 
 class Meter:
-    """How much of each of `length` folds is done, kept in a temporary file that processes share."""
+    """How much of each of `length` folds is done, in a temporary file that processes share."""
 
     def __init__(self, length: int) -> None:
         self._length = length
 
     def __enter__(self) -> Self:
+        import numpy as np
+
         self._folder = tempfile.TemporaryDirectory(prefix="mien-progress-")
         self._path = Path(self._folder.name) / "shares"
         np.zeros(self._length, np.float32).tofile(self._path)
@@ -50,12 +61,14 @@ class Meter:
         self._folder.cleanup()
 
     def slot(self, place: int) -> Slot:
-        """The place of one fold."""
+        """Return the entry of one fold."""
         return Slot(self._path, place, self._length)
 
     @property
     def done(self) -> float:
-        """Folds done so far, counting parts."""
+        """Number of folds done so far, counting parts of folds."""
+        import numpy as np
+
         try:
             return float(np.fromfile(self._path, np.float32).sum())
         except OSError:
@@ -66,46 +79,87 @@ class Meter:
 
 
 class Bars:
-    """Progress bars on the standard error stream; nothing at all when `show` is False.
+    """Progress on standard error: bars on a terminal; elsewhere a line at most every 30 seconds.
 
     Args:
-        show: False for scripts and JSON.
+        show: False prints nothing.
+
+    Example:
+        >>> with Bars(show=False) as bars:
+        ...     advance = bars.start("clips", 2)
+        ...     advance(1)
     """
 
-    def __init__(self, show: bool) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description:>15}"),
-            BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("[dim]{task.percentage:>5.1f} %"),
-            TimeElapsedColumn(),
-            TextColumn("[dim]left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=Console(stderr=True),
-            disable=not show,
-        )
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+    def __init__(self, show: bool = True) -> None:
+        self._show: _Terminal | _Lines | None = None
+        if show:
+            self._show = _Terminal() if sys.stderr.isatty() else _Lines()
 
     def __enter__(self) -> Self:
-        self._progress.__enter__()
+        if self._show is not None:
+            self._show.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._show is not None:
+            self._show.end(failed=error is not None)
+
+    def start(self, title: str, total: int) -> Callable[[int], None]:
+        """Begin work of `total` steps; call the result with the number of steps done since the last call.
+
+        Args:
+            title: What is counted: "clips", "frames".
+            total: Number of steps; 0 where it is not known.
+        """
+        return (lambda n: None) if self._show is None else self._show.start(title, total)
+
+    def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
+        """Begin work on the folds of a meter, whose parts count for the time left.
+
+        Args:
+            title: What is counted: "folds".
+            meter: Reports the parts of folds that are done.
+        """
+        return (lambda n: None) if self._show is None else self._show.follow(title, meter)
+
+
+class _Terminal:
+    """Bars of the package rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description:>15}", markup=False),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.percentage:>5.1f} %"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left"),
+            TimeLeftColumn(elapsed_when_finished=False),
+            console=Console(stderr=True),
+        )
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self) -> None:
+        self._progress.__enter__()
+
+    def end(self, failed: bool) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=1)
-        self._progress.__exit__(kind, error, trace)
+        self._progress.__exit__(None, None, None)
 
     def start(self, title: str, total: int) -> Callable[[int], None]:
-        """A bar of `total` steps; call the result with the number of steps done."""
         task = self._progress.add_task(title, total=total)
         return lambda n: self._progress.advance(task, n)
 
     def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
-        """A bar of whole folds and, below it, one that also counts the parts of folds: it knows the time left."""
         folds = self._progress.add_task(title, total=len(meter))
         parts = self._progress.add_task("training, %", total=100)
 
@@ -113,7 +167,99 @@ class Bars:
             while not self._stop.wait(0.3):
                 self._progress.update(parts, completed=int(100 * meter.done / len(meter)))
 
-        if not self._progress.disable:
-            self._threads.append(threading.Thread(target=watch, daemon=True))
-            self._threads[-1].start()
+        self._threads.append(threading.Thread(target=watch, daemon=True))
+        self._threads[-1].start()
         return lambda n: self._progress.advance(folds, n)
+
+
+class _Work:
+    """One count among the lines.
+
+    Attributes:
+        title: What is counted.
+        total: Number of steps; 0 where it is not known.
+        n: Steps done.
+        meter: Knows the parts of steps; None without one.
+        began: Time of the first step.
+        printed: The last line about it.
+    """
+
+    def __init__(self, title: str, total: int, meter: Meter | None) -> None:
+        self.title, self.total, self.meter = title, total, meter
+        self.n = 0
+        self.began = time.monotonic()
+        self.printed = ""
+
+    def line(self) -> str:
+        title, percent, _ = self.title.partition(", %")
+        if percent:
+            text = f"{title}: {self.n} % done"
+        elif self.total:
+            text = f"{title}: {self.n} of {self.total} done"
+        else:
+            text = f"{title}: {self.n} done"
+        done = max(float(self.n), self.meter.done if self.meter else 0.0)
+        if 0 < done < self.total:
+            left = (time.monotonic() - self.began) * (self.total - done) / done
+            text += f", about {_duration(left)} left"
+        return text
+
+
+class _Lines:
+    """Plain lines, for logs and pipes: the first after a few seconds, then one now and then, and the end."""
+
+    def __init__(self) -> None:
+        self._all: list[_Work] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._print_now_and_then, daemon=True)
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self, failed: bool) -> None:
+        self._stop.set()
+        self._thread.join(timeout=1)
+        if not failed:
+            for work in self._all:
+                if work.printed:
+                    self._print(work)
+
+    def start(self, title: str, total: int, meter: Meter | None = None) -> Callable[[int], None]:
+        work = _Work(title, total, meter)
+        self._all.append(work)
+
+        def advance(n: int) -> None:
+            with self._lock:
+                work.n += n
+
+        return advance
+
+    def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
+        return self.start(title, len(meter), meter)
+
+    def _print_now_and_then(self) -> None:
+        wait = FIRST_LINE
+        while not self._stop.wait(wait):
+            for work in self._all:
+                if not work.total or work.n < work.total or work.printed:
+                    self._print(work)
+            wait = BETWEEN_LINES
+
+    def _print(self, work: _Work) -> None:
+        line = work.line()
+        if line != work.printed:
+            work.printed = line
+            try:
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):  # whoever read it has gone
+                self._stop.set()
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it: "40 s", "3 min", "2 h 10 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

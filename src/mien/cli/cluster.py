@@ -1,4 +1,4 @@
-"""Options of the commands that can work on Ray."""
+"""Options of the commands that can run on Ray."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 Ray = Annotated[
     str | None,
-    typer.Option("--ray", metavar="local|HOST:PORT", help="Work on Ray: on this machine, or on those of a cluster."),
+    typer.Option("--ray", metavar="local|HOST:PORT", help="Run on Ray: on this machine or a cluster."),
 ]
 GpusPerFold = Annotated[
-    float, typer.Option("--gpus-per-fold", min=0, help="With --ray, share of a GPU for each fold, e.g. 0.25.")
+    float, typer.Option("--gpus-per-fold", min=0, help="With --ray: share of a GPU per fold, e.g. 0.25.")
 ]
 
 
 @contextmanager
 def cluster_of(address: str | None, gpus_per_fold: float = 0.0, jobs: int | None = None) -> Iterator[RayCluster | None]:
-    """The machines that the options name; None without --ray.
+    """Connect to the machines that the options name; None without --ray.
 
     Raises:
         MienError: As `mien.evaluation.execution.ray_folds.connect`; a share of a GPU without --ray.

@@ -1,38 +1,41 @@
-"""Commands that turn clips into vectors: describe, descriptors."""
+"""Commands that compute features of clips: describe, descriptors."""
 
 from __future__ import annotations
 
 import os
-import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
+from mien.cli.completion import complete_descriptor
 from mien.cli.inputs import CacheFolder, Fps, IntervalText, clips_of, read_interval
-from mien.cli.shell import Json, app, out, pairs, print_json
+from mien.cli.shell import Jobs, Json, failure, note, pairs, print_json, say
 
 if TYPE_CHECKING:
     from mien.descriptors.table import DescriptorTable
 
 
-@app.command()
 def describe(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, or databases as NAME=FOLDER.")],
-    descriptor: Annotated[str, typer.Option(help="What to measure; `mien descriptors` lists them.")],
-    target: Annotated[Path, typer.Option("--out", help="Table to write: .parquet, .csv or .npz, a row per clip.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Videos, or databases as NAME=FOLDER.")],
+    descriptor: Annotated[
+        str,
+        typer.Option(help="Features to compute; `mien descriptors` lists them.", autocompletion=complete_descriptor),
+    ],
+    target: Annotated[Path, typer.Option("--out", help="Table to write, one row per clip: .parquet, .csv or .npz.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the descriptor.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the descriptor; may be repeated."),
     ] = None,
     interval: IntervalText = None,
     fps: Fps = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Clips side by side; default: the number of cores.")] = None,
+    jobs: Jobs = None,
     cache: CacheFolder = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing but the table.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Store nothing but the table.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Classic features of videos or whole databases, as a table for your own statistics. Nothing is trained."""
+    """Compute features of videos or databases (LBP-TOP, MDMO, ...) as a table."""
     from mien.descriptors import descriptor as known
     from mien.descriptors.table import check_target, write_table
     from mien.descriptors.table import describe as describe_clips
@@ -42,7 +45,7 @@ def describe(
     known(descriptor)
     check_target(target)
     clips = clips_of(sources, read_interval(interval), fps)
-    with Bars(show=not as_json and sys.stderr.isatty()) as bars:
+    with Bars() as bars:
         table = describe_clips(
             clips,
             descriptor,
@@ -66,37 +69,35 @@ def describe(
             }
         )
     else:
-        _tell(table, target)
+        _show(table, target)
     if failed:
         raise typer.Exit(2 if len(table.rows) == 1 else 1)
 
 
-def _tell(table: DescriptorTable, target: Path) -> None:
+def _show(table: DescriptorTable, target: Path) -> None:
     if table.done:
-        out.print(
-            f"{len(table.done)} of {len(table.rows)} clip(s), {table.features.shape[1]} numbers of {table.descriptor} "
-            f"each: {escape(str(target))}"
+        say(
+            f"{len(table.done)} of {len(table.rows)} clip(s), {table.features.shape[1]} features of {table.descriptor} "
+            f"each: {target}"
         )
-    told: dict[str, int] = {}
-    for row in table.done:
-        for note in row.notes:
-            told[note] = told.get(note, 0) + 1
-    for note, times in told.items():
-        out.print(f"[yellow]note[/] {escape(note)}" + (f" [dim]({times} clips)" if times > 1 else ""))
+    times = Counter(text for row in table.done for text in row.notes)
+    for text, n in times.items():
+        note(text, f" ({n} clips)" if n > 1 else "")
     failed = [row for row in table.rows if row.error]
     if failed:
-        out.print(f"[bold red]{len(failed)} failed:[/]" if len(table.rows) > 1 else "[bold red]Failed:[/]")
+        say((f"{len(failed)} failed:" if len(table.rows) > 1 else "Failed:", "bold red"))
         for row in failed:
             assert row.error is not None
-            found, expected, fix = map(escape, row.error)
-            out.print(f"  [bold]{escape(row.clip.key)}[/]  {found}\n    Expected: {expected}\n    Try:      {fix}")
+            failure(row.clip.key, row.error)
 
 
-@app.command()
 def descriptors(
-    name: Annotated[str | None, typer.Argument(help="One descriptor in full.")] = None, as_json: Json = False
+    name: Annotated[
+        str | None, typer.Argument(help="Descriptor to show in full.", autocompletion=complete_descriptor)
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """What `mien describe` measures, each parameter of it, and where it comes from."""
+    """List the features that `mien describe` computes, with their parameters and papers."""
     from mien.descriptors import DESCRIPTORS
     from mien.descriptors import descriptor as known
 
@@ -110,8 +111,8 @@ def descriptors(
         )
         return
     for d in chosen:
-        out.print(f"[bold]{d.name}[/]  {escape(d.summary)}\n  [dim]{escape(d.source)}")
+        say((d.name, "bold"), f"  {d.summary}\n  ", (d.source, "dim"))
         if name:
-            out.print("  parameters: " + escape(", ".join(f"{k}={v}" for k, v in d.parameters.items())))
+            say("  parameters: " + ", ".join(f"{k}={v}" for k, v in d.parameters.items()))
     if not name:
-        out.print("[dim]Parameters: [/]mien descriptors NAME")
+        say(("Parameters: ", "dim"), "mien descriptors NAME")

@@ -8,31 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from mien.cli.inputs import Fps, IntervalText, clips_of, read_interval
-from mien.cli.shell import Json, app, out, print_json
+from mien.cli.shell import Json, note, print_json, say
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.types import Clip
 
 
-@app.command()
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file that `mien train` wrote.")],
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, or databases as NAME=FOLDER.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Videos, or databases as NAME=FOLDER.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for one picture per clip.")],
     of: Annotated[str | None, typer.Option("--of", help="Class to explain; default: the predicted one.")] = None,
-    method: Annotated[str, typer.Option(help="integrated, gradient or smooth.")] = "integrated",
+    method: Annotated[str, typer.Option(help="Saliency method: integrated, gradient or smooth.")] = "integrated",
     clip: Annotated[
-        list[str] | None, typer.Option(help="Only clips whose key holds this text; may be repeated.")
+        list[str] | None, typer.Option(help="Only clips whose key contains this text; may be repeated.")
     ] = None,
     interval: IntervalText = None,
     fps: Fps = None,
     as_json: Json = False,
 ) -> None:
-    """Where a trained network looked: saliency over the face; attention and segment weights of sma-stn."""
+    """Show where a trained network looked, as a picture per clip.
+
+    Saliency over the face; for sma-stn also attention and the weights of the segments.
+    """
     from mien.classifiers.checkpoint import load_checkpoint
     from mien.motion.pictures import save
     from mien.recognition.saliency import as_json as numbers
@@ -52,14 +53,14 @@ def explain(
                 raise
             rows.append({"clip": each.key, "error": [error.found, error.expected, error.fix]})
             if not as_json:
-                out.print(f"[bold red]{escape(each.key)}[/]  {escape(error.found)}\n    Try: {escape(error.fix)}")
+                say((each.key, "bold red"), f"  {error.found}\n    Try: {error.fix}")
             continue
         rows.append(numbers(made, path))
         if not as_json:
             p = made.probabilities[made.explained]
-            out.print(f"[bold]{escape(each.key)}[/]  {made.classes[made.explained]} {p:.2f}  {escape(str(path))}")
-            for note in made.notes:
-                out.print(f"  [yellow]note[/] {escape(note)}")
+            say((each.key, "bold"), f"  {made.classes[made.explained]} {p:.2f}  {path}")
+            for text in made.notes:
+                note(text)
     if as_json:
         print_json({"model": str(model), "system": card.system, "clips": rows})
     if any("error" in row for row in rows):
@@ -67,7 +68,11 @@ def explain(
 
 
 def refuse_run(model: Path) -> None:
-    """A run holds a ledger and no network: says how to make one with its settings."""
+    """Refuse the folder of a run, which holds a ledger and no network.
+
+    Raises:
+        MienError: It is one; the error says how to train a network with its settings.
+    """
     settings = model / "run.json"
     if not settings.is_file():
         return

@@ -1,4 +1,4 @@
-"""`mien export`: a trained network for programs without torch."""
+"""`mien export`: a trained network for programs without PyTorch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from mien.cli.explain import refuse_run
 from mien.cli.inputs import clips_of
-from mien.cli.shell import Json, app, out, print_json
+from mien.cli.shell import Json, note, out, print_json, say
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -20,30 +19,27 @@ if TYPE_CHECKING:
     from mien.export.onnx import Measured
 
 MOST = 64
-"""Clips that are prepared for the ranges of eight bits; more would hardly move them."""
+"""Largest number of clips used to calibrate the 8-bit network; more hardly change it."""
 
 
-@app.command()
 def export(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help='A file that `mien train` wrote, or "shipped" for the package\'s own.'),
+        typer.Argument(metavar="MODEL", help='A file that `mien train` wrote, or "shipped" for the one of mien.'),
     ],
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE.onnx", help="The file to write.")],
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Also write FILE.int8.onnx, of eight bits, and measure it.")
-    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Also write FILE.int8.onnx, quantised to 8 bits.")] = False,
     clips: Annotated[
         list[str] | None,
         typer.Option(
             "--clips",
             metavar="SOURCE",
-            help="Videos or NAME=FOLDER to measure on and to set the eight bits by; repeat.",
+            help="Videos or NAME=FOLDER to calibrate and measure on; may be repeated.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """A trained network as an ONNX file that answers the same, with its card; checked before it is written."""
+    """Write a trained network as an ONNX file, with its card, after checking that both give the same answers."""
     from mien.classifiers.checkpoint import checkpoint_file, load_checkpoint, read_card
     from mien.export.onnx import check_target, export_onnx, require_deep, require_packages
 
@@ -62,15 +58,13 @@ def export(
     out.print(_table(rows, card))
     for row in rows:
         if row.file is not None:
-            out.print(f"[dim]{row.name}:[/] {escape(row.file)}")
+            say((f"{row.name}: ", "dim"), row.file)
     if int8 and not clips:
-        out.print(
-            "[yellow]note[/] Made-up inputs set the eight bits, and measured them. `--clips NAME=FOLDER` takes yours."
-        )
+        note("Random inputs calibrated and measured the 8-bit network. `--clips NAME=FOLDER` uses yours.")
 
 
 def _prepared(card: ModelCard, sources: list[str], quiet: bool) -> Any:
-    """Inputs of up to `MOST` clips, evenly spread over all that there are."""
+    """Return the inputs of up to `MOST` clips, evenly spread over all."""
     import numpy as np
 
     from mien.systems import system
@@ -90,7 +84,7 @@ def _prepared(card: ModelCard, sources: list[str], quiet: bool) -> Any:
         except MienError as error:
             problem = error
             if not quiet:
-                out.print(f"[bold red]{escape(clip.key)}[/]  {escape(error.found)}")
+                say((clip.key, "bold red"), f"  {error.found}")
             continue
         arrays.append(array[0] if recipe.axes.startswith("K") else array)
     if not arrays:

@@ -1,21 +1,21 @@
-"""Commands that turn videos and databases into inputs: prepare, magnify, flow, recipes, cache."""
+"""Commands that turn videos and databases into inputs: prepare, recipes, cache."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from mien.cli.cluster import Ray, cluster_of
-from mien.cli.shell import Json, app, out, pairs, print_json
+from mien.cli.completion import complete_recipe
+from mien.cli.shell import Jobs, Json, failure, note, out, pairs, pairs_table, print_json, say
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -23,19 +23,22 @@ if TYPE_CHECKING:
     from mien.types import Clip, Interval
 
 CacheFolder = Annotated[
-    Path | None, typer.Option("--cache", help="Where prepared inputs are kept. Default: $MIEN_CACHE, else the user's.")
+    Path | None,
+    typer.Option("--cache", help="Folder of prepared inputs; default: $MIEN_CACHE, or the cache of your user account."),
 ]
 IntervalText = Annotated[
-    str | None, typer.Option("--interval", metavar="ONSET:OFFSET[:APEX]", help="Part of a video, frames from 0.")
+    str | None,
+    typer.Option("--interval", metavar="ONSET:OFFSET[:APEX]", help="Part of a video, in frames counted from 0."),
 ]
-Fps = Annotated[float | None, typer.Option(help="Frames per second, where the source does not tell.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second, if the file does not say or is wrong.")]
+VideoSource = Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a GIF, a folder of pictures, or camera:0.")]
 
 
 def read_interval(text: str | None) -> Interval | None:
-    """`ONSET:OFFSET[:APEX]` as an interval.
+    """Read `ONSET:OFFSET[:APEX]`.
 
     Raises:
-        MienError: It is not that, or the frames are out of order.
+        MienError: The text has another form, or the frames are out of order.
     """
     from mien.types import Interval
 
@@ -56,10 +59,10 @@ def read_interval(text: str | None) -> Interval | None:
 
 
 def clips_of(sources: Iterable[str], interval: Interval | None, fps: float | None) -> list[Clip]:
-    """Clips of databases (NAME=FOLDER) and videos (paths), in the order given.
+    """Return the clips of databases (NAME=FOLDER) and videos (paths), in the order given.
 
     Raises:
-        MienError: No such file, folder or database.
+        MienError: There is no such file, folder or database.
     """
     from mien.datasets import DATASETS, open_specs
     from mien.preprocessing.prepare import video_clip
@@ -74,27 +77,32 @@ def clips_of(sources: Iterable[str], interval: Interval | None, fps: float | Non
     return clips
 
 
-@app.command()
 def prepare(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, or databases as NAME=FOLDER.")],
-    recipe: Annotated[str, typer.Option(help="What to make; `mien recipes` lists them.")] = "strcn-g",
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Videos, or databases as NAME=FOLDER.")],
+    recipe: Annotated[
+        str, typer.Option(help="Recipe; `mien recipes` lists them.", autocompletion=complete_recipe)
+    ] = "strcn-g",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the recipe.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the recipe; may be repeated."),
     ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for one .npy per clip and index.csv.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of every stage of every clip.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of every step of every clip.")] = None,
     interval: IntervalText = None,
     fps: Fps = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Clips side by side; default: the number of cores.")] = None,
+    jobs: Jobs = None,
     cache: CacheFolder = None,
     cache_limit: Annotated[
-        float, typer.Option(min=0, envvar="MIEN_CACHE_GIB", help="GiB that the cache may take.")
+        float, typer.Option(min=0, envvar="MIEN_CACHE_GIB", help="Largest size of the cache, in GiB.")
     ] = 20.0,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep nothing but what --out asks for.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Store nothing but what --out asks for.")] = False,
     ray: Ray = None,
     as_json: Json = False,
 ) -> None:
-    """Make the input a paper used, from your own video or a whole database. Running again goes on where it stopped."""
+    """Compute the input that a paper used, from your own video or a database.
+
+    The same command again resumes where it stopped.
+    """
     from mien.preprocessing import named_recipe
     from mien.preprocessing.cache import Cache, default_folder
     from mien.preprocessing.prepare import prepare as prepare_clips
@@ -105,7 +113,7 @@ def prepare(
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
     store = None if no_cache else Cache(cache or default_folder(), int(cache_limit * 2**30))
-    with cluster_of(ray, jobs=jobs) as cluster, Bars(show=not as_json and sys.stderr.isatty()) as bars:
+    with cluster_of(ray, jobs=jobs) as cluster, Bars() as bars:
         outcomes = prepare_clips(
             clips,
             chosen,
@@ -127,47 +135,40 @@ def prepare(
     if as_json:
         print_json({"recipe": recipe, "fingerprint": chosen.fingerprint, "clips": [asdict(o) for o in outcomes]})
     else:
-        _tell(outcomes, recipe, folder, pictures)
+        _show(outcomes, recipe, folder, pictures)
     if failed:
         # One clip alone is a user's mistake like any other; in a batch the rest is kept and the list is the result.
         raise typer.Exit(2 if len(outcomes) == 1 else 1)
 
 
-def _tell(outcomes: list[Outcome], recipe: str, folder: Path | None, pictures: Path | None) -> None:
+def _show(outcomes: list[Outcome], recipe: str, folder: Path | None, pictures: Path | None) -> None:
     done = [o for o in outcomes if o.error is None]
     again = sum(o.cached for o in done)
     if len(outcomes) == 1 and done:
         shape = " x ".join(map(str, done[0].shape or ()))
-        out.print(f"[bold]{recipe}[/] {shape}, onset and apex {done[0].interval_source}, {done[0].seconds:.1f} s")
+        say((recipe, "bold"), f" {shape}, onset and apex {done[0].interval_source}, {done[0].seconds:.1f} s")
     else:
-        out.print(
-            f"{len(done)} of {len(outcomes)} clips prepared"
-            + (f", {again} of them kept from before." if again else ".")
-        )
-    told: dict[str, int] = {}
-    for outcome in done:
-        for note in outcome.notes:
-            told[note] = told.get(note, 0) + 1
-    for note, times in told.items():
-        out.print(f"[yellow]note[/] {escape(note)}" + (f" [dim]({times} clips)" if times > 1 else ""))
+        say(f"{len(done)} of {len(outcomes)} clips prepared" + (f", {again} of them from the cache." if again else "."))
+    times = Counter(text for outcome in done for text in outcome.notes)
+    for text, n in times.items():
+        note(text, f" ({n} clips)" if n > 1 else "")
     if folder is not None and done:
-        out.print(f"[dim]Arrays and index.csv:[/] {escape(str(folder))}")
+        say(("Arrays and index.csv: ", "dim"), str(folder))
     if pictures is not None and done:
-        out.print(f"[dim]Pictures:[/] {escape(str(pictures))}")
+        say(("Pictures: ", "dim"), str(pictures))
     failed = [o for o in outcomes if o.error]
     if failed:
-        out.print(f"[bold red]{len(failed)} failed:[/]" if len(outcomes) > 1 else "[bold red]Failed:[/]")
+        say((f"{len(failed)} failed:" if len(outcomes) > 1 else "Failed:", "bold red"))
         for outcome in failed:
             assert outcome.error is not None
-            found, expected, fix = map(escape, outcome.error)
-            out.print(f"  [bold]{escape(outcome.key)}[/]  {found}\n    Expected: {expected}\n    Try:      {fix}")
+            failure(outcome.key, outcome.error)
 
 
-@app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="One recipe in full.")] = None, as_json: Json = False
+    name: Annotated[str | None, typer.Argument(help="Recipe to show in full.", autocompletion=complete_recipe)] = None,
+    as_json: Json = False,
 ) -> None:
-    """Inputs that `mien prepare` makes, each step and parameter of them."""
+    """List the inputs that `mien prepare` computes, with their steps and parameters."""
     from mien.errors import unknown_name
     from mien.preprocessing import RECIPES
 
@@ -194,122 +195,25 @@ def recipes(
     for r in chosen:
         made = r.make(r.parameters)
         shape = " x ".join("T" if n is None else str(n) for n in made.shape)
-        out.print(f"[bold]{r.name}[/]  {r.summary}")
-        out.print(f"  [dim]{made.axes} {shape} {made.dtype} · {escape(r.source)}")
+        say((r.name, "bold"), f"  {r.summary}\n  ", (f"{made.axes} {shape} {made.dtype} · {r.source}", "dim"))
         if name:
             for step in made.steps:
                 given = ", ".join(f"{k}={v}" for k, v in step.parameters.items())
-                out.print(f"  step {step.name}" + (f"  [dim]{escape(given)}" if given else ""))
-            out.print("  parameters: " + ", ".join(f"{k}={v}" for k, v in r.parameters.items()))
+                say(f"  step {step.name}  ", (given, "dim"))
+            say("  parameters: " + ", ".join(f"{k}={v}" for k, v in r.parameters.items()))
     if not name:
-        out.print("[dim]Steps and parameters: [/]mien recipes NAME")
+        say(("Steps and parameters: ", "dim"), "mien recipes NAME")
 
 
-@app.command()
-def magnify(
-    source: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a GIF, a folder of pictures.")],
-    target: Annotated[Path, typer.Option("--out", help="File to write: .mp4 to look at, .mkv without loss, .gif.")],
-    alpha: Annotated[float, typer.Option(min=0, help="How many times larger motions become.")] = 8.0,
-    band: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Motions to magnify, in hertz.")] = None,
-    r1: Annotated[float, typer.Option(help="Fast low-pass, where no band is given.")] = 0.4,
-    r2: Annotated[float, typer.Option(help="Slow low-pass, where no band is given.")] = 0.05,
-    wavelength: Annotated[float, typer.Option(help="Detail finer than this, in pixels, is magnified less.")] = 16.0,
-    beside: Annotated[bool, typer.Option("--beside", help="The original to the left.")] = False,
-    slower: Annotated[float, typer.Option(min=0.01, help="How many times slower it plays.")] = 1.0,
-    fps: Fps = None,
-    as_json: Json = False,
-) -> None:
-    """Make the small motions of a video large enough to see (Eulerian magnification), frame by frame."""
-    from mien.io.video import open_video
-    from mien.preprocessing.films import magnify_video
-    from mien.progress import Bars
-
-    limits = None
-    if band is not None:
-        match = re.fullmatch(r"([\d.]+):([\d.]+)", band)
-        if not match:
-            raise MienError(f"--band {band!r} is not a band.", "LOW:HIGH in hertz.", "`--band 1.5:10`.")
-        limits = float(match[1]), float(match[2])
-    n = open_video(source, fps=fps).n_frames
-    with Bars(show=not as_json and sys.stderr.isatty()) as bars:
-        film = magnify_video(
-            source, target, alpha=alpha, r1=r1, r2=r2, band=limits, wavelength=wavelength, beside=beside,
-            slower=slower, fps=fps, progress=bars.start("frames", n or 0),
-        )  # fmt: skip
-    if as_json:
-        print_json({**asdict(film), "path": str(film.path)})
-        return
-    height, width = film.size
-    out.print(f"{film.n_frames} frames of {width}x{height}, motions {alpha:g} times larger: {escape(str(film.path))}")
-    for note in film.notes:
-        out.print(f"[yellow]note[/] {escape(note)}")
-
-
-@app.command()
-def flow(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="FIRST SECOND | VIDEO", help="Two pictures, or a video with --interval.")
-    ],
-    target: Annotated[Path, typer.Option("--out", help="Picture to write: both frames, flow, strain.")],
-    method: Annotated[
-        str, typer.Option(help="classic_nl, classic_l, tvl1, dis, dis_fine, farneback, deepflow.")
-    ] = "classic_nl",
-    array: Annotated[
-        Path | None, typer.Option(help="Also the flow itself, as .npy: height x width x 2, pixels.")
-    ] = None,
-    interval: IntervalText = None,
-    face: Annotated[bool, typer.Option("--face", help="Crop and align the face first, to 300x245.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Optical flow and strain between two frames, as a picture. Of a video: from onset to apex, found if not given."""
-    import numpy as np
-
-    from mien.motion.pictures import figure_flow, save
-    from mien.motion.strain import optical_strain
-    from mien.preprocessing.pairs import flow_between
-
-    result = flow_between(sources, method=method, interval=read_interval(interval), face=face)
-    save(figure_flow(result.first, result.second, result.flow, result.names), target)
-    if array is not None:
-        from mien.io.atomic import unwritable, write_atomically
-        from mien.preprocessing.prepare import npy_bytes
-
-        try:
-            write_atomically(array, npy_bytes(result.flow))
-        except OSError as error:
-            raise unwritable(array, error, "`--array flow.npy`.") from None
-    length = np.hypot(result.flow[..., 0], result.flow[..., 1])
-    strain = optical_strain(result.flow)
-    figures = {
-        "method": method,
-        "first": result.names[0],
-        "second": result.names[1],
-        "size": list(result.flow.shape[:2]),
-        "median_px": float(np.median(length)),
-        "p99_px": float(np.percentile(length, 99)),
-        "p99_strain": float(np.percentile(strain, 99)),
-        "picture": str(target),
-        "notes": list(result.notes),
-    }
-    if as_json:
-        print_json(figures)
-        return
-    out.print(
-        f"{result.names[0]} to {result.names[1]}: median motion {figures['median_px']:.2f} px, "
-        f"99th percentile {figures['p99_px']:.2f} px, strain {figures['p99_strain']:.3f}"
-    )
-    for note in result.notes:
-        out.print(f"[yellow]note[/] {escape(note)}")
-    out.print(f"[dim]Picture:[/] {escape(str(target))}")
-
-
-@app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every prepared input.")] = False,
     folder: CacheFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Prepared inputs kept on this machine: where, how many, how large. They hold faces; `--clear` deletes them."""
+    """Show where prepared inputs are stored and how large they are, or delete them.
+
+    They hold pictures of faces.
+    """
     from mien.preprocessing.cache import Cache, default_folder
 
     store = Cache(folder or default_folder())
@@ -319,10 +223,8 @@ def cache(
     if as_json:
         print_json({"folder": str(store.folder), "entries": entries, "bytes": size, "cleared": clear})
         return
-    table = Table(box=None, show_header=False, padding=(0, 2))
-    for left, right in {
-        "folder": escape(str(store.folder)),
+    rows: dict[str, str | Text] = {
+        "folder": str(store.folder),
         "deleted" if clear else "inputs": f"{entries}, {size / 2**20:.1f} MiB",
-    }.items():
-        table.add_row(f"[dim]{left}", right)
-    out.print(table)
+    }
+    out.print(pairs_table(rows))

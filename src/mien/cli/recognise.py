@@ -1,9 +1,8 @@
-"""`mien recognise`: a video in, a table out, and files to go on with."""
+"""`mien recognise`: a video in, a table and files for other programs out."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from mien.cli.inputs import Fps, IntervalText, read_interval
-from mien.cli.shell import Json, app, out, pairs, print_json
+from mien.cli.completion import complete_spotter
+from mien.cli.inputs import Fps, IntervalText, VideoSource, read_interval
+from mien.cli.shell import Json, note, out, pairs, print_json, say
 
 if TYPE_CHECKING:
     from mien.recognition import Answer
@@ -23,30 +23,35 @@ if TYPE_CHECKING:
 
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="A .safetensors file that `mien train` wrote; default: those of the package."),
+    typer.Option("--weights", help="A .safetensors file that `mien train` wrote; default: the one of mien."),
 ]
-SpotterName = Annotated[str | None, typer.Option("--spotter", help="How intervals are found; `mien spotters`.")]
+SpotterName = Annotated[
+    str | None,
+    typer.Option(
+        "--spotter", help="How intervals are found; `mien spotters` lists the ways.", autocompletion=complete_spotter
+    ),
+]
 
 
-@app.command()
 def recognise(
-    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a GIF, a folder of pictures.")],
+    video: VideoSource,
     weights: Weights = None,
     interval: IntervalText = None,
     spotter: SpotterName = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the spotter.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the spotter; may be repeated."),
     ] = None,
     fps: Fps = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Name a class even where there is a reason not to.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write a table, one row per interval.")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Name a class even where mien would decline to.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV table, one row per interval.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.")] = None,
-    eaf: Annotated[Path | None, typer.Option(help="Write tiers for ELAN.")] = None,
-    mp4: Annotated[Path | None, typer.Option(help="Write the video with its faces and intervals marked.")] = None,
+    eaf: Annotated[Path | None, typer.Option(help="Write annotation tiers for ELAN.")] = None,
+    mp4: Annotated[Path | None, typer.Option(help="Write the video with faces and intervals marked.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one page with pictures of every interval.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the expressions in your video and name the micro-expressions, or say why not. Nothing leaves the machine."""
+    """Find the expressions in your video and name the micro-expressions. Nothing leaves your machine."""
     from mien import export as exports
     from mien.progress import Bars
     from mien.recognition import recognise as run
@@ -57,10 +62,10 @@ def recognise(
     for kind, target in targets.items():
         if target is not None:
             exports.check_target(target, kind, video)
-    with Bars(show=not as_json and sys.stderr.isatty()) as bars:
+    with Bars() as bars:
         shown: dict[str, tuple[Callable[[int], None], int]] = {}
 
-        def tell(stage: str, share: float) -> None:
+        def advance_to(stage: str, share: float) -> None:
             if stage not in shown:
                 shown[stage] = bars.start(f"{stage}, %", 100), 0
             advance, done = shown[stage]
@@ -70,51 +75,52 @@ def recognise(
 
         answer = run(
             video, weights, read_interval(interval), spotter or DEFAULT, fps=fps,
-            parameters=pairs(settings, "--set"), anyway=anyway, progress=tell,
+            parameters=pairs(settings, "--set"), anyway=anyway, progress=advance_to,
         )  # fmt: skip
         for kind, target in targets.items():
             if target is not None:
-                exports.WRITERS[kind](answer, target, partial(tell, f"{kind} file"))
+                exports.WRITERS[kind](answer, target, partial(advance_to, f"{kind} file"))
     if as_json:
         print_json({**plain(answer), "files": {k: str(t) for k, t in targets.items() if t is not None}})
         return
-    show(answer)
+    show_answer(answer)
     for kind, target in targets.items():
         if target is not None:
-            out.print(f"[dim]{kind.upper()}:[/] {escape(str(target))}")
+            say((f"{kind.upper()}: ", "dim"), str(target))
 
 
-def show(answer: Answer) -> None:
-    """Prints an answer."""
+def show_answer(answer: Answer) -> None:
+    """Print an answer."""
     from mien.recognition import wording
 
     film = answer.video
-    out.print(
-        f"[bold]{escape(film.name)}[/]  {film.width}x{film.height}, {film.n_frames} frames, {film.seconds:.1f} s at "
+    say(
+        (film.name, "bold"),
+        f"  {film.width}x{film.height}, {film.n_frames} frames, {film.seconds:.1f} s at "
         f"{film.fps:.4g} frames per second"
-        + (f"; answered in {answer.seconds_spent:.1f} s" if answer.seconds_spent else "")
+        + (f"; answered in {answer.seconds_spent:.1f} s" if answer.seconds_spent else ""),
     )
     for reason in answer.reasons:
-        out.print(f"[yellow]No answer[/] {escape(reason.text)}")
+        say(("No answer ", "yellow"), reason.text)
     for track in answer.tracks:
-        out.print(
-            f"[bold]Person {track.person}[/]  seen {track.first.seconds:.1f} to {track.last.seconds:.1f} s, eyes "
-            f"{track.eye_distance:.0f} pixels apart"
-            + (f", out of view {len(track.gaps)} time(s) between" if track.gaps else "")
+        say(
+            (f"Person {track.person}", "bold"),
+            f"  seen {track.first.seconds:.1f} to {track.last.seconds:.1f} s, eyes {track.eye_distance:.0f} px apart"
+            + (f", out of view {len(track.gaps)} time(s) between" if track.gaps else ""),
         )
         for reason in track.reasons:
-            out.print(f"  [yellow]No answer[/] {escape(reason.text)}")
+            say(("  No answer ", "yellow"), reason.text)
         if track.events:
             out.print(_table(track.events))
         elif answer.spotter:
-            out.print("  No expression found.")
-    for note in (*answer.notes, *film.problems):
-        out.print(f"[yellow]note[/] {escape(note)}")
+            say("  No expression found.")
+    for text in (*answer.notes, *film.problems):
+        note(text)
     if answer.tracks:
-        told = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
+        cautions = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
         if answer.spotter:
-            told.append(wording.SPOTTING)
-        out.print("[dim]" + escape(" ".join([*told, wording.NOT])))
+            cautions.append(wording.SPOTTING)
+        say((" ".join([*cautions, wording.NOT]), "dim"))
 
 
 def _table(events: tuple[Event, ...]) -> Group:
@@ -130,13 +136,14 @@ def _table(events: tuple[Event, ...]) -> Group:
     said: list[str] = []
     for event in events:
         ordered = sorted(event.probabilities.items(), key=lambda item: -item[1])
-        named = [f"{escape(name)} {share:.2f}" for name, share in ordered] or ["[dim]not named"]
+        named = [f"{name} {share:.2f}" for name, share in ordered]
         marks = []
         for text in (*(reason.text for reason in event.abstained), *event.notes):
             if text not in said:
                 said.append(text)
             marks.append(f"({said.index(text) + 1})")
         cells = [f"{m.seconds:.2f} s" for m in (event.onset, event.apex, event.offset)]
-        cells += [f"{event.seconds:.2f} s", event.kind, f"[bold]{named[0]}"]
-        table.add_row(*cells, *([", ".join(named[1:])] if wide else []), f"[dim]{' '.join(marks)}")
-    return Group(table, *(f"  [dim]({n}) {escape(text)}" for n, text in enumerate(said, 1)))
+        cells += [f"{event.seconds:.2f} s", event.kind]
+        best = Text(named[0], "bold") if named else Text("not named", "dim")
+        table.add_row(*cells, best, *([", ".join(named[1:])] if wide else []), Text(" ".join(marks), "dim"))
+    return Group(table, *(Text(f"  ({n}) {text}", "dim") for n, text in enumerate(said, 1)))

@@ -11,25 +11,24 @@ from typing import Annotated
 import typer
 
 from mien.cli.recognise import Weights
-from mien.cli.shell import Json, app, out
+from mien.cli.shell import Json, Terminated, say
 from mien.errors import MienError
 
 PORT = 8420
 
 
-@app.command()
 def serve(
     weights: Weights = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="A folder of benchmark runs to browse.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
-    max_mib: Annotated[float, typer.Option("--max-mib", min=0.001, help="Largest video, MiB.")] = 512.0,
-    max_seconds: Annotated[float, typer.Option("--max-seconds", min=0.1, help="Longest video, seconds.")] = 600.0,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Videos answered at once.")] = 1,
-    waiting: Annotated[int, typer.Option(min=1, max=1000, help="Videos that may wait.")] = 8,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = PORT,
+    max_mib: Annotated[float, typer.Option("--max-mib", min=0.001, help="Largest video in MiB.")] = 512.0,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", min=0.1, help="Longest video in seconds.")] = 600.0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Videos analysed at the same time.")] = 1,
+    waiting: Annotated[int, typer.Option(min=1, max=1000, help="Videos that may wait in the queue.")] = 8,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """A page in your browser for `recognise` and the reports. On this machine only; nothing leaves it."""
+    """Open a local web page for `recognise` and for reports. Nothing leaves your machine."""
     if runs is not None and not runs.is_dir():
         raise MienError(
             f"There is no folder {str(runs)!r}.", "a folder of runs that `mien benchmark` made.", "`--runs runs`."
@@ -67,24 +66,27 @@ def serve(
         sys.stdout.write(json.dumps({"address": address}) + "\n")
         sys.stdout.flush()
     else:
-        out.print(f"The page: [bold]{address}[/]  [dim](this machine only; Ctrl-C ends it and deletes everything sent)")
+        say("Open ", (address, "bold"), ("  (this machine only; Ctrl-C stops it and deletes all uploads)", "dim"))
     if open_page:
         import webbrowser
 
         webbrowser.open(address)
+    terminated = False
     try:
         uvicorn.Server(config).run(sockets=[ours])
-    except KeyboardInterrupt:
-        pass
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
     finally:
         if jobs is not None:
             jobs.close()
     if not as_json:
-        out.print("Ended. What was sent and what was made of it is deleted.")
+        say("Stopped. All uploads and their results are deleted.")
+    if terminated:
+        raise typer.Exit(143)
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on this machine's own address, which no other machine can reach.
+    """Open a socket on 127.0.0.1, which no other machine can reach.
 
     Raises:
         MienError: The port is taken, or may not be used.

@@ -1,4 +1,4 @@
-"""What all commands share: the application, its printing, and how options are read."""
+"""What all commands share: the application, how results are printed and how options are read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from mien.cli.completion import complete_data, complete_settings
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -18,32 +21,79 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-out = Console(highlight=False)
 
-Specs = Annotated[list[str], typer.Argument(metavar="NAME=FOLDER...", help="Databases, e.g. casme2=/data/CASMEII")]
+# Neither markup nor emoji codes: a path such as `a/[/x]` or `:x:` is printed as it is.
+out = Console(highlight=False, markup=False, emoji=False)
+
+Specs = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME=FOLDER", help="Databases, e.g. casme2=/data/CASMEII.", autocompletion=complete_data),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the system; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a parameter of the system; may be repeated.",
+        autocompletion=complete_settings,
+    ),
 ]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Number of processes; default: the number of cores.")]
+
+Part = str | Text | tuple[str, str]
+"""Text to print as it is, or text with a style: ("casme2", "bold")."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM. Whatever handles Ctrl-C handles it too."""
+
+
+def say(*parts: Part) -> None:
+    """Print a line on standard output. No part is read as markup, so it may come from the user."""
+    out.print(Text.assemble(*parts))
+
+
+def note(text: str, more: str = "") -> None:
+    """Print a note of a result on standard output; `more` is dimmed."""
+    say(("note", "yellow"), f" {text}", (more, "dim"))
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a report that another package made with rich's markup; what comes from the user is escaped there."""
+    out.print(renderable, markup=True)
+
+
+def pairs_table(rows: dict[str, str | Text]) -> Table:
+    """Return a table of names, dimmed, with their values."""
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for left, right in rows.items():
+        table.add_row(Text(left, "dim"), right)
+    return table
+
+
+def failure(name: str, error: tuple[str, str, str]) -> None:
+    """Print the three parts of an error that one input of many gave."""
+    found, expected, fix = error
+    say("  ", (name, "bold"), f"  {found}\n    Expected: {expected}\n    Try:      {fix}")
 
 
 def print_json(value: Any) -> None:
-    """A value as indented JSON on standard output."""
+    """Write a value as indented JSON to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def warn(text: str) -> None:
-    """A sentence on the standard error stream."""
-    Console(stderr=True, highlight=False, markup=False).print(text, style="yellow")
+    """Print a warning on standard error."""
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(text, style="yellow")
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary.
+    """Return `KEY=VALUE` texts as a dictionary.
 
     Raises:
-        MienError: A text without an equals sign.
+        MienError: A text has no equals sign.
     """
     found = {}
     for text in texts or ():

@@ -1,19 +1,19 @@
-"""Commands that find expressions in long films: spot, spotters; and what `benchmark --task spot` and `report` show."""
+"""Commands that find expressions in long videos: spot, spotters; and the spotting side of `benchmark` and `report`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from mien.cli.shell import Json, app, out, pairs, print_json
+from mien.cli.completion import complete_spotter
+from mien.cli.inputs import Fps, VideoSource
+from mien.cli.shell import Json, note, out, pairs, print_json, say, show
 
 WORDS = (
     "An expression is not a feeling: an interval says that a face moved, not what anybody felt. On people, spotters "
@@ -22,24 +22,26 @@ WORDS = (
 """Said with every result."""
 
 
-@app.command()
 def spot(
-    source: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, a GIF, a folder of pictures.")],
-    spotter: Annotated[str | None, typer.Option(help="How; `mien spotters` lists them and their default.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the spotter.")
+    source: VideoSource,
+    spotter: Annotated[
+        str | None, typer.Option(help="Method; `mien spotters` lists them.", autocompletion=complete_spotter)
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second, where the source does not tell.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the spotter; may be repeated."),
+    ] = None,
+    fps: Fps = None,
     as_json: Json = False,
 ) -> None:
-    """Find micro- and macro-expressions in a film. Says why when there can be no answer."""
+    """Find micro- and macro-expressions in a video."""
     from mien.io.video import open_video
     from mien.progress import Bars
     from mien.spotting import DEFAULT
     from mien.spotting.spot import spot as find
 
     video = open_video(source, fps)
-    with Bars(show=not as_json and sys.stderr.isatty()) as bars:
+    with Bars() as bars:
         outcome = find(
             video,
             spotter or DEFAULT,
@@ -50,15 +52,16 @@ def spot(
         print_json({**asdict(outcome), "about": WORDS})
         return
     if outcome.abstained:
-        out.print(f"[bold yellow]No answer.[/] {escape(outcome.abstained)}")
+        say(("No answer. ", "bold yellow"), outcome.abstained)
     else:
         assert outcome.fps is not None
         length = outcome.n_frames / outcome.fps
         kinds = {kind: sum(s.kind == kind for s in outcome.spots) for kind in ("micro", "macro")}
-        out.print(
-            f"[bold]{escape(outcome.name)}[/]: {kinds['micro']} micro- and {kinds['macro']} macro-expressions in "
-            f"{outcome.n_frames} frames, {length:.1f} s at {outcome.fps:.4g} per second "
-            f"[dim]({outcome.spotter}, {length / max(outcome.seconds, 1e-9):.1f} times real time)"
+        say(
+            (outcome.name, "bold"),
+            f": {kinds['micro']} micro- and {kinds['macro']} macro-expressions in {outcome.n_frames} frames, "
+            f"{length:.1f} s at {outcome.fps:.4g} per second ",
+            (f"({outcome.spotter}, {length / max(outcome.seconds, 1e-9):.1f} times real time)", "dim"),
         )
         if outcome.spots:
             table = Table(box=None, padding=(0, 2))
@@ -70,16 +73,18 @@ def spot(
                     f"{s.onset / outcome.fps:.2f} s", f"{s.n_frames / outcome.fps:.2f} s", f"{s.score:.2f}",
                 )  # fmt: skip
             out.print(table)
-    for note in outcome.notes:
-        out.print(f"[yellow]note[/] {escape(note)}")
-    out.print(f"[dim]{WORDS}")
+    for text in outcome.notes:
+        note(text)
+    say((WORDS, "dim"))
 
 
-@app.command()
 def spotters(
-    name: Annotated[str | None, typer.Argument(help="One spotter in full.")] = None, as_json: Json = False
+    name: Annotated[
+        str | None, typer.Argument(help="Spotter to show in full.", autocompletion=complete_spotter)
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Methods that find expressions in long films, with their papers and every departure from them."""
+    """List the methods that find expressions in long videos, with their papers and differences from them."""
     from mien.spotting import DEFAULT, SPOTTERS
     from mien.spotting import spotter as named
 
@@ -89,19 +94,18 @@ def spotters(
         print_json([{**{k: getattr(s, k) for k in keys}, "trained": s.train is not None} for s in chosen])
         return
     for s in chosen:
-        default = "  [dim](default)[/]" if s.name == DEFAULT else ""
-        out.print(f"[bold]{s.name}[/]{default}  {escape(s.summary)}")
-        out.print(f"  [dim]{escape(s.paper)}" + (" Has to be trained." if s.train else ""))
+        say((s.name, "bold"), ("  (default)" if s.name == DEFAULT else "", "dim"), f"  {s.summary}")
+        say((f"  {s.paper}", "dim"), " Has to be trained." if s.train else "")
         if name:
             for departure in s.departures:
-                out.print(f"  departs: {escape(departure)}")
-            out.print("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
+                say(f"  differs from the paper: {departure}")
+            say("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
             for kind, grid in s.tuned.items():
                 for key, values in grid.items():
                     tried = ", ".join(f"{v:g}" for v in values)
-                    out.print(f"  chosen on training subjects by `benchmark` ({kind}): {key} of {tried}")
+                    say(f"  chosen on training subjects by `benchmark` ({kind}): {key} of {tried}")
     if not name:
-        out.print("[dim]Parameters and departures: [/]mien spotters NAME")
+        say(("Parameters and differences from the paper: ", "dim"), "mien spotters NAME")
 
 
 def benchmark_spots(
@@ -117,7 +121,7 @@ def benchmark_spots(
     weights: str | None,
     as_json: bool,
 ) -> None:
-    """What `mien benchmark ... --task spot` does."""
+    """Run `mien benchmark --task spot` and print its scores."""
     from mien.datasets import open_specs
     from mien.evaluation.spotting.benchmark import spot_benchmark
 
@@ -128,13 +132,13 @@ def benchmark_spots(
         recogniser = spot_recogniser(weights, data)
     spot_benchmark(
         open_specs(data), name, run, protocol=protocol, protocol_parameters=protocol_parameters, seeds=seeds,
-        parameters=parameters, recogniser=recogniser, jobs=jobs, bars=not as_json and sys.stderr.isatty(),
+        parameters=parameters, recogniser=recogniser, jobs=jobs, bars=True,
     )  # fmt: skip
-    tell_spot_reports([run], as_json)
+    show_spot_reports([run], as_json)
 
 
-def tell_spot_reports(runs: Sequence[Path], as_json: bool) -> None:
-    """What `mien report` shows of spotting runs."""
+def show_spot_reports(runs: Sequence[Path], as_json: bool) -> None:
+    """Print the scores of spotting runs."""
     from mien.evaluation.spotting.report import render_spot_report, reports
 
     found: list[dict[str, Any]] = reports(runs)
@@ -142,4 +146,4 @@ def tell_spot_reports(runs: Sequence[Path], as_json: bool) -> None:
         print_json(found[0] if len(found) == 1 else found)
         return
     for each in found:
-        out.print(render_spot_report(each))
+        show(render_spot_report(each))

@@ -1,4 +1,4 @@
-"""`mien watch`: expressions as they happen, in the terminal."""
+"""`mien watch`: expressions of a camera as they happen, in the terminal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from mien.cli.inputs import Fps
 from mien.cli.recognise import SpotterName, Weights
-from mien.cli.shell import Json, app, out
+from mien.cli.shell import Json, Terminated, out, say
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -29,20 +28,19 @@ _WIDTH: Final = 72
 _LAST: Final = 8
 
 
-@app.command()
 def watch(
     camera: Annotated[int | None, typer.Option(help="Number of the camera; the first is 0.")] = None,
-    file: Annotated[str | None, typer.Option(help="A video played as if it were a camera.")] = None,
+    file: Annotated[str | None, typer.Option(help="A video to play as if it were a camera.")] = None,
     weights: Weights = None,
     spotter: SpotterName = None,
     fps: Fps = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")] = None,
     every_frame: Annotated[
-        bool, typer.Option("--every-frame", help="Look at every frame of a file, however long that takes.")
+        bool, typer.Option("--every-frame", help="Analyse every frame of a file, even if slower than real time.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Watch a camera: movement, the last short expressions and their names. Frames that are dropped are counted."""
+    """Watch a camera and show expressions as they happen."""
     from rich.live import Live
 
     from mien.io.video import open_video
@@ -73,13 +71,13 @@ def watch(
                 events.extend(last.events)
                 total += len(last.events)
                 live.update(_screen(film.name, last, trace, events, namer.card))
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             pass
     if last is not None:
         end = _end(last, total, film.name)
-        out.print(
-            f"{end['n_frames']} frames in {last.seconds:.1f} s, {end['dropped']} dropped, {total} short expression(s)."
-        )
+        say(f"{end['n_frames']} frames in {last.seconds:.1f} s, {end['dropped']} dropped, {total} short expression(s).")
 
 
 def _end(last: Status | None, total: int, name: str) -> dict[str, Any]:
@@ -107,11 +105,13 @@ def _screen(name: str, now: Status, trace: deque[float], events: deque[Event], c
     table = Table(box=None, padding=(0, 2), show_header=False)
     for event in reversed(events):
         label = event.label
-        named = "not named" if label is None else f"[bold]{escape(label)}[/] {event.probabilities[label]:.2f}"
+        named = Text("not named")
+        if label is not None:
+            named = Text.assemble((label, "bold"), f" {event.probabilities[label]:.2f}")
         why = event.abstained[0].text if event.abstained else ""
         table.add_row(
             f"{event.onset.seconds:.2f} s", f"{1000 * event.seconds:.0f} ms", f"person {event.person}", named,
-            f"[dim]{escape(why)}",
+            Text(why, "dim"),
         )  # fmt: skip
     parts += [table if events else Text("nothing yet", "dim")]
     parts.append(Text(f"{wording.trained_on(card)} {wording.error_rate(card)} {wording.NOT}", "dim"))
@@ -119,7 +119,7 @@ def _screen(name: str, now: Status, trace: deque[float], events: deque[Event], c
 
 
 def spark(values: list[float]) -> str:
-    """Numbers as a line of blocks; a dot where there is no face."""
+    """Return numbers as a line of block characters, with a dot where there is no face."""
     known = [v for v in values if not math.isnan(v)]
     most = max(known, default=0.0)
     steps = len(_BLOCKS) - 1

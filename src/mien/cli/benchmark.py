@@ -1,0 +1,159 @@
+"""`mien benchmark`: scores a system on databases; `mien experiment`: the tables and figures of papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.cluster import GpusPerFold, Ray, cluster_of
+from mien.cli.completion import complete_experiment, complete_labels, complete_method, complete_protocol
+from mien.cli.shell import Json, Settings, Specs, out, pairs, print_json, say, show, warn
+from mien.cli.spot import benchmark_spots
+from mien.errors import MienError, unknown_name
+
+TASKS = ("recognise", "spot")
+
+
+def benchmark(
+    data: Specs,
+    system: Annotated[
+        str, typer.Option(help="System to score; `mien systems` lists them.", autocompletion=complete_method)
+    ],
+    run: Annotated[Path, typer.Option("--out", help="Folder of the run. The same command again resumes it.")],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How clips are divided into training and test; `mien protocols` lists the ways.",
+            autocompletion=complete_protocol,
+        ),
+    ] = "loso",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label map, e.g. megc2019, strcn4, casme2_5, own; `mien datasets NAME` lists them.",
+            autocompletion=complete_labels,
+        ),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
+    ray: Ray = None,
+    gpus_per_fold: GpusPerFold = 0.0,
+    folds: Annotated[
+        str, typer.Option(help="How folds are trained: stacked (as one program), processes, sequential or auto.")
+    ] = "auto",
+    settings: Settings = None,
+    protocol_settings: Annotated[
+        list[str] | None,
+        typer.Option("--protocol-set", metavar="KEY=VALUE", help="Change a parameter of the protocol."),
+    ] = None,
+    shuffle_labels: Annotated[
+        bool, typer.Option("--shuffle-labels", help="Permute the labels first: the score must fall to chance.")
+    ] = False,
+    task: Annotated[str, typer.Option(help="recognise; or spot: --system then names a spotter.")] = "recognise",
+    weights: Annotated[
+        str | None,
+        typer.Option(help='With --task spot: a checkpoint or "shipped" that names what is found.'),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train and test a system on databases, and print its scores."""
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS, "mien benchmark --help")
+    if task == "spot":
+        if ray is not None:
+            raise MienError("--task spot does not run on Ray.", "--ray with --task recognise.", "without --ray.")
+        benchmark_spots(
+            data, system, run, protocol=protocol, protocol_parameters=pairs(protocol_settings, "--protocol-set"),
+            seeds=tuple(seed or [0]), parameters=pairs(settings, "--set"), jobs=jobs, weights=weights, as_json=as_json,
+        )  # fmt: skip
+        return
+    if weights is not None:
+        raise MienError(
+            "--weights is for --task spot; here a system is trained anew in each fold.",
+            "no --weights.",
+            "`--set start=FILE` to start from a checkpoint, where the system can.",
+        )
+    from mien.datasets import open_specs
+    from mien.evaluation.report import render_report, report_many
+    from mien.evaluation.run import benchmark as run_benchmark
+
+    with cluster_of(ray, gpus_per_fold, jobs) as cluster:
+        run_benchmark(
+            open_specs(data),
+            system,
+            run,
+            protocol=protocol,
+            labels=labels,
+            seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"),
+            protocol_parameters=pairs(protocol_settings, "--protocol-set"),
+            shuffle_labels=shuffle_labels,
+            jobs=jobs,
+            bars=True,
+            told=warn,
+            cluster=cluster,
+            folds=folds,
+        )
+    reports = report_many([run])
+    if as_json:
+        print_json(reports[0])
+    else:
+        show(render_report(reports[0]))
+        say(("A page with figures: ", "dim"), f"mien report {run} --html {run}/report.html")
+
+
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Table or figure of a paper; `mien experiments` lists them.", autocompletion=complete_experiment
+        ),
+    ],
+    data: Specs,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the runs. The same command again resumes them.")],
+    small: Annotated[bool, typer.Option("--small", help="Small networks and inputs: minutes on a CPU.")] = False,
+    preset: Annotated[str, typer.Option(help="Preset of the systems; default: that of the paper.")] = "paper",
+    seed: Annotated[list[int] | None, typer.Option(help="Training seed; repeat for several.")] = None,
+    settings: Settings = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="Protocol instead of the paper's; may be repeated.", autocompletion=complete_protocol),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
+    ray: Ray = None,
+    gpus_per_fold: GpusPerFold = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Reproduce a table or figure of a paper on your databases."""
+    from mien.datasets import open_specs
+    from mien.evaluation.experiments import grid
+    from mien.motion.pictures import save
+
+    with cluster_of(ray, gpus_per_fold, jobs) as cluster:
+        cells = grid.experiment(
+            name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs, bars=True,
+            told=None if as_json else lambda text: say((text, "dim")), cluster=cluster,
+        )  # fmt: skip
+    picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
+    if as_json:
+        print_json(grid.as_json(name, cells))
+        return
+    show(grid.render(name, cells))
+    if picture:
+        say(("Figure: ", "dim"), str(picture))
+
+
+def experiments(as_json: Json = False) -> None:
+    """List the tables and figures that `mien experiment` reproduces."""
+    from mien.evaluation.experiments.grid import experiments as known
+
+    if as_json:
+        print_json([{"name": e.name, "title": e.title, "shows": e.shows, "paper": e.paper} for e in known().values()])
+        return
+    for e in known().values():
+        say((e.name, "bold"), f"  {e.title}\n  ", (f"{e.shows} · {e.paper}", "dim"))
+    out.print()
+    say(("Run one: ", "dim"), "mien experiment NAME casme2=/data/CASMEII --out runs/NAME")

@@ -1,0 +1,73 @@
+"""Commands that read finished runs: report, compare, combine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.shell import Json, print_json, say, show
+from mien.cli.spot import show_spot_reports
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders that `mien benchmark` wrote.")],
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page with figures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the scores of runs, finished or not, computed from their ledgers."""
+    from mien.evaluation.spotting.ledger import is_spot_run
+
+    if [is_spot_run(run) for run in runs] == [True] * len(runs):
+        show_spot_reports(runs, as_json)
+        return
+    from mien.evaluation.report import render_report, report_many
+
+    reports = report_many(runs)
+    if html is not None:
+        from mien.evaluation.report_html import write_html
+
+        write_html(runs, html)
+    if as_json:
+        print_json(reports[0] if len(reports) == 1 else reports)
+        return
+    for each in reports:
+        show(render_report(each))
+    if html is not None:
+        say(("Page: ", "dim"), str(html))
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a finished run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run on the same clips.")],
+    as_json: Json = False,
+) -> None:
+    """Test whether one run is better than another (McNemar's test, bootstrap over subjects)."""
+    from mien.evaluation.compare import compare as compare_ledgers
+    from mien.evaluation.compare import render_comparison
+    from mien.evaluation.ledger import read_ledger
+
+    result = compare_ledgers(read_ledger(first), read_ledger(second))
+    if as_json:
+        print_json(asdict(result))
+    else:
+        show(render_comparison(result, str(first), str(second)))
+
+
+def combine(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Finished runs over the same clips and folds.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder of the new run.")],
+    as_json: Json = False,
+) -> None:
+    """Average the probabilities of finished runs into a new run. Trains nothing."""
+    from mien.evaluation.combine import combine as combine_runs
+    from mien.evaluation.report import render_report, report_many
+
+    combine_runs(runs, target)
+    reports = report_many([target])
+    if as_json:
+        print_json(reports[0])
+    else:
+        show(render_report(reports[0]))

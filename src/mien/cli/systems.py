@@ -1,0 +1,47 @@
+"""Commands that list what `mien benchmark` can use: systems, protocols."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from mien.cli.completion import complete_system
+from mien.cli.shell import Json, print_json, say
+
+
+def systems(
+    name: Annotated[str | None, typer.Argument(help="System to show in full.", autocompletion=complete_system)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the methods mien can score, with their papers and differences from them."""
+    from mien.systems import SYSTEMS, system
+
+    chosen = [system(name)] if name else list(SYSTEMS.values())
+    if as_json:
+        keys = ("name", "title", "paper", "summary", "departures", "parameters")
+        print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
+        return
+    for s in chosen:
+        say((s.name, "bold"), f"  {s.summary}\n  ", (s.paper, "dim"))
+        if name:
+            for departure in s.departures:
+                say(f"  differs from the paper: {departure}")
+            say("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
+    if not name:
+        say(("Parameters and differences from the paper: ", "dim"), "mien systems NAME")
+
+
+def protocols(as_json: Json = False) -> None:
+    """List the ways to divide clips into training and test, with warnings where subjects are shared."""
+    from mien.evaluation.protocols import PROTOCOLS
+
+    if as_json:
+        keys = ("name", "summary", "shares_subjects", "warning", "parameters")
+        print_json([{k: getattr(p, k) for k in keys} for p in PROTOCOLS.values()])
+        return
+    for p in PROTOCOLS.values():
+        say((p.name, "bold"), f"  {p.summary}")
+        if p.warning:
+            say((f"  {p.warning}", "yellow"))
