@@ -1,4 +1,4 @@
-"""Dynamic segmented sparse images against the same written out, and which frames each of them shows."""
+"""Tests of dynamic segmented sparse images, against a slow implementation."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ RANDOM = np.random.default_rng(0)
 
 
 def slow_weights(length: int) -> list[float]:
-    """Rank pooling as a double sum."""
+    """Return the rank pooling weights as a double sum."""
     return [sum((2 * i - length - 1) / i for i in range(t, length + 1)) for t in range(1, length + 1)]
 
 
 def slow_dssi(frames: np.ndarray, chosen: list[np.ndarray]) -> np.ndarray:
-    """Images one after another, frames one after another."""
+    """Return dynamic images, computed image by image and frame by frame."""
     images = []
     for rows in chosen:
         weights = slow_weights(len(rows))
@@ -39,7 +39,7 @@ def slow_dssi(frames: np.ndarray, chosen: list[np.ndarray]) -> np.ndarray:
         (10, [-12.219, -3.219, 0.281, 1.948, 2.698, 2.898, 2.731, 2.303, 1.678, 0.9]),
     ],
 )
-def test_one_segment_of_all_frames_has_the_printed_coefficients(length: int, printed: list[float]) -> None:
+def test_weights_of_one_segment_are_the_published_coefficients(length: int, printed: list[float]) -> None:
     weights = dssi_weights(length, "local", 1, length, whole=False)[0]
     expected = np.array(printed)
     assert weights == pytest.approx(expected / expected[expected > 0].sum(), abs=1e-4)
@@ -48,24 +48,24 @@ def test_one_segment_of_all_frames_has_the_printed_coefficients(length: int, pri
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("seed", [None, 3])
-def test_images_equal_the_sums_written_out(sampling: str, whole: bool, seed: int | None) -> None:
+def test_dssi_equals_the_slow_implementation(sampling: str, whole: bool, seed: int | None) -> None:
     frames = RANDOM.integers(0, 256, (23, 9, 7, 3), np.uint8)
 
     def rng() -> np.random.Generator | None:
         return None if seed is None else np.random.default_rng(seed)
 
     chosen = sampled_rows(23, sampling, 4, 3, whole=whole, rng=rng())
-    made = dssi(frames, dssi_weights(23, sampling, 4, 3, whole=whole, rng=rng()))
-    assert made.shape == (image_count(sampling, 4, 3, whole), 9, 7, 3)
-    assert np.abs(made - slow_dssi(frames, chosen)).max() < 1e-3
-    assert np.abs(made).max() <= 255
+    images = dssi(frames, dssi_weights(23, sampling, 4, 3, whole=whole, rng=rng()))
+    assert images.shape == (image_count(sampling, 4, 3, whole), 9, 7, 3)
+    assert np.abs(images - slow_dssi(frames, chosen)).max() < 1e-3
+    assert np.abs(images).max() <= 255
 
 
-def test_an_image_is_the_dynamic_image_of_its_frames() -> None:
+def test_each_image_is_proportional_to_the_dynamic_image_of_its_frames() -> None:
     frames = RANDOM.normal(size=(12, 5, 5)).astype(np.float32)
     rows = sampled_rows(12, "local", 3, 4, whole=False)
-    made = dssi(frames, dssi_weights(12, "local", 3, 4, whole=False))
-    for image, taken in zip(made, rows, strict=True):
+    images = dssi(frames, dssi_weights(12, "local", 3, 4, whole=False))
+    for image, taken in zip(images, rows, strict=True):
         plain = dynamic_image(frames[taken])
         assert np.corrcoef(image.ravel(), plain.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
 
@@ -77,7 +77,9 @@ def test_an_image_is_the_dynamic_image_of_its_frames() -> None:
     n=st.integers(2, 9),
     seed=st.one_of(st.none(), st.integers(0, 99)),
 )
-def test_frames_rise_and_stay_in_their_parts(length: int, sampling: str, parts: int, n: int, seed: int | None) -> None:
+def test_sampled_rows_are_ascending_and_within_their_segments(
+    length: int, sampling: str, parts: int, n: int, seed: int | None
+) -> None:
     rng = None if seed is None else np.random.default_rng(seed)
     if length < least_frames(sampling, parts):
         with pytest.raises(MienError, match="segments"):
@@ -108,7 +110,7 @@ def test_frames_rise_and_stay_in_their_parts(length: int, sampling: str, parts: 
     assert np.clip(weights, 0, None).sum(1) == pytest.approx(1)
 
 
-def test_the_middle_of_each_bin_and_draws_that_differ() -> None:
+def test_spread_takes_the_middle_of_each_bin_or_a_random_index() -> None:
     assert spread(0, 9, 3).tolist() == [1, 4, 7]
     assert spread(4, 6, 5).tolist() == [4, 5]
     draws = {tuple(spread(0, 90, 4, np.random.default_rng(seed))) for seed in range(20)}
@@ -117,7 +119,7 @@ def test_the_middle_of_each_bin_and_draws_that_differ() -> None:
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_a_still_clip_gives_exactly_nothing_and_time_has_a_direction(sampling: str) -> None:
+def test_still_pixels_give_zero_and_reversed_time_changes_the_sign(sampling: str) -> None:
     still = np.repeat(RANDOM.integers(0, 200, (1, 16, 16), np.uint8), 24, axis=0)
     weights = dssi_weights(24, sampling, 3, 4)
     assert (dssi(still, weights) == 0).all()
@@ -127,10 +129,10 @@ def test_a_still_clip_gives_exactly_nothing_and_time_has_a_direction(sampling: s
     assert (dssi(still[::-1], weights)[:, 4:8, 4:8] < 0).all()
 
 
-def test_mistakes_are_told() -> None:
-    with pytest.raises(MienError, match=r"A clip of 5 frame\(s\) for 3 segments \(local\)") as told:
+def test_wrong_arguments_raise_mien_error() -> None:
+    with pytest.raises(MienError, match=r"A clip of 5 frame\(s\) for 3 segments \(local\)") as raised:
         sampled_rows(5, "local", 3, 4)
-    assert "segments=2" in told.value.fix
+    assert "segments=2" in raised.value.fix
     with pytest.raises(MienError, match="`local-global`"):
         sampled_rows(20, "local-globall", 3, 4)
     with pytest.raises(MienError, match="2 or more with interleaved"):

@@ -33,7 +33,7 @@ def error(flow: np.ndarray, pair: MovingPair) -> float:
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("shift", [(1.0, 0.0), (0.0, -1.5)])
-def test_flow_finds_a_known_shift(name: str, shift: tuple[float, float]) -> None:
+def test_optical_flow_finds_a_known_shift(name: str, shift: tuple[float, float]) -> None:
     first = texture()
     flow = optical_flow(first, shifted(first, shift), name)
     assert flow.shape == (96, 96, 2)
@@ -42,13 +42,13 @@ def test_flow_finds_a_known_shift(name: str, shift: tuple[float, float]) -> None
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_still_pair_does_not_move_not_even_at_the_border(name: str) -> None:
+def test_optical_flow_is_zero_for_identical_pictures_also_at_the_border(name: str) -> None:
     first = texture(128, 160)
     assert np.abs(optical_flow(first, first, name)).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_many_pairs_are_the_pairs_one_by_one(name: str) -> None:
+def test_optical_flows_equals_optical_flow_pair_by_pair(name: str) -> None:
     firsts = np.stack([texture(48, 56, s) for s in range(2)])
     seconds = np.stack([shifted(first, (0.5, 0.25)) for first in firsts])
     flows = optical_flows(firsts, seconds, name)
@@ -57,19 +57,19 @@ def test_many_pairs_are_the_pairs_one_by_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_smallest_pictures_and_floating_levels_work(name: str) -> None:
+def test_optical_flow_accepts_the_smallest_pictures_and_float64(name: str) -> None:
     first = texture(16, 17)
     flow = optical_flow(first.astype(np.float64), first.astype(np.float64), name)
     assert flow.shape == (16, 17, 2)
     assert np.isfinite(flow).all()
 
 
-def test_no_pairs_give_no_flows() -> None:
+def test_an_empty_batch_gives_an_empty_result() -> None:
     assert optical_flows(np.empty((0, 20, 20)), np.empty((0, 20, 20)), "dis").shape == (0, 20, 20, 2)
     assert classic_nl(np.empty((0, 20, 20)), np.empty((0, 20, 20))).shape == (0, 20, 20, 2)
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     first = texture(32, 32)
     broken = first.astype(np.float32)
     broken[3, 4] = np.nan
@@ -116,14 +116,16 @@ def test_classic_nl_is_the_most_accurate_on_average(pairs: dict[str, MovingPair]
 
 
 @pytest.mark.parametrize("options", [{"penalty": "lorentzian"}, {"published": True}], ids=str)
-def test_the_other_settings_find_smooth_motion_too(options: dict[str, object], pairs: dict[str, MovingPair]) -> None:
+def test_other_settings_of_classic_nl_find_smooth_motion(
+    options: dict[str, object], pairs: dict[str, MovingPair]
+) -> None:
     pair = pairs["smooth"]
     flow = classic_nl(pair.first, pair.second, **options)  # type: ignore[arg-type]
     assert error(flow, pair) < 0.1
     assert np.abs(classic_nl(pair.first, pair.first, **options)).max() < 1e-3  # type: ignore[arg-type]
 
 
-def test_a_shift_by_whole_pixels_is_found_exactly() -> None:
+def test_classic_nl_finds_a_shift_by_whole_pixels() -> None:
     scene = texture(120, 120)
     flow = classic_nl(scene[8:-8, 8:-8], scene[10:-6, 5:-11])
     # Along the border the two pictures do not show the same.
@@ -132,7 +134,7 @@ def test_a_shift_by_whole_pixels_is_found_exactly() -> None:
     assert wrong[12:-12, 12:-12].max() < 0.02
 
 
-def test_batches_do_not_mix(pairs: dict[str, MovingPair]) -> None:
+def test_classic_nl_does_not_depend_on_the_batch(pairs: dict[str, MovingPair]) -> None:
     firsts, seconds = (
         np.stack([getattr(pairs[k], side)[:64, :72] for k in ("smooth", "noise_3", "rotation")])
         for side in ("first", "second")
@@ -142,7 +144,7 @@ def test_batches_do_not_mix(pairs: dict[str, MovingPair]) -> None:
     np.testing.assert_allclose(together, alone, atol=2e-3)
 
 
-def test_grey_levels_in_three_channels_are_grey(pairs: dict[str, MovingPair]) -> None:
+def test_classic_nl_on_equal_channels_is_close_to_grey(pairs: dict[str, MovingPair]) -> None:
     pair = pairs["occlusion"]
     first, second = pair.first[:80, :80], pair.second[:80, :80]
     grey = classic_nl(first, second)
@@ -152,14 +154,14 @@ def test_grey_levels_in_three_channels_are_grey(pairs: dict[str, MovingPair]) ->
     assert np.abs(colour - grey).mean() < 0.02
 
 
-def test_a_mirrored_pair_has_the_mirrored_flow(pairs: dict[str, MovingPair]) -> None:
+def test_classic_nl_of_a_mirrored_pair_is_mirrored(pairs: dict[str, MovingPair]) -> None:
     first, second = (p[:96, :96] for p in (pairs["smooth"].first, pairs["smooth"].second))
     flow = classic_nl(first, second)
     mirrored = classic_nl(first[:, ::-1], second[:, ::-1])[:, ::-1] * [-1, 1]
     assert np.abs(flow - mirrored).mean() < 5e-3
 
 
-def test_pictures_without_texture_do_not_move() -> None:
+def test_classic_nl_is_zero_without_texture() -> None:
     flow = classic_nl(np.full((40, 40), 90.0), np.full((40, 40), 100.0))
     assert np.abs(flow).max() < 1e-3
 
@@ -204,7 +206,7 @@ def direct(data: np.ndarray, right: np.ndarray, down: np.ndarray, side: np.ndarr
 
 @pytest.mark.parametrize(("height", "width"), [(21, 18), (16, 33)])
 @pytest.mark.parametrize("multigrid", [True, False])
-def test_the_solver_agrees_with_elimination(height: int, width: int, multigrid: bool) -> None:
+def test_solve_agrees_with_a_direct_solver(height: int, width: int, multigrid: bool) -> None:
     system = random_system(height, width)
     got = method.solve(*system, tolerance=1e-5, most=2000, multigrid=multigrid).numpy()
     for b in range(2):
@@ -213,7 +215,7 @@ def test_the_solver_agrees_with_elimination(height: int, width: int, multigrid: 
         assert np.abs(got[:, b] - expected).max() < 2e-3 * np.abs(expected).max()
 
 
-def test_multigrid_needs_few_cycles() -> None:
+def test_multigrid_converges_in_fewer_iterations() -> None:
     system = random_system(96, 96)
     few = method.solve(*system, tolerance=0.0, most=12)
     exact = method.solve(*system, tolerance=1e-6, most=3000)
@@ -221,7 +223,7 @@ def test_multigrid_needs_few_cycles() -> None:
     assert (few - exact).norm() < 0.2 * (plain - exact).norm()
 
 
-def test_one_step_agrees_with_elimination_on_pictures(pairs: dict[str, MovingPair]) -> None:
+def test_increment_agrees_with_a_direct_solver(pairs: dict[str, MovingPair]) -> None:
     pair = pairs["smooth"]
     pictures = torch.tensor(np.stack([pair.first, pair.second])[:, None, 60:92, 50:90], dtype=torch.float32)
     first, second = method.texture(pictures)
@@ -232,7 +234,7 @@ def test_one_step_agrees_with_elimination_on_pictures(pairs: dict[str, MovingPai
     assert np.abs(got[:, 0].numpy() - direct(data, right, down, side)).max() < 0.01
 
 
-def test_weighted_median_agrees_with_sorting() -> None:
+def test_weighted_median_agrees_with_sorting_the_values() -> None:
     rng = np.random.default_rng(0)
     values, weights = rng.normal(size=(50, 225)), rng.uniform(size=(50, 225)) ** 4
     got = method.weighted_median(torch.tensor(values), torch.tensor(weights)).numpy()
@@ -243,7 +245,7 @@ def test_weighted_median_agrees_with_sorting() -> None:
         assert got[row] == pytest.approx(expected, abs=2e-4 * np.ptp(values[row]))
 
 
-def test_sampling_is_cubic_with_five_point_slopes() -> None:
+def test_sample_is_cubic_with_five_point_derivatives() -> None:
     y, x = np.mgrid[0:20, 0:24].astype(np.float64)
     cubic = 0.01 * x**3 - 0.2 * x * x + x * y - 0.015 * y**3 + 3 * y
     flow = np.random.default_rng(1).uniform(-1.5, 1.5, (2, 1, 20, 24))
@@ -260,7 +262,7 @@ def test_sampling_is_cubic_with_five_point_slopes() -> None:
     np.testing.assert_allclose(y_slope[inner][0], (x - 0.045 * y**2 + 3)[5:-5, 5:-5], atol=1e-9)
 
 
-def test_penalties_are_the_slopes_of_their_functions() -> None:
+def test_penalties_are_derivatives_of_their_functions() -> None:
     x = torch.linspace(-2, 2, 41, dtype=torch.float64, requires_grad=True)
     functions = {
         "charbonnier": ((x * x + 1e-6) ** 0.45, (x * x + 1e-6) ** 0.45),
@@ -272,7 +274,7 @@ def test_penalties_are_the_slopes_of_their_functions() -> None:
             np.testing.assert_allclose((weight(x) * x).detach(), slope, rtol=1e-9, atol=1e-12)
 
 
-def test_texture_takes_light_away_and_spans_the_range() -> None:
+def test_texture_removes_illumination_and_spans_0_to_255() -> None:
     fine = texture(64, 64).astype(np.float32)
     ramp = np.linspace(0, 60, 64, dtype=np.float32)
     pictures = torch.tensor(np.stack([0.4 * fine, 0.4 * fine + ramp])[:, None])
@@ -285,7 +287,7 @@ def test_texture_takes_light_away_and_spans_the_range() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 3.0])
-def test_noise_is_measured_beside_texture(noise: float) -> None:
+def test_noise_level_is_measured_in_spite_of_texture(noise: float) -> None:
     still = moving_pair("translation", height=100, width=100).first
     pictures = still + noise * np.random.default_rng(2).normal(size=(2, 3, 100, 100))
     got = method.noise_level(torch.tensor(pictures))
@@ -294,7 +296,7 @@ def test_noise_is_measured_beside_texture(noise: float) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_graphics_processor_gives_the_same(pairs: dict[str, MovingPair]) -> None:
+def test_cuda_gives_the_same_flow(pairs: dict[str, MovingPair]) -> None:
     firsts, seconds = (np.stack([getattr(p, side) for p in pairs.values()]) for side in ("first", "second"))
     here, there = classic_nl(firsts, seconds), classic_nl(firsts, seconds, device="cuda")
     assert np.abs(here - there).mean() < 5e-3

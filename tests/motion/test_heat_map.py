@@ -9,7 +9,7 @@ def clip(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (7, 12, 10), np.uint8)
 
 
-def test_heat_is_the_summed_difference_from_the_first_frame() -> None:
+def test_difference_heat_sums_the_difference_to_the_first_frame() -> None:
     frames = clip()
     plain = np.zeros((12, 10))
     for frame in frames:
@@ -23,13 +23,13 @@ def test_heat_is_the_summed_difference_from_the_first_frame() -> None:
     assert difference_heat(grey_rgb) == pytest.approx(plain, abs=1e-2)
 
 
-def test_colour_counts_by_its_luminance() -> None:
+def test_difference_heat_weighs_colours_by_luminance() -> None:
     frames = np.zeros((2, 12, 12, 3), np.uint8)
     frames[1] = (100, 0, 0)
     assert difference_heat(frames) == pytest.approx(29.9)
 
 
-def test_mean_of_clips_by_both_rules() -> None:
+def test_mean_heat_with_and_without_per_clip_max() -> None:
     a, b = difference_heat(clip(0)), 50 * difference_heat(clip(1)[:3])
     assert mean_heat([a, b]) == pytest.approx((a + b) / 2)
     assert mean_heat(iter([a, b]), per_clip_max=True) == pytest.approx((a / a.max() + b / b.max()) / 2)
@@ -39,7 +39,7 @@ def test_mean_of_clips_by_both_rules() -> None:
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.30, 922), (0.25, 768), (1.0, 3072), (1e-9, 0)])
-def test_the_mask_has_exactly_its_share(share: float, count: int) -> None:
+def test_top_mask_selects_exactly_the_share(share: float, count: int) -> None:
     heat = np.random.default_rng(0).normal(size=(64, 48))
     mask = top_mask(heat, share)
     assert mask.dtype == np.bool_
@@ -51,7 +51,7 @@ def test_the_mask_has_exactly_its_share(share: float, count: int) -> None:
     assert flat.ravel().tolist() == [True] * count + [False] * (3072 - count)
 
 
-def test_the_mask_finds_what_moves() -> None:
+def test_top_mask_selects_the_pixels_that_move() -> None:
     frames = np.full((6, 20, 20), 90, np.uint8)
     frames[1:, 5:9, 7:12] += np.arange(1, 6, dtype=np.uint8)[:, None, None]
     expected = np.zeros((20, 20), bool)
@@ -60,7 +60,7 @@ def test_the_mask_finds_what_moves() -> None:
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3])
-def test_opening_keeps_only_what_a_disk_fits_into(radius: int) -> None:
+def test_opening_equals_a_slow_implementation(radius: int) -> None:
     heat = np.random.default_rng(2).normal(size=(30, 28))
     heat[8:20, 6:18] += 3
     mask = top_mask(heat, 0.35)
@@ -80,7 +80,7 @@ def test_opening_keeps_only_what_a_disk_fits_into(radius: int) -> None:
     assert 0 < opened.sum() < mask.sum()
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     heat = np.ones((4, 4))
     for share, opening in ((0, 0), (1.5, 0), (0.3, -1)):
         with pytest.raises(MienError, match="share"):

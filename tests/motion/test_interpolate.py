@@ -22,8 +22,8 @@ def walk(length: int, *shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(length, *shape)).cumsum(0)
 
 
-def embedded_and_back(frames: np.ndarray, n: int) -> np.ndarray:
-    """The temporal interpolation model as published: a singular value decomposition of the clip, and the way back."""
+def published_tim(frames: np.ndarray, n: int) -> np.ndarray:
+    """The temporal interpolation model as published: a singular value decomposition of the pixels, and its inverse."""
     length = len(frames)
     x = frames.reshape(length, -1).T
     mean = x.mean(1, keepdims=True)
@@ -44,37 +44,37 @@ def embedded_and_back(frames: np.ndarray, n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("length", "n"), [(2, 5), (7, 13), (13, 7), (20, 20), (33, 10), (9, 1)])
-def test_tim_equals_the_published_way_through_the_pixels(length: int, n: int) -> None:
+def test_tim_equals_the_published_algorithm(length: int, n: int) -> None:
     frames = walk(length, 9, 8, 3)
     ours = tim(frames, n)
     assert ours.shape == (n, 9, 8, 3)
     assert ours.dtype == np.float64
-    assert np.abs(ours - embedded_and_back(frames, n)).max() < 1e-8
+    assert np.abs(ours - published_tim(frames, n)).max() < 1e-8
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 101])
-def test_tim_of_the_same_length_is_the_clip(length: int) -> None:
+def test_tim_to_the_same_length_returns_the_clip(length: int) -> None:
     frames = walk(length, 6, 5)
     assert np.abs(tim(frames, length) - frames).max() < 1e-8
 
 
-def test_tim_with_repeated_frames_is_the_limit_of_nearly_repeated_ones() -> None:
+def test_tim_with_repeated_frames_is_the_limit_for_nearly_equal_ones() -> None:
     frames = walk(8, 10, 10)
     frames[4] = frames[3]
     nearly = frames.copy()
     nearly[4] += 1e-4 * walk(1, 10, 10, seed=1)[0]
     assert np.abs(tim(frames, 8) - frames).max() < 1e-8
-    assert np.abs(tim(frames, 15) - embedded_and_back(nearly, 15)).max() < 1e-3
+    assert np.abs(tim(frames, 15) - published_tim(nearly, 15)).max() < 1e-3
 
 
-def test_tim_is_not_linear_interpolation() -> None:
+def test_tim_differs_from_linear_interpolation() -> None:
     frames = walk(7, 40, 40)
     linear = resample(frames, 13)
     apart = np.linalg.norm(tim(frames, 13) - linear) / np.linalg.norm(linear - linear.mean(0))
     assert 0.03 < apart < 0.4
 
 
-def test_tim_follows_a_slow_wave() -> None:
+def test_tim_reproduces_a_cosine() -> None:
     # Half a period of a cosine about the frame centres is one of the curves that the model is made of.
     def wave(t: np.ndarray) -> np.ndarray:
         return np.cos(np.pi * (t + 0.5) / 12)
@@ -85,7 +85,7 @@ def test_tim_follows_a_slow_wave() -> None:
 
 @pytest.mark.parametrize("length", [2, 3, 4, 9])
 @pytest.mark.parametrize("n", [1, 2, 5, 9, 20])
-def test_weights_sum_to_one_and_begin_and_end_with_the_clip(length: int, n: int) -> None:
+def test_weights_sum_to_one_and_keep_the_first_and_last_frame(length: int, n: int) -> None:
     for weights in (tim_weights(length, n), *(resample_weights(length, n, m) for m in METHODS)):
         assert weights.shape == (n, length)
         assert weights.sum(1) == pytest.approx(np.ones(n))
@@ -95,7 +95,7 @@ def test_weights_sum_to_one_and_begin_and_end_with_the_clip(length: int, n: int)
 
 
 @pytest.mark.parametrize("method", ["tim", *METHODS])
-def test_every_method_is_linear_in_the_pixels_and_keeps_what_is_still(method: str) -> None:
+def test_all_methods_are_linear_and_keep_still_clips_unchanged(method: str) -> None:
     def to(frames: np.ndarray, n: int) -> np.ndarray:
         return tim(frames, n) if method == "tim" else resample(frames, n, method)
 
@@ -107,7 +107,7 @@ def test_every_method_is_linear_in_the_pixels_and_keeps_what_is_still(method: st
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_resample_of_the_same_length_is_the_clip(method: str) -> None:
+def test_resample_to_the_same_length_returns_the_clip(method: str) -> None:
     frames = walk(10, 3, 2)
     assert np.abs(resample(frames, 10, method) - frames).max() < 1e-12
     assert np.array_equal(resample(frames[:1], 4, method), np.repeat(frames[:1], 4, axis=0))
@@ -115,12 +115,12 @@ def test_resample_of_the_same_length_is_the_clip(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["linear", "cubic"])
 @pytest.mark.parametrize(("length", "n"), [(2, 7), (5, 12), (12, 5)])
-def test_even_motion_stays_even(method: str, length: int, n: int) -> None:
+def test_uniform_motion_stays_uniform(method: str, length: int, n: int) -> None:
     ramp = np.linspace(3, 40, length)[:, None]
     assert np.abs(resample(ramp, n, method)[:, 0] - np.linspace(3, 40, n)).max() < 1e-12
 
 
-def test_cubic_is_closer_to_a_smooth_wave_than_linear() -> None:
+def test_cubic_is_more_accurate_on_a_sine_than_linear() -> None:
     def wave(t: np.ndarray) -> np.ndarray:
         return np.asarray(np.sin(t / 2))
 
@@ -146,7 +146,7 @@ def test_uniform_indices_round_halves_up() -> None:
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.99])
 @pytest.mark.parametrize("length", [2, 3, 10, 25])
-def test_as_many_frames_are_removed_as_asked(length: int, share: float) -> None:
+def test_kept_indices_removes_the_requested_share(length: int, share: float) -> None:
     for seed in range(10):
         kept = kept_indices(length, share, np.random.default_rng(seed))
         assert len(kept) == max(2, length - int(share * length + 0.5))
@@ -157,7 +157,7 @@ def test_as_many_frames_are_removed_as_asked(length: int, share: float) -> None:
     assert np.array_equal(remove_frames(frames, share, np.random.default_rng(9)), frames[kept])
 
 
-def test_any_later_frame_may_be_removed() -> None:
+def test_kept_indices_removes_all_frames_but_the_first_equally_often() -> None:
     rng = np.random.default_rng(0)
     counts = np.zeros(8)
     for _ in range(2000):
@@ -166,7 +166,7 @@ def test_any_later_frame_may_be_removed() -> None:
     assert counts[1:] / 2000 == pytest.approx(np.full(7, 3 / 7), abs=0.05)
 
 
-def test_jitter_is_a_piece_of_the_clip_in_order() -> None:
+def test_temporal_jitter_returns_ascending_frames_and_is_reproducible() -> None:
     time = np.arange(40.0)[:, None]
     firsts, lasts = set(), set()
     for seed in range(60):
@@ -181,7 +181,7 @@ def test_jitter_is_a_piece_of_the_clip_in_order() -> None:
     assert temporal_jitter(time[:2], np.random.default_rng(0), 5, latest_start=0.9, strides=(7,)).shape == (5, 1)
 
 
-def test_large_clips_are_taken_in_blocks_without_a_seam() -> None:
+def test_weigh_changes_is_correct_on_frames_larger_than_a_block() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (5, 300, 245, 3), np.uint8)
     weights = np.random.default_rng(1).normal(size=(2, 5))
     plain = np.einsum("kt,thwc->khwc", weights, frames - frames[0].astype(np.float64))
@@ -205,6 +205,6 @@ def test_large_clips_are_taken_in_blocks_without_a_seam() -> None:
         (lambda: temporal_jitter(walk(1, 3), np.random.default_rng(0)), "at least 2"),
     ],
 )
-def test_mistakes_are_told(call: Any, words: str) -> None:
+def test_wrong_arguments_raise_mien_error(call: Any, words: str) -> None:
     with pytest.raises(MienError, match=words):
         call()

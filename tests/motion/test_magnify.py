@@ -11,13 +11,13 @@ TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def mirrored(i: int, n: int) -> int:
-    """Index i of a signal of n samples mirrored about its first and last one."""
+    """Return index i of a signal of n samples that is mirrored at its first and last sample."""
     i = abs(i)
     return 2 * (n - 1) - i if i >= n else i
 
 
 def blurred(picture: np.ndarray) -> np.ndarray:
-    """The 5x5 binomial kernel at every pixel, tap by tap."""
+    """Blur with the 5x5 binomial kernel, tap by tap."""
     height, width = picture.shape
     result = np.zeros_like(picture)
     for dy, weight_y in enumerate(TAPS, -2):
@@ -50,7 +50,7 @@ def rebuilt(bands: list[np.ndarray]) -> np.ndarray:
     return picture
 
 
-def plainly_magnified(
+def slow_magnify(
     frames: np.ndarray,
     alpha: float,
     r1: float = 0.4,
@@ -59,7 +59,7 @@ def plainly_magnified(
     chroma: float = 0.1,
     exaggeration: float = 2,
 ) -> np.ndarray:
-    """The method from its definition: bands of a Laplacian pyramid in YIQ, frame by frame; (T, H, W, C), 0..1."""
+    """Magnify (T, H, W, C) in 0..1 by the definition: bands of a Laplacian pyramid in YIQ, frame by frame."""
     to_rgb = np.array([[1, 0.956, 0.621], [1, -0.272, -0.647], [1, -1.106, 1.703]])
     colour = frames.shape[-1] == 3
     height, width = frames.shape[1:3]
@@ -96,7 +96,7 @@ def plainly_magnified(
 
 
 def moving_clip(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Soft noise that drifts, so that every band of every channel changes; 0..1, with some pixels at the ends."""
+    """Return drifting noise in 0..1 that changes in every band of every channel; some pixels are black or white."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(0, 0.03, shape).cumsum(0) + rng.normal(0, 0.08, shape)
     swell = 0.3 * np.sin(np.arange(shape[0]))[:, None] * np.linspace(0, 1, shape[1])
@@ -113,9 +113,9 @@ def moving_clip(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
         {"alpha": 20.0, "chroma": 1.0, "wavelength": 30.0},
     ],
 )
-def test_equals_the_definition(shape: tuple[int, ...], given: dict[str, float]) -> None:
+def test_magnify_equals_the_slow_implementation(shape: tuple[int, ...], given: dict[str, float]) -> None:
     frames = moving_clip(shape)
-    expected = plainly_magnified(frames, **{"alpha": 8.0, **given})
+    expected = slow_magnify(frames, **{"alpha": 8.0, **given})
     if shape[-1] == 1:
         frames, expected = frames[..., 0], expected[..., 0]
     ours = magnify(frames, **given)
@@ -125,16 +125,16 @@ def test_equals_the_definition(shape: tuple[int, ...], given: dict[str, float]) 
     assert np.abs(ours - frames).max() > 0.05
 
 
-def test_eight_bits_are_the_same_rounded() -> None:
+def test_magnify_of_uint8_is_the_rounded_float_result() -> None:
     frames = np.round(moving_clip((6, 37, 29, 3)) * 255).astype(np.uint8)
     ours = magnify(frames)
     assert ours.dtype == np.uint8
-    expected = plainly_magnified(frames / 255, 8) * 255
+    expected = slow_magnify(frames / 255, 8) * 255
     assert {0, 255} <= set(np.unique(ours).tolist())
     assert np.abs(ours - expected).max() < 0.51
 
 
-def test_several_factors_in_one_pass_equal_each_alone() -> None:
+def test_several_factors_equal_each_factor_alone() -> None:
     frames = moving_clip((6, 45, 52, 3)).astype(np.float32)
     alphas = [5, 0, 8.5, 0.5, 14, 30]
     together = magnify(frames, alphas)
@@ -144,7 +144,7 @@ def test_several_factors_in_one_pass_equal_each_alone() -> None:
     assert np.abs(together[1] - frames).max() < 1e-5
 
 
-def test_the_first_frame_and_a_still_clip_stay_as_they_are() -> None:
+def test_first_frame_and_still_clips_are_unchanged() -> None:
     frames = (moving_clip((3, 40, 41, 3)) * 255).astype(np.uint8)
     assert np.array_equal(magnify(frames, [8, 20])[:, 0], np.stack([frames[0]] * 2))
     still = np.repeat(frames[:1], 30, axis=0)
@@ -152,7 +152,7 @@ def test_the_first_frame_and_a_still_clip_stay_as_they_are() -> None:
     assert np.array_equal(magnify(still[..., 0] / np.float32(255)), still[..., 0] / np.float32(255))
 
 
-def test_the_tail_is_kept_and_pushing_equals_the_whole() -> None:
+def test_all_frames_are_returned_and_magnifier_equals_magnify() -> None:
     frames = (moving_clip((12, 32, 27)) * 255).astype(np.uint8)
     whole = magnify(frames, [5, 8])
     assert whole.shape == (2, 12, 32, 27)
@@ -161,7 +161,7 @@ def test_the_tail_is_kept_and_pushing_equals_the_whole() -> None:
     assert np.array_equal(np.stack([stream.push(frame) for frame in frames], axis=1), whole)
 
 
-def test_any_layout_in_memory_will_do() -> None:
+def test_magnify_accepts_any_memory_layout() -> None:
     frames = (moving_clip((4, 30, 26, 3)) * 255).astype(np.uint8)
     expected = magnify(frames)
     before = frames.copy()
@@ -184,7 +184,7 @@ def kept_by_blur(frequency: float, level: int) -> float:
 
 @pytest.mark.parametrize("period", [10.0, 20.0, 50.0])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_a_known_movement_grows_by_the_expected_factor(period: float, axis: int) -> None:
+def test_a_known_movement_is_magnified_by_the_expected_factor(period: float, axis: int) -> None:
     pixels, length, alpha, amplitude, r1, r2 = 192, 40.0, 8.0, 0.05, 0.4, 0.05
     frames_n = round(8 * period)
     wave = 2 * np.pi / length
@@ -211,7 +211,7 @@ def test_a_known_movement_grows_by_the_expected_factor(period: float, axis: int)
     assert swing / amplitude == pytest.approx(expected, rel=0.1)
 
 
-def test_gains_follow_the_formula() -> None:
+def test_level_gains_follow_the_formula() -> None:
     # sqrt(300^2 + 245^2) / 3 = 129.1 pixels at the seventh level; the finest magnified band stands for 129.1 / 32.
     assert level_gains(300, 245, 8) == pytest.approx([0, 2.539, 7.078, 8, 8, 8, 0], abs=1e-3)
     assert level_gains(300, 245, 0).tolist() == [0] * 7
@@ -220,7 +220,7 @@ def test_gains_follow_the_formula() -> None:
 
 
 @pytest.mark.parametrize("fps", [30.0, 100.0, 200.0])
-def test_coefficients_have_their_cut_offs_where_asked(fps: float) -> None:
+def test_coefficients_have_the_requested_cut_off_frequencies(fps: float) -> None:
     low, high = fps / 100, fps / 8
     fast, slow = coefficients(low, high, fps)
     for hz, r in ((high, fast), (low, slow)):
@@ -248,12 +248,12 @@ def test_memory_does_not_grow_with_the_number_of_frames() -> None:
     assert peak(200) < 1.1 * peak(20)
 
 
-def test_frames_of_two_scales_are_not_mixed() -> None:
+def test_frames_of_another_type_raise_mien_error() -> None:
     stream = Magnifier(20, 20, False)
     stream.push(np.zeros((20, 20), np.uint8))
     with pytest.raises(MienError, match="float64 after others"):
         stream.push(np.zeros((20, 20)))
-    with pytest.raises(MienError, match=r"Room for \(1, 20, 20\) float32"):
+    with pytest.raises(MienError, match=r"`out` for \(1, 20, 20\) float32"):
         stream.push(np.zeros((20, 20), np.uint8), out=np.empty((1, 20, 20), np.float32))
 
 
@@ -268,7 +268,7 @@ def test_frames_of_two_scales_are_not_mixed() -> None:
         (lambda: magnify(np.full((3, 40, 40), 255.0)), "frames / 255"),
         (lambda: magnify(np.full((3, 40, 40), np.nan)), "0 .black. to 1"),
         (lambda: magnify(np.zeros((3, 40, 40), np.uint8), -1), "alpha >= 0"),
-        (lambda: magnify(np.zeros((3, 40, 40), np.uint8), []), "factor"),
+        (lambda: magnify(np.zeros((3, 40, 40), np.uint8), []), "No magnification factor"),
         (lambda: magnify(np.zeros((3, 40, 40), np.uint8), wavelength=0), "wavelength"),
         (lambda: magnify(np.zeros((3, 40, 40), np.uint8), r1=0.05, r2=0.4), "r2 < r1"),
         (lambda: magnify(np.zeros((3, 40, 40), np.uint8), chroma=-1), "chroma"),
@@ -279,6 +279,6 @@ def test_frames_of_two_scales_are_not_mixed() -> None:
         (lambda: coefficients(1, 2, float("nan")), "half the frame rate"),
     ],
 )
-def test_mistakes_are_told(call: Any, words: str) -> None:
+def test_wrong_arguments_raise_mien_error(call: Any, words: str) -> None:
     with pytest.raises(MienError, match=words):
         call()

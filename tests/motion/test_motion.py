@@ -10,7 +10,7 @@ def texture(size: int = 96) -> np.ndarray:
     return np.asarray(cv2.normalize(soft, None, 0, 255, cv2.NORM_MINMAX), dtype=np.uint8)
 
 
-def test_apex_is_where_the_change_is_largest() -> None:
+def test_find_apex_in_a_soft_texture() -> None:
     frames = np.repeat(texture(32)[None], 9, axis=0).astype(np.float32)
     for t, height in enumerate([0, 1, 3, 6, 9, 7, 4, 2, 1]):
         frames[t, 8:16, 8:16] += height

@@ -1,4 +1,4 @@
-"""Pictures: the right colours in the right places, for any input that can occur."""
+"""Tests that pictures have the right colours in the right places, for all kinds of input."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def field(u: float, v: float, size: int = 8) -> np.ndarray:
     return np.full((size, size, 2), (u, v), np.float32)
 
 
-def test_no_motion_is_white_and_right_is_red() -> None:
+def test_flow_colours_draws_no_motion_white_and_right_red() -> None:
     assert (pictures.flow_colours(field(0, 0)) == 255).all()
     assert pictures.flow_colours(field(2, 0), 2.0)[0, 0].tolist() == [255, 0, 0]
     half = pictures.flow_colours(field(1, 0), 2.0)[0, 0]
@@ -23,7 +23,7 @@ def test_no_motion_is_white_and_right_is_red() -> None:
 
 
 @pytest.mark.parametrize(("u", "v", "strongest"), [(-1.0, 0.0, 2), (0.0, -1.0, 2), (1.0, 0.0, 0)])
-def test_directions_keep_their_hues(u: float, v: float, strongest: int) -> None:
+def test_flow_colours_gives_each_direction_its_hue(u: float, v: float, strongest: int) -> None:
     # The wheel of Baker et al.: right red, down yellow, left cyan to blue, up blue to violet.
     colour = pictures.flow_colours(field(u, v), 1.0)[0, 0].astype(int)
     assert colour.argmax() == strongest
@@ -33,14 +33,14 @@ def test_directions_keep_their_hues(u: float, v: float, strongest: int) -> None:
     assert down[2] == 0
 
 
-def test_opposite_directions_never_look_alike() -> None:
+def test_flow_colours_gives_opposite_directions_different_colours() -> None:
     angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     there = pictures.flow_colours(np.stack([np.cos(angles), np.sin(angles)], -1)[None], 1.0)[0].astype(int)
     back = pictures.flow_colours(np.stack([-np.cos(angles), -np.sin(angles)], -1)[None], 1.0)[0].astype(int)
     assert np.abs(there - back).max(-1).min() > 100
 
 
-def test_the_wheel_is_white_at_its_middle_and_outside() -> None:
+def test_flow_wheel_is_white_in_the_centre_and_outside() -> None:
     wheel = pictures.flow_wheel(65)
     assert wheel.shape == (65, 65, 3)
     assert (wheel[0, 0] == 255).all()
@@ -48,7 +48,7 @@ def test_the_wheel_is_white_at_its_middle_and_outside() -> None:
     assert wheel[32, 63].tolist() != [255, 255, 255]
 
 
-def test_numbers_as_colours() -> None:
+def test_scalar_colours_is_monotonic_and_draws_nan_grey() -> None:
     values = np.array([[0.0, 0.5], [1.0, np.nan]])
     picture = pictures.scalar_colours(values)
     brightness = picture.sum(-1)
@@ -57,7 +57,7 @@ def test_numbers_as_colours() -> None:
     assert (pictures.scalar_colours(np.zeros((3, 3))) == pictures.scalar_colours(np.ones((3, 3)))).all()
 
 
-def test_a_mask_fades_what_it_leaves_out() -> None:
+def test_mask_over_fades_pixels_outside_the_mask() -> None:
     face = np.full((40, 30), 100, np.uint8)
     mask = np.zeros((20, 15), bool)
     mask[5:15, 5:10] = True
@@ -68,7 +68,7 @@ def test_a_mask_fades_what_it_leaves_out() -> None:
     assert (edge[:, 0] - edge[:, 1]).max() > 60
 
 
-def test_landmarks_fall_where_they_are() -> None:
+def test_landmarks_over_draws_dots_at_the_points() -> None:
     frame = np.zeros((60, 80), np.uint8)
     points = np.array([[20.0, 10.0], [70.0, 50.0], [np.nan, np.nan]])
     picture = pictures.landmarks_over(frame, points, (255, 255, 255))
@@ -79,7 +79,7 @@ def test_landmarks_fall_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_strips_and_slices(colour: bool) -> None:
+def test_strip_time_slice_and_beside(colour: bool) -> None:
     clip = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 6, 4), np.uint8) * 10
     clip = np.repeat(clip[..., None], 3, -1) if colour else clip
     row = pictures.strip(clip, 3, gap=2)
@@ -91,7 +91,7 @@ def test_strips_and_slices(colour: bool) -> None:
     assert pictures.beside(clip[0], clip[1]).shape == (6, 12, 3)
 
 
-def test_figures_are_drawn(tmp_path: Path) -> None:
+def test_figures_can_be_saved(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     clip = random.integers(0, 255, (6, 40, 30, 3), dtype=np.uint8)
     flow = random.normal(size=(40, 30, 2)).astype(np.float32)
@@ -109,6 +109,6 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
             assert len(picture.convert("L").getcolors(1 << 20) or ()) > 20
 
 
-def test_an_ending_that_cannot_be_written(tmp_path: Path) -> None:
+def test_save_with_an_unknown_ending_raises_mien_error(tmp_path: Path) -> None:
     with pytest.raises(MienError, match="cannot be written"):
         pictures.save(np.zeros((4, 4, 3), np.uint8), tmp_path / "x.what")

@@ -5,7 +5,7 @@ from mien.errors import MienError
 from mien.motion.rank_pooling import VARIANTS, dynamic_image, rank_weights, segments
 
 
-def test_weights_are_the_printed_ones() -> None:
+def test_rank_weights_are_the_published_ones() -> None:
     assert rank_weights(1) == pytest.approx([0])
     assert rank_weights(2) == pytest.approx([-0.5, 0.5])
     assert rank_weights(3) == pytest.approx([-4 / 3, 2 / 3, 2 / 3])
@@ -16,7 +16,7 @@ def test_weights_are_the_printed_ones() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 7, 30, 200])
-def test_weights_equal_the_double_sum_and_cancel(length: int) -> None:
+def test_rank_weights_equal_the_double_sum_and_sum_to_zero(length: int) -> None:
     slow = [sum((2 * i - length - 1) / i for i in range(t, length + 1)) for t in range(1, length + 1)]
     assert rank_weights(length) == pytest.approx(slow)
     for variant in VARIANTS:
@@ -25,7 +25,7 @@ def test_weights_equal_the_double_sum_and_cancel(length: int) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [(6, 20, 17), (9, 12, 13, 3), (2, 300, 245, 3)])
-def test_it_is_the_weighted_sum_in_the_scale_of_the_frames(variant: str, shape: tuple[int, ...]) -> None:
+def test_dynamic_image_is_the_weighted_sum_in_the_unit_of_the_frames(variant: str, shape: tuple[int, ...]) -> None:
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     plain = np.zeros(shape[1:])
     for weight, frame in zip(rank_weights(len(frames), variant), frames, strict=True):
@@ -37,7 +37,7 @@ def test_it_is_the_weighted_sum_in_the_scale_of_the_frames(variant: str, shape: 
     assert np.abs(dynamic_image(frames / 255, variant) * 255 - plain).max() < 1e-3
 
 
-def test_weights_are_the_ranking_of_running_means() -> None:
+def test_dynamic_image_ranks_running_means() -> None:
     frames = np.random.default_rng(0).normal(size=(8, 5, 4))
     means = [frames[: t + 1].mean(0) for t in range(8)]
     later_minus_earlier = sum(means[q] - means[p] for q in range(8) for p in range(q))
@@ -45,7 +45,7 @@ def test_weights_are_the_ranking_of_running_means() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_keeps_still_vanishes_and_time_has_a_direction(variant: str) -> None:
+def test_still_pixels_give_zero_and_reversed_time_changes_the_sign(variant: str) -> None:
     frames = np.repeat(np.random.default_rng(0).integers(0, 200, (1, 16, 16), np.uint8), 12, axis=0)
     assert (dynamic_image(frames, variant) == 0).all()
     frames[:, 4:8, 4:8] += np.arange(12, dtype=np.uint8)[:, None, None]
@@ -55,18 +55,18 @@ def test_what_keeps_still_vanishes_and_time_has_a_direction(variant: str) -> Non
     assert (dynamic_image(frames[::-1], variant)[4:8, 4:8] < 0).all()
 
 
-def test_segments_follow_each_other() -> None:
+def test_segments_are_consecutive_and_equal() -> None:
     assert segments(10, 3) == [slice(0, 3), slice(3, 6), slice(6, 10)]
     for length in range(1, 30):
         for parts in range(1, length + 1):
-            made = segments(length, parts)
-            sizes = [s.stop - s.start for s in made]
+            slices = segments(length, parts)
+            sizes = [s.stop - s.start for s in slices]
             assert sum(sizes) == length
             assert max(sizes) - min(sizes) <= 1
-            assert np.concatenate([np.arange(length)[s] for s in made]).tolist() == list(range(length))
+            assert np.concatenate([np.arange(length)[s] for s in slices]).tolist() == list(range(length))
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     with pytest.raises(MienError, match="at least two"):
         dynamic_image(np.zeros((1, 4, 4), np.uint8))
     with pytest.raises(MienError, match="`bilen`"):

@@ -1,1 +1,1 @@
-"""Motion between two moments of a face: optical flow, strain, the apex frame."""
+"""Motion of a face in a clip: magnification, optical flow, strain, dynamic images, and the apex frame."""

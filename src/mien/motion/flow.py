@@ -1,4 +1,4 @@
-"""Dense optical flow between two grey pictures, by name."""
+"""Dense optical flow between two grey pictures, by the name of the method."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.motion.levels import as_levels
 from mien.registry import Registry, failed_plug_in
 
 _Pictures = NDArray[Any]
@@ -17,13 +18,13 @@ _Flow = NDArray[np.float32]
 _Method = TypeVar("_Method", bound="FlowMethod")
 
 SMALLEST = 16
-"""Pixels a side below which there is no flow to speak of."""
+"""Smallest height and width of a picture, in pixels, for which flow is computed."""
 
 _FARNEBACK_MARGIN = 40
 
 
 def _as_bytes(picture: _Pictures) -> NDArray[np.uint8]:
-    """OpenCV's methods take 8 bits only."""
+    """Convert a picture on the scale 0..255 to 8 bits, the only type that OpenCV's methods take."""
     if picture.dtype == np.uint8:
         return np.ascontiguousarray(picture)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
@@ -47,8 +48,8 @@ def _dis_fine(first: _Pictures, second: _Pictures) -> _Flow:
 
 
 def _farneback(first: _Pictures, second: _Pictures) -> _Flow:
-    # OpenCV fits its polynomials to the rim as if nothing lay beyond it, with less and less trust, and the motion it
-    # then reports there is wrong even where nothing moves. Mirrored margins keep that outside.
+    # Near the border OpenCV fits its polynomials to too few pixels and reports motion even in still pictures. With a
+    # mirrored margin that happens outside the picture.
     m = _FARNEBACK_MARGIN
     padded = [cv2.copyMakeBorder(p, m, m, m, m, cv2.BORDER_REFLECT_101) for p in (first, second)]
     flow = cv2.calcOpticalFlowFarneback(*padded, None, 0.5, 3, 15, 3, 5, 1.2, 0)
@@ -75,10 +76,10 @@ CLASSIC: dict[str, dict[str, Any]] = {
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
-"""Names of this package's methods for `optical_flow`, the most accurate first; `FLOWS` has those of others too."""
+"""Names of the built-in methods of `optical_flow`, the most accurate first; `FLOWS` also holds those of plug-ins."""
 
 FlowMethod = Callable[[_Pictures, _Pictures], _Flow]
-"""Flow (H, W, 2) in pixels, x then y, between two grey pictures (H, W) of 0..255, as they are given."""
+"""Flow (H, W, 2) in pixels, x then y, between two grey pictures (H, W) on the scale 0..255."""
 
 
 def _as_flow(given: Any) -> FlowMethod:
@@ -110,14 +111,14 @@ FLOWS: Registry[FlowMethod] = Registry(
         "gunnarfarneback": "farneback",
     },
 )
-"""Every flow method, by name: a function of two grey pictures."""
+"""All flow methods by name, each a function of two grey pictures."""
 
 
 def register_flow(name: str) -> Callable[[_Method], _Method]:
-    """Register a flow method: the decorator of its function.
+    """Return a decorator that registers a function as a flow method.
 
     Args:
-        name: Its name, for `--set flow=NAME`.
+        name: Name of the method, for `--set flow=NAME`.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -129,23 +130,42 @@ def register_flow(name: str) -> Callable[[_Method], _Method]:
 
 
 def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> NDArray[np.float32]:
-    """Displacement of every pixel from one grey picture to another.
+    """Compute the displacement of every pixel from one grey picture to another.
 
     Args:
-        first: (H, W) grey levels 0..255, at least 16 pixels a side.
+        first: (H, W) grey levels, at least 16 pixels a side; uint8, uint16, or floating point in 0..1 or 0..255 (see
+            `mien.motion.levels.as_levels`).
         second: (H, W), the later picture.
-        method: "classic_nl" (after Sun, Roth and Black 2010: most accurate, a second or so), "classic_nl_published"
-            (as published; STRCN's code), "classic_l" (the same with the Lorentzian penalty of STRCN's text), "tvl1"
-            (Zach, Pock and Bischof 2007, as STSTNet uses), "dis" (Kroeger et al. 2016: a few milliseconds), "dis_fine"
-            (the same at full size with stride 1 and ten variational steps), "farneback" (2003) or "deepflow"
-            (Weinzaepfel et al. 2013). All but the first three in OpenCV's implementation, which works on 8 bits, with
-            its default settings.
+        method: One of `METHODS`, or a method that another package registered. All but the first three are OpenCV's
+            implementations with default settings, which work on 8 bits.
+
+            - "classic_nl": after Sun, Roth and Black 2010, tuned for faces; the most accurate, about a second.
+            - "classic_nl_published": the same as published, and as STRCN's code uses it.
+            - "classic_l": the same with the Lorentzian penalty, as STRCN's text has it.
+            - "tvl1": Zach, Pock and Bischof 2007, as STSTNet uses it.
+            - "dis": Kroeger et al. 2016; a few milliseconds.
+            - "dis_fine": "dis" at full size, with stride 1 and ten variational iterations.
+            - "farneback": Farnebäck 2003.
+            - "deepflow": Weinzaepfel et al. 2013.
 
     Returns:
         (H, W, 2) in pixels, x then y: the point at (x, y) in `first` is at (x + dx, y + dy) in `second`.
 
     Raises:
-        MienError: There is no such method; the pictures differ in size, are not grey, too small or not finite.
+        MienError: An unknown method; pictures of different sizes, not grey, too small, or with NaN or values that are
+            on neither scale.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.flow import optical_flow
+        >>> y, x = np.mgrid[0:48, 0:48]
+        >>> first = 128 + 60 * np.sin(x / 4) + 60 * np.cos(y / 5)
+        >>> second = 128 + 60 * np.sin((x - 1) / 4) + 60 * np.cos(y / 5)  # one pixel to the right
+        >>> flow = optical_flow(first, second, "dis")
+        >>> flow.shape
+        (48, 48, 2)
+        >>> abs(float(np.median(flow[..., 0])) - 1) < 0.1
+        True
     """
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 2:
@@ -154,18 +174,25 @@ def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> N
 
 
 def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -> NDArray[np.float32]:
-    """Displacement of every pixel for many pairs at once.
+    """Compute the displacement of every pixel for many pairs of grey pictures.
 
     Args:
-        firsts: (B, H, W) grey levels 0..255, at least 16 pixels a side.
+        firsts: (B, H, W) grey levels, at least 16 pixels a side; scales as in `optical_flow`, one for the whole batch.
         seconds: (B, H, W), the later pictures.
-        method: See `optical_flow`. The first three are quicker in a batch than pair by pair; the others are not.
+        method: See `optical_flow`. The first three methods are faster on a batch than pair by pair.
 
     Returns:
         (B, H, W, 2) in pixels, x then y.
 
     Raises:
         MienError: As `optical_flow`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.flow import optical_flows
+        >>> pictures = np.random.default_rng(0).integers(0, 256, (3, 20, 24), np.uint8)
+        >>> optical_flows(pictures[:-1], pictures[1:], "dis").shape
+        (2, 20, 24, 2)
     """
     if method not in METHODS:
         FLOWS.get(method)  # an unknown name is refused before the pictures are looked at
@@ -178,9 +205,7 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
             f"at least {SMALLEST} pixels a side.",
             "a larger crop.",
         )
-    for pictures in (firsts, seconds):
-        if not np.isfinite(pictures).all():
-            raise MienError("Pictures with values that are not numbers.", "grey levels 0..255.", "`np.nan_to_num`.")
+    firsts, seconds = as_levels(firsts, seconds)
     if method in CLASSIC:
         from mien.motion.classic_nl import classic_nl  # torch takes a second to load
 

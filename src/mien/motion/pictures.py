@@ -1,7 +1,7 @@
 """Pictures of every stage from a video to a network's input: landmarks, alignment, magnification, flow, strain, mask.
 
-Functions named after a thing give an RGB array (H, W, 3), 0..255, to put into anything; `figure_*` give a labelled
-matplotlib figure, and `save` writes either.
+Most functions return an RGB array (H, W, 3) in 0..255. The `figure_*` functions return a labelled matplotlib figure.
+`save` writes either to a file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Picture = NDArray[np.uint8]
 
 _WHEEL: Final = ((15, (1, 0, 0), (1, 1, 0)), (6, (1, 1, 0), (0, 1, 0)), (4, (0, 1, 0), (0, 1, 1)),
                  (11, (0, 1, 1), (0, 0, 1)), (13, (0, 0, 1), (1, 0, 1)), (6, (1, 0, 1), (1, 0, 0)))  # fmt: skip
-"""Steps from colour to colour round the circle: Baker et al., "A database and evaluation methodology for optical flow",
-IJCV 2011, so that pictures compare with those in papers."""
+"""Steps from colour to colour round the wheel of Baker et al., "A database and evaluation methodology for optical
+flow", IJCV 2011, which most papers use."""
 
 _INK, _QUIET = "#1b1f24", "#6b7280"
 
@@ -38,14 +38,21 @@ def _circle_colours() -> NDArray[np.float64]:
 
 
 def flow_colours(flow: NDArray[np.floating], largest: float | None = None) -> Picture:
-    """Flow as colours: the hue is the direction, white is no motion, full colour is `largest`; beyond it darker.
+    """Draw a flow field in colours: the hue is the direction, white is no motion, full colour is `largest` pixels.
 
     Args:
         flow: (H, W, 2) displacement in pixels, x then y.
-        largest: Displacement, in pixels, with full colour; None takes the 99th percentile of this field.
+        largest: Displacement in pixels that gets full colour; larger ones get darker. None takes the 99th percentile of
+            this field.
 
     Returns:
-        (H, W, 3) RGB.
+        (H, W, 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import flow_colours
+        >>> flow_colours(np.full((1, 1, 2), (2.0, 0.0)), largest=2.0).tolist()
+        [[[255, 0, 0]]]
 
     Source: the colour wheel of Baker et al., IJCV 2011.
     """
@@ -67,7 +74,19 @@ def flow_colours(flow: NDArray[np.floating], largest: float | None = None) -> Pi
 
 
 def flow_wheel(size: int = 64) -> Picture:
-    """The legend of `flow_colours`: a disc (size, size, 3) whose rim moves outward by the largest displacement."""
+    """Draw the legend of `flow_colours`: a disk whose points are coloured as motion away from its centre.
+
+    Args:
+        size: Width and height in pixels. The rim stands for the largest displacement.
+
+    Returns:
+        (size, size, 3) RGB, uint8.
+
+    Example:
+        >>> from mien.motion.pictures import flow_wheel
+        >>> flow_wheel(32).shape
+        (32, 32, 3)
+    """
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     field = np.stack(np.meshgrid(axis, axis), -1)
     wheel = flow_colours(field, 1.0)
@@ -78,13 +97,22 @@ def flow_wheel(size: int = 64) -> Picture:
 def scalar_colours(
     values: NDArray[Any], low: float | None = None, high: float | None = None, colours: str = "magma"
 ) -> Picture:
-    """A map (H, W) of numbers as colours.
+    """Draw a map of numbers in colours.
 
     Args:
-        values: The map; NaN becomes grey.
-        low: Number with the first colour; None takes the least.
-        high: Number with the last colour; None takes the greatest.
+        values: (H, W) numbers; NaN is drawn grey.
+        low: Number that gets the first colour; None takes the minimum.
+        high: Number that gets the last colour; None takes the maximum.
         colours: Name of a matplotlib colour map.
+
+    Returns:
+        (H, W, 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import scalar_colours
+        >>> scalar_colours(np.array([[0.0, np.nan]]))[0, 1].tolist()
+        [128, 128, 128]
     """
     from matplotlib import colormaps
 
@@ -99,11 +127,20 @@ def scalar_colours(
 
 
 def mask_over(face: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Picture:
-    """A face with everything outside a mask faded and the mask's border drawn.
+    """Draw a mask on a face: everything outside is faded, and the border is marked.
 
     Args:
-        face: (H, W) or (H, W, 3), any size.
-        mask: (h, w); enlarged to the face.
+        face: (H, W) or (H, W, 3), uint8.
+        mask: (h, w) of any size; it is enlarged to the size of the face.
+
+    Returns:
+        (H, W, 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import mask_over
+        >>> mask_over(np.zeros((40, 30), np.uint8), np.ones((4, 3), bool)).shape
+        (40, 30, 3)
     """
     picture = _rgb(face).astype(np.float32)
     size = picture.shape[1::-1]
@@ -118,25 +155,50 @@ def mask_over(face: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Picture:
 def landmarks_over(
     frame: NDArray[np.uint8], points: NDArray[np.floating], colour: Sequence[int] = (57, 208, 163)
 ) -> Picture:
-    """A frame with its landmarks as small dots.
+    """Draw landmarks on a frame as small dots.
 
     Args:
-        frame: (H, W) or (H, W, 3).
+        frame: (H, W) or (H, W, 3), uint8.
         points: (P, 2) in pixels, x then y; NaN is left out.
-        colour: RGB, 0..255.
+        colour: RGB of the dots, 0..255.
+
+    Returns:
+        (H, W, 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import landmarks_over
+        >>> picture = landmarks_over(np.zeros((9, 9), np.uint8), np.array([[4.0, 2.0]]), colour=(255, 0, 0))
+        >>> int(picture[2, 4, 0]), int(picture[7, 7, 0])
+        (255, 0)
     """
     picture = np.array(_rgb(frame))
-    spread = np.ptp(points[np.isfinite(points).all(-1)], axis=0).max(initial=1)
-    radius = max(0.8, float(spread) / 220)
+    extent = np.ptp(points[np.isfinite(points).all(-1)], axis=0).max(initial=1)
+    radius = max(0.8, float(extent) / 220)
     for x, y in points[np.isfinite(points).all(-1)]:
-        # Sixteenths of a pixel: dots must not jump from frame to frame.
+        # Drawn to a sixteenth of a pixel, so that dots do not jump from frame to frame.
         centre = (round(16 * x), round(16 * y))
         cv2.circle(picture, centre, round(16 * radius), tuple(int(c) for c in colour), -1, cv2.LINE_AA, 4)
     return picture
 
 
 def strip(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], n: int = 8, gap: int = 4) -> Picture:
-    """n frames of a clip, evenly spread, side by side on white."""
+    """Draw n evenly spaced frames of a clip side by side on white.
+
+    Args:
+        frames: (T, H, W) or (T, H, W, 3), uint8.
+        n: Number of frames, at most T.
+        gap: White pixels between two frames.
+
+    Returns:
+        (H, n (W + gap) - gap, 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import strip
+        >>> strip(np.zeros((9, 6, 4), np.uint8), n=3, gap=2).shape
+        (6, 16, 3)
+    """
     rows = np.unique(np.linspace(0, len(frames) - 1, min(n, len(frames))).round().astype(int))
     pictures = [_rgb(frames[row]) for row in rows]
     height, width = pictures[0].shape[:2]
@@ -147,7 +209,21 @@ def strip(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], n: int = 8, g
 
 
 def time_slice(frames: NDArray[np.uint8], row: int) -> Picture:
-    """One row of pixels through time, as (W, T, 3) with time to the right: magnified motion shows as wavy lines."""
+    """Draw one row of pixels through time. Movement shows as wavy lines.
+
+    Args:
+        frames: (T, H, W) or (T, H, W, 3), uint8.
+        row: Index of the row.
+
+    Returns:
+        (W, T, 3) RGB, uint8, with time to the right.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import time_slice
+        >>> time_slice(np.zeros((9, 6, 4), np.uint8), row=2).shape
+        (4, 9, 3)
+    """
     return (
         np.ascontiguousarray(_rgb(frames[:, row]).transpose(1, 0, 2))
         if frames.ndim == 4
@@ -156,7 +232,22 @@ def time_slice(frames: NDArray[np.uint8], row: int) -> Picture:
 
 
 def beside(first: NDArray[np.uint8], second: NDArray[np.uint8], gap: int = 4) -> Picture:
-    """Two pictures of one height side by side."""
+    """Draw two pictures of equal height side by side.
+
+    Args:
+        first: (H, W) or (H, W, 3), uint8.
+        second: (H, W') or (H, W', 3), uint8.
+        gap: White pixels between them.
+
+    Returns:
+        (H, W + gap + W', 3) RGB, uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.pictures import beside
+        >>> beside(np.zeros((6, 4), np.uint8), np.zeros((6, 5, 3), np.uint8), gap=1).shape
+        (6, 10, 3)
+    """
     left, right = _rgb(first), _rgb(second)
     return np.hstack([left, np.full((left.shape[0], gap, 3), 255, np.uint8), right])
 
@@ -170,7 +261,14 @@ def figure_flow(
     flow: NDArray[np.floating],
     titles: tuple[str, str] = ("onset", "apex"),
 ) -> Figure:
-    """Two frames, the flow between them with its wheel, and the strain."""
+    """Draw two frames, the flow between them with its colour wheel, and the strain.
+
+    Args:
+        first: (H, W) or (H, W, 3), uint8.
+        second: The later frame, of the same shape.
+        flow: (H, W, 2) displacement in pixels, x then y.
+        titles: Titles of the two frames.
+    """
     length = np.hypot(flow[..., 0], flow[..., 1])
     largest = max(float(np.percentile(length, 99)), 1e-6)
     figure, axes = _panels(4, first.shape[:2])
@@ -191,11 +289,17 @@ def figure_flow(
 
 
 def figure_mask(face: NDArray[np.uint8], heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> Figure:
-    """A face, where it moves most, and the pixels kept: Fig. 5 of STRCN."""
+    """Draw a face, its heat map, and the pixels that a mask selects, as Fig. 5 of STRCN does.
+
+    Args:
+        face: (H, W) or (H, W, 3), uint8.
+        heat: (H, W) from `mien.motion.heat_map.difference_heat` or `mean_heat`.
+        mask: (H, W) from `mien.motion.heat_map.top_mask`.
+    """
     figure, axes = _panels(3, face.shape[:2])
     _show(axes[0], _rgb(face), "onset")
     _show(axes[1], scalar_colours(heat), "difference heat map")
-    # Enlarged, so that the border of the mask does not cover what it surrounds.
+    # Enlarged, so that the drawn border of the mask does not hide what is inside it.
     factor = max(1, round(480 / face.shape[0]))
     large = np.asarray(cv2.resize(face, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
     _show(axes[2], mask_over(large, mask), f"mask, {mask.mean():.0%} of {mask.size} pixels")
@@ -203,21 +307,21 @@ def figure_mask(face: NDArray[np.uint8], heat: NDArray[np.floating], mask: NDArr
 
 
 def figure_maps(maps: NDArray[np.floating], titles: Sequence[str], signed: Sequence[bool] | None = None) -> Figure:
-    """Maps of numbers side by side, each with its own scale of colours beside it.
+    """Draw maps of numbers side by side, each with its own colour bar.
 
     Args:
         maps: (C, H, W).
-        titles: One for each.
-        signed: True for maps about zero: blue below, red above, white at zero.
+        titles: One title for each map.
+        signed: For each map, whether to draw it around zero (blue below, white at zero, red above); None for no map.
     """
     figure, axes = _panels(len(maps), maps.shape[1:], extra=0.55)
     for place, (values, title) in enumerate(zip(maps, titles, strict=True)):
         if signed is not None and signed[place]:
             high = float(np.abs(values).max()) or 1.0
-            drawn = axes[place].imshow(values, cmap="RdBu_r", vmin=-high, vmax=high, interpolation="nearest")
+            image = axes[place].imshow(values, cmap="RdBu_r", vmin=-high, vmax=high, interpolation="nearest")
         else:
-            drawn = axes[place].imshow(values, cmap="magma", interpolation="nearest")
-        bar = figure.colorbar(drawn, ax=axes[place], fraction=0.046, pad=0.03)
+            image = axes[place].imshow(values, cmap="magma", interpolation="nearest")
+        bar = figure.colorbar(image, ax=axes[place], fraction=0.046, pad=0.03)
         bar.ax.tick_params(labelsize=7, colors=_QUIET)
         bar.outline.set_visible(False)
         axes[place].set_title(title, fontsize=9, color=_INK)
@@ -228,17 +332,17 @@ def figure_maps(maps: NDArray[np.floating], titles: Sequence[str], signed: Seque
 def figure_magnified(
     original: NDArray[np.uint8], magnified: NDArray[np.uint8], alpha: float, rows: Sequence[int] | None = None
 ) -> Figure:
-    """Frames of a clip above the same frames magnified, and one row of pixels through time: Fig. 4 of STRCN.
+    """Draw frames of a clip above the same frames magnified, and one row of pixels through time (Fig. 4 of STRCN).
 
     Args:
-        original: (T, H, W[, 3]).
-        magnified: The same shape.
-        alpha: Factor, for the title.
-        rows: Frames to show; None takes five, evenly spread.
+        original: (T, H, W) or (T, H, W, 3), uint8.
+        magnified: The magnified clip, of the same shape.
+        alpha: Magnification factor, for the title.
+        rows: Indices of the frames to show; None shows five evenly spaced ones.
     """
     n, height, width = original.shape[:3]
     shown = list(np.unique(np.linspace(0, n - 1, 5).round().astype(int))) if rows is None else list(rows)
-    # The row of pixels that changes most over time tells most.
+    # Of all rows of pixels, show the one that changes most over time.
     change = np.abs(magnified.astype(np.float32) - magnified[:1]).mean(axis=(0, *range(2, magnified.ndim)))
     line = int(np.argmax(change))
     from matplotlib.figure import Figure as NewFigure
@@ -267,12 +371,12 @@ def figure_magnified(
 
 
 def figure_apex(curve: NDArray[np.floating], apex: int, fps: float | None = None) -> Figure:
-    """Difference from the first frame over time, with the apex marked (STRCN, equation 5).
+    """Draw the difference to the first frame over time, with the apex marked (STRCN, equation 5).
 
     Args:
-        curve: (T,), as `mien.motion.apex.apex_curve` gives it.
+        curve: (T,) from `mien.motion.apex.apex_curve`.
         apex: Index of the apex.
-        fps: Adds seconds to the axis when known.
+        fps: Frames per second; if given, the apex is also labelled in seconds.
     """
     from matplotlib.figure import Figure as NewFigure
 
@@ -287,7 +391,7 @@ def figure_apex(curve: NDArray[np.floating], apex: int, fps: float | None = None
     axes.set_xlim(0, max(len(curve) - 1, 1))
     axes.set_ylim(0, float(np.max(curve)) * 1.25 + 1e-9)
     axes.set_xlabel("frame", fontsize=8, color=_QUIET)
-    axes.set_ylabel("spread of the difference", fontsize=8, color=_QUIET)
+    axes.set_ylabel("difference from frame 0", fontsize=8, color=_QUIET)
     axes.tick_params(labelsize=7, colors=_QUIET)
     for name, side in axes.spines.items():
         side.set_visible(name in ("left", "bottom"))
@@ -296,10 +400,26 @@ def figure_apex(curve: NDArray[np.floating], apex: int, fps: float | None = None
 
 
 def save(picture: Picture | Figure, path: Path) -> Path:
-    """Writes a picture or a figure; the ending of the path decides how (.png, .jpg; figures also .svg, .pdf).
+    """Write a picture or a figure to a file. The file type follows from the ending of its name.
+
+    Args:
+        picture: (H, W, 3) RGB, uint8, or a matplotlib figure.
+        path: Ends in .png or .jpg; for figures also .svg or .pdf.
+
+    Returns:
+        The path.
 
     Raises:
-        MienError: An ending that cannot be written, or no right to write there.
+        MienError: An unknown ending, or no permission to write there.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mien.motion.pictures import save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(np.zeros((4, 4, 3), np.uint8), Path(folder) / "black.png").name
+        'black.png'
     """
     import io
 
@@ -322,7 +442,7 @@ def save(picture: Picture | Figure, path: Path) -> Path:
     except (KeyError, ValueError, OSError) as error:
         raise MienError(
             f"The picture {str(path)!r} cannot be written ({error}).",
-            "a name that ends in .png or .jpg, in a folder with the right to write.",
+            "a name that ends in .png or .jpg, in a folder that you may write to.",
             f"`--out {path.with_suffix('.png').name}`.",
         ) from None
     return path

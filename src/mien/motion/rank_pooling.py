@@ -1,4 +1,4 @@
-"""Dynamic images: a whole clip as one picture that tells in which order things happened."""
+"""Dynamic images: one picture per clip that summarises the order of its changes (approximate rank pooling)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ VARIANTS: Final[tuple[Variant, ...]] = get_args(Variant)
 
 
 def rank_weights(length: int, variant: str = "bilen") -> NDArray[np.float64]:
-    """The weight of each frame in a dynamic image.
+    """Compute the weight of each frame in a dynamic image.
 
     Args:
-        length: T, frames of the clip, >= 1.
-        variant: "bilen": a_t = 2 (T - t + 1) - (T + 1) (H_T - H_(t-1)), t = 1..T, with H the harmonic numbers: ranks
-            the running means of the clip. "linear": a_t = 2 t - T - 1: ranks the frames themselves.
+        length: T, number of frames of the clip, >= 1.
+        variant: "bilen": a_t = 2 (T - t + 1) - (T + 1) (H_T - H_(t-1)) for t = 1..T, with H the harmonic numbers; it
+            ranks the running means of the clip. "linear": a_t = 2 t - T - 1; it ranks the frames themselves.
 
     Returns:
-        (T,), of sum 0: what keeps still vanishes. (0) when T is 1.
+        (T,), with sum 0, so that whatever does not move cancels. (0,) when T is 1.
 
     Raises:
-        MienError: There is no such variant, or T < 1.
+        MienError: An unknown variant, or T < 1.
+
+    Example:
+        >>> from mien.motion.rank_pooling import rank_weights
+        >>> rank_weights(3).round(2).tolist()
+        [-1.33, 0.67, 0.67]
+        >>> rank_weights(4, "linear").tolist()
+        [-3.0, -1.0, 1.0, 3.0]
 
     Source: Bilen, Fernando, Gavves, Vedaldi and Gould, "Dynamic image networks for action recognition", CVPR 2016,
-    section 3; the shorter form is from their "Action recognition with dynamic image networks", TPAMI 2018.
+    section 3; "linear" from their "Action recognition with dynamic image networks", TPAMI 2018.
     """
     if variant not in VARIANTS:
         raise unknown_name("rank pooling", variant, VARIANTS, "--set variant=bilen")
@@ -38,24 +45,31 @@ def rank_weights(length: int, variant: str = "bilen") -> NDArray[np.float64]:
     t = np.arange(1, length + 1)
     if variant == "linear":
         return np.asarray(2.0 * t - length - 1)
-    # H_T - H_(t-1), summed from the end.
-    rest = np.cumsum(1.0 / t[::-1])[::-1]
-    return np.asarray(2 * (length - t + 1) - (length + 1) * rest)
+    # H_T - H_(t-1) = 1/t + ... + 1/T, summed from the end.
+    harmonic_rest = np.cumsum(1.0 / t[::-1])[::-1]
+    return np.asarray(2 * (length - t + 1) - (length + 1) * harmonic_rest)
 
 
 def dynamic_image(frames: NDArray[Any], variant: str = "bilen") -> NDArray[np.float32]:
-    """A clip as one dynamic image, by approximate rank pooling.
+    """Compute the dynamic image of a clip by approximate rank pooling.
 
     Args:
-        frames: (T, H, W[, C]), or (T, ...) of any shape, T >= 2.
-        variant: See `rank_weights`.
+        frames: (T, H, W), (T, H, W, C) or any other (T, ...), T >= 2, of any scale.
+        variant: "bilen" or "linear"; see `rank_weights`.
 
     Returns:
-        (H, W[, C]) in units of the frames, about 0; exactly 0 where nothing changes. It is not stretched to a range:
-        that would hide how large the movement is, and turn the noise of a still clip into a picture.
+        (H, W) or (H, W, C), in the unit of the frames: frames 0..1 give values 255 times smaller than frames 0..255.
+        Signed, and exactly 0 where nothing changes. It is not stretched to a fixed range: that would hide how large the
+        movement is, and turn the noise of a still clip into a picture.
 
     Raises:
-        MienError: Fewer than two frames, or there is no such variant.
+        MienError: Fewer than two frames, or an unknown variant.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.rank_pooling import dynamic_image
+        >>> dynamic_image(np.array([[[10, 50]], [[10, 52]]], np.uint8)).tolist()
+        [[0.0, 1.0]]
 
     Source: see `rank_weights`.
     """
@@ -63,7 +77,7 @@ def dynamic_image(frames: NDArray[Any], variant: str = "bilen") -> NDArray[np.fl
         raise MienError(
             f"A dynamic image of {len(frames)} frame(s).", "at least two frames.", "fewer segments, or a longer clip."
         )
-    # As the weights sum to 0, differences from the first frame give the same picture, and nothing where all is still.
+    # The weights sum to 0. So differences to the first frame give the same image, and exactly 0 where nothing changes.
     kind: type[np.float64] | type[np.float32] = np.float64 if frames.dtype == np.float64 else np.float32
     first = frames[0].astype(kind)
     image, change = np.zeros_like(first), np.empty_like(first)
@@ -76,19 +90,24 @@ def dynamic_image(frames: NDArray[Any], variant: str = "bilen") -> NDArray[np.fl
 
 
 def segments(length: int, parts: int) -> list[slice]:
-    """A clip in equal parts, for one dynamic image each; they differ by one frame at most.
+    """Divide a clip into equal parts; their lengths differ by at most one frame.
 
     Args:
-        length: T, frames of the clip.
-        parts: How many, 1 <= parts <= T.
+        length: T, number of frames of the clip.
+        parts: Number of parts, 1 <= parts <= T.
 
     Returns:
-        Slices that follow each other from 0 to T.
+        Consecutive slices from 0 to T.
 
     Raises:
         MienError: More parts than frames, or none.
+
+    Example:
+        >>> from mien.motion.rank_pooling import segments
+        >>> [list(range(10))[part] for part in segments(10, 3)]
+        [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
     """
     if not 1 <= parts <= length:
-        raise MienError(f"{parts} parts of a clip of {length} frames.", f"1 to {length} parts.", "`parts=1`.")
+        raise MienError(f"A clip of {length} frames in {parts} parts.", f"1 to {length} parts.", "`parts=1`.")
     edges = [k * length // parts for k in range(parts + 1)]
     return [slice(first, last) for first, last in pairwise(edges)]
