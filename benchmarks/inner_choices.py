@@ -24,7 +24,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.datasets import open_specs
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.preprocessing import CENTRED_FLOW_PICTURE, FLOW_PICTURE
 from mien.systems import SYSTEMS
 
@@ -99,12 +99,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/inner_choices.md"))
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
-    decided = plan(open_specs([f"flow_images={given.flow}"]), "strcn-g")
-    pictures = np.stack([FLOW_PICTURE.run(s.clip)[0] for s in decided.samples])
+    plan = make_plan(open_specs([f"flow_images={given.flow}"]), "strcn-g")
+    pictures = np.stack([FLOW_PICTURE.run(s.clip)[0] for s in plan.samples])
     inputs = {name: make(pictures) for name, make in INPUTS.items() if make is not None}
-    inputs["centred"] = np.stack([CENTRED_FLOW_PICTURE.run(s.clip)[0] for s in decided.samples])
-    y = np.array([s.label for s in decided.samples])
-    groups = [s.clip.person for s in decided.samples]
+    inputs["centred"] = np.stack([CENTRED_FLOW_PICTURE.run(s.clip)[0] for s in plan.samples])
+    y = np.array([s.label for s in plan.samples])
+    groups = [s.clip.person for s in plan.samples]
     number = np.unique(["/".join(g) for g in groups], return_inverse=True)[1]
     blocks = [keep for keep, _ in StratifiedGroupKFold(BLOCKS, shuffle=True, random_state=0).split(y, y, number)]
     lines = [

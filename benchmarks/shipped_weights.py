@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, save_checkpoint, versions
 from mien.datasets import open_specs
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.preprocessing import CENTRED_FLOW_PICTURE
 from mien.synthesis.flow_pictures import FlowCorpus, flow_corpus
 from mien.systems import SYSTEMS
@@ -93,10 +93,10 @@ def choose(out: Path) -> None:
 
 def real(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[str, ...], int]:
     """Real flow pictures, only ever tested on: input, classes, names of the classes, number of subjects."""
-    decided = plan(open_specs([f"flow_images={folder}"]), "strcn-g")
-    x = np.stack([CENTRED_FLOW_PICTURE.run(s.clip)[0] for s in decided.samples])
-    people = len({s.clip.person for s in decided.samples})
-    return x, np.array([s.label for s in decided.samples]), decided.classes, people
+    plan = make_plan(open_specs([f"flow_images={folder}"]), "strcn-g")
+    x = np.stack([CENTRED_FLOW_PICTURE.run(s.clip)[0] for s in plan.samples])
+    people = len({s.clip.person for s in plan.samples})
+    return x, np.array([s.label for s in plan.samples]), plan.classes, people
 
 
 def main() -> None:

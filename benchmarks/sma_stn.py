@@ -26,7 +26,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
 from mien.datasets import open_dataset
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.models.image_cnn import ImageCNN
 from mien.models.resnet import BasicBlock, ResNet, Skip
 from mien.models.sma_stn import SMASTN, NonLocal
@@ -220,20 +220,20 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int, seeds: lis
         for layout in layouts:
             root = Path(folder) / layout
             write_corpus(layout, root, subjects=subjects, clips_per_subject=clips, seed=7)
-            decided = plan([open_dataset(layout, root)], "sma-stn", labels="strcn4")
-            y = np.array([s.label for s in decided.samples])
-            people = [s.clip.person for s in decided.samples]
+            plan = make_plan([open_dataset(layout, root)], "sma-stn", labels="strcn4")
+            y = np.array([s.label for s in plan.samples])
+            people = [s.clip.person for s in plan.samples]
             number = np.unique(["/".join(p) for p in people], return_inverse=True)[1]
             column = []
             for choice in CHOICES:
                 p = system.with_parameters({**BASE, **choice})
                 recipe = system.recipe("frames", p)
-                x = ArrayInputs(np.stack([recipe.prepare(s.clip).array for s in decided.samples]), p["draws"])
+                x = ArrayInputs(np.stack([recipe.prepare(s.clip).array for s in plan.samples]), p["draws"])
                 scores = []
                 for seed in seeds:
                     said = np.full(len(y), -1)
                     for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(y, y, number):
-                        net = system.build(len(decided.classes), p)
+                        net = system.build(len(plan.classes), p)
                         net.fit(x[train], y[train], [people[i] for i in train], seed=seed)
                         said[test] = net.predict_proba(x[test]).argmax(1)
                     scores.append(float(f1_score(y, said, average="macro")))

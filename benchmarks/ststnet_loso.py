@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from mien.datasets import open_specs
 from mien.evaluation.execution.folds import run_fold
 from mien.evaluation.ledger import read_ledger
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.evaluation.report import report
 from mien.evaluation.run import open_run
 
@@ -87,13 +87,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/flow_scores/ststnet"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ststnet_loso.md"))
     given = parser.parse_args()
-    decided = plan(open_specs([f"flow_images={given.flow}"]), "ststnet")
-    open_run(given.run, decided)
-    inputs = np.stack([decided.system.recipe("flow").run(s.clip)[0] for s in decided.samples])
-    x, y = torch.from_numpy(inputs), torch.tensor([s.label for s in decided.samples])
+    plan = make_plan(open_specs([f"flow_images={given.flow}"]), "ststnet")
+    open_run(given.run, plan)
+    inputs = np.stack([plan.system.recipe("flow").run(s.clip)[0] for s in plan.samples])
+    x, y = torch.from_numpy(inputs), torch.tensor([s.label for s in plan.samples])
     ready = ["ready"] * len(inputs)
-    folds = range(given.folds or len(decided.folds))
-    epochs = decided.parameters["epochs"]
+    folds = range(given.folds or len(plan.folds))
+    epochs = plan.parameters["epochs"]
     ours: list[float] = []
     plain: list[float] = []
     ratios: list[float] = []
@@ -108,12 +108,12 @@ def main() -> None:
             # many times over and ours hardly, so a ratio measured in company says little.
             others.append(taken_by_others())
             started = time.perf_counter()
-            pool(delayed(run_fold)(decided, given.run, 0, number, inputs, ready) for number in turn)
+            pool(delayed(run_fold)(plan, given.run, 0, number, inputs, ready) for number in turn)
             ours.append(time.perf_counter() - started)
             others.append(taken_by_others())
             seconds = 0.0
             for number in turn:
-                train = list(decided.folds[number].train)
+                train = list(plan.folds[number].train)
                 seconds += plain_fold(x[train], y[train], given.plain_epochs) * epochs / given.plain_epochs
             plain.append(seconds)
             ratios.append(plain[-1] / ours[-1])

@@ -56,7 +56,7 @@ def broken(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(broken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     said: list[str] = []
-    benchmark(opened(broken), "flow-svm", out, jobs=1, told=said.append)
+    benchmark(opened(broken), "flow-svm", out, jobs=1, on_warning=said.append)
     assert len(said) == 1
     assert said[0].startswith("1 of 36 clips could not be prepared")
     return out
@@ -163,7 +163,7 @@ def test_runs_with_a_failed_clip_are_compared_and_combined(sound: Path, run: Pat
 def test_training_on_all_leaves_it_out_and_counts_right(broken: Path, tmp_path: Path) -> None:
     said: list[str] = []
     card = train(
-        opened(broken), "ststnet", tmp_path / "w.safetensors", parameters={"epochs": 2}, jobs=1, told=said.append
+        opened(broken), "ststnet", tmp_path / "w.safetensors", parameters={"epochs": 2}, jobs=1, on_warning=said.append
     )
     assert sum(entry["clips"] for entry in card.trained_on) == 35
     assert "1 of 36 clips could not be prepared" in said[0]
@@ -200,7 +200,7 @@ def test_what_a_recipe_says_of_clips_is_told_and_kept(tmp_path: Path) -> None:
     for _ in range(2):  # the second time from the cache
         benchmark(
             open_specs([f"casme2={root}"]), "sma-stn", tmp_path / f"run{len(said)}", parameters=given, jobs=1,
-            told=said.append,
+            on_warning=said.append,
         )  # fmt: skip
     assert len(said) == 2
     assert all("fewer than 4" in text and "9 clip(s)" in text for text in said)

@@ -41,17 +41,17 @@ def test_the_last_pass_is_what_the_benchmark_scores(corpus: Path, tmp_path: Path
     assert leak.accuracy[leak.best_epoch - 1] == leak.best
     assert leak.last == pytest.approx((np.mean(leak.accuracy), np.std(leak.accuracy)))
     # Watching changes nothing: the same training, unwatched, ends with the same answers.
-    from mien.evaluation.planning import plan
+    from mien.evaluation.planning import make_plan
     from mien.evaluation.preparing import prepare_inputs
     from mien.progress import Bars
 
-    decided = plan(data, "microexp-stcnn", protocol="holdout_reddy", parameters=SETS)
+    plan = make_plan(data, "microexp-stcnn", protocol="holdout_reddy", parameters=SETS)
     with Bars(show=False) as bars:
-        inputs, _ = prepare_inputs(decided, 1, bars)
-    fold = decided.folds[0]
-    y = np.array([s.label for s in decided.samples])
-    classifier = decided.system.build(3, decided.parameters)
-    groups = [decided.samples[i].clip.person for i in fold.train]
+        inputs, _ = prepare_inputs(plan, 1, bars)
+    fold = plan.folds[0]
+    y = np.array([s.label for s in plan.samples])
+    classifier = plan.system.build(3, plan.parameters)
+    groups = [plan.samples[i].clip.person for i in fold.train]
     classifier.fit(inputs[fold.train], y[list(fold.train)], groups, seed=0)
     right = classifier.predict_proba(inputs[fold.test]).argmax(1) == y[list(fold.test)]
     assert leak.accuracy[-1] == right.mean()

@@ -5,18 +5,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mien.classifiers.base import Classifier
 from mien.datasets import open_dataset, open_specs
 from mien.errors import MienError
 from mien.evaluation.execution.folds import run_fold
 from mien.evaluation.ledger import read_ledger
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.evaluation.run import benchmark
 from mien.synthesis.flow_images import write_flow_images
+from mien.systems import SYSTEMS
 from mien.types import Fold
 
 FAST = {"epochs": 2, "maps": 4}
@@ -96,7 +100,7 @@ def test_a_folder_that_is_not_a_run_is_left_alone(pictures: Path, tmp_path: Path
 
 def test_shuffled_labels_keep_the_counts_and_change_the_rows(pictures: Path) -> None:
     data = [open_dataset("flow_images", pictures)]
-    straight, shuffled = plan(data, "flow-svm"), plan(data, "flow-svm", shuffle_labels=True)
+    straight, shuffled = make_plan(data, "flow-svm"), make_plan(data, "flow-svm", shuffle_labels=True)
     labels = [[s.label for s in p.samples] for p in (straight, shuffled)]
     assert sorted(labels[0]) == sorted(labels[1])
     assert labels[0] != labels[1]
@@ -105,34 +109,32 @@ def test_shuffled_labels_keep_the_counts_and_change_the_rows(pictures: Path) -> 
 
 def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
     """Test rows replaced by NaN while fitting change nothing: what fit gets are the training rows."""
-    decided = plan([open_dataset("flow_images", pictures)], "flow-svm")
-    inputs = np.stack([decided.system.recipe("flow").run(s.clip)[0] for s in decided.samples])
+    plan = make_plan([open_dataset("flow_images", pictures)], "flow-svm")
+    inputs = np.stack([plan.system.recipe("flow").run(s.clip)[0] for s in plan.samples])
     seen: list[np.ndarray] = []
 
-    class Spy:
-        def fit(self, x: np.ndarray, y: np.ndarray, groups: object, **_: object) -> "Spy":
+    class Spy(Classifier):
+        def fit(self, x: Any, y: Any, groups: object, **_: object) -> "Spy":
             seen.append(x)
             return self
 
-        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        def predict_proba(self, x: Any) -> np.ndarray:
             return np.full((len(x), 3), 1 / 3, np.float32)
 
-    spied = type(decided)(
-        **{
-            **{f: getattr(decided, f) for f in ("parameters", "classes", "samples", "folds", "settings")},
-            "system": type(decided.system)(
-                **{
-                    **{f: getattr(decided.system, f) for f in decided.system.__slots__},
-                    "build": lambda *_: Spy(),
-                }
-            ),
-        }
-    )
-    fold: Fold = decided.folds[0]
+    spied = replace(plan, system=replace(plan.system, build=lambda *_: Spy()))
+    fold: Fold = plan.folds[0]
     inputs[list(fold.test)] = np.nan
     run_fold(spied, tmp_path, 0, 0, inputs, ["ready"] * len(inputs))
     assert np.isfinite(seen[0]).all()
     assert len(seen[0]) == len(fold.train)
+
+
+def test_a_system_that_is_not_registered_is_scored(pictures: Path, tmp_path: Path) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    own = replace(SYSTEMS["flow-svm"], name="mine")
+    ledger = benchmark(data, own, tmp_path / "mine", jobs=2)
+    assert ledger.settings["system"] == "mine"
+    assert ledger.rows == benchmark(data, "flow-svm", tmp_path / "registered", jobs=1).rows
 
 
 def test_a_row_changed_by_hand_is_found(pictures: Path, tmp_path: Path) -> None:
@@ -160,7 +162,9 @@ def test_clip_table_is_written(pictures: Path, tmp_path: Path) -> None:
 COMMAND = """
 import sys
 from pathlib import Path
+from typing import Any
 from mien.evaluation.run import benchmark
+from mien.classifiers.base import Classifier
 from mien.datasets import open_dataset
 benchmark([open_dataset("flow_images", Path(sys.argv[1]))], "strcn-g", Path(sys.argv[2]),
           parameters={"epochs": 30, "maps": 8}, jobs=1)
@@ -202,7 +206,7 @@ def test_a_killed_run_resumes_to_the_same_ledger(pictures: Path, tmp_path: Path)
 def test_wrong_words_are_answered_in_three_parts(pictures: Path, change: dict[str, object], words: str) -> None:
     arguments: dict[str, object] = {"system": "ststnet", **change}
     with pytest.raises(MienError) as caught:
-        plan([open_dataset("flow_images", pictures)], **arguments)  # type: ignore[arg-type]
+        make_plan([open_dataset("flow_images", pictures)], **arguments)  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert caught.value.found
     assert caught.value.expected
@@ -216,13 +220,13 @@ def test_one_class_and_one_subject_are_refused(tmp_path: Path) -> None:
             for picture in folder.iterdir():
                 picture.unlink()
     with pytest.raises(MienError, match="only one class"):
-        plan(open_specs([f"flow_images={tmp_path}"]), "flow-svm")
+        make_plan(open_specs([f"flow_images={tmp_path}"]), "flow-svm")
 
 
 def test_a_database_given_twice_is_refused(pictures: Path) -> None:
     data = [open_dataset("flow_images", pictures)] * 2
     with pytest.raises(MienError, match="given twice"):
-        plan(data, "flow-svm")
+        make_plan(data, "flow-svm")
 
 
 def test_unreadable_pictures_alone_name_the_first_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mien.errors import MienError
 from mien.evaluation.ledger import fold_file, open_folder, read_ledger
 from mien.evaluation.report import report_many
 from mien.evaluation.run import benchmark
-from mien.io.atomic import LOCK, UNFINISHED, held, write_atomically
+from mien.io.atomic import LOCK, UNFINISHED, lock_run, write_atomically
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import side_by_side
 from mien.synthesis.flow_images import write_flow_images
@@ -75,8 +75,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from typing import Any
-from mien.io.atomic import held
-with held(Path(sys.argv[1])):
+from mien.io.atomic import lock_run
+with lock_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -101,13 +101,13 @@ def test_a_second_process_is_told_and_a_dead_one_keeps_nobody_out(corpus: Path, 
 
 
 def test_a_folder_is_held_once_and_free_again(tmp_path: Path) -> None:
-    with held(tmp_path / "a") as alone:
+    with lock_run(tmp_path / "a") as alone:
         assert alone
-        with pytest.raises(MienError, match="at work"), held(tmp_path / "a"):
+        with pytest.raises(MienError, match="at work"), lock_run(tmp_path / "a"):
             pass
-        with held(tmp_path / "b") as beside:
+        with lock_run(tmp_path / "b") as beside:
             assert beside
-    with held(tmp_path / "a"):
+    with lock_run(tmp_path / "a"):
         pass
     assert not list((tmp_path / "a").iterdir())
 
@@ -247,7 +247,7 @@ def changed(old: str, new: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: text[: len(text) // 2], "not as it was written"),
+        (lambda text: text[: text.rindex(",")], "not as it was written"),
         (lambda text: "", "not as it was written"),
         (lambda text: text + "\n".join(text.splitlines()[1:2]), "a second time"),
         (changed(",0,ready,", ",1,ready,"), "a row of seed 1"),

@@ -92,7 +92,7 @@ def benchmark(
             shuffle_labels=shuffle_labels,
             jobs=jobs,
             bars=True,
-            told=warn,
+            on_warning=warn,
             cluster=cluster,
             folds=folds,
         )
@@ -135,7 +135,7 @@ def experiment(
         cells = grid.experiment(
             name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
             parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs, bars=True,
-            told=None if as_json else lambda text: say((text, "dim")), cluster=cluster,
+            on_warning=None if as_json else lambda text: say((text, "dim")), cluster=cluster,
         )  # fmt: skip
     picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
     if as_json:

@@ -41,5 +41,5 @@ def cluster_of(address: str | None, gpus_per_fold: float = 0.0, jobs: int | None
         return
     from mien.evaluation.execution.ray_folds import connect
 
-    with connect(address, gpus_per_fold=gpus_per_fold, jobs=jobs, told=warn) as cluster:
+    with connect(address, gpus_per_fold=gpus_per_fold, jobs=jobs, on_warning=warn) as cluster:
         yield cluster

@@ -34,7 +34,7 @@ def train(
 
     made = train_on_all(
         open_specs(data), system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
-        licence=licence, bars=True, told=warn,
+        licence=licence, bars=True, on_warning=warn,
     )  # fmt: skip
     _show_card(asdict(made), target, as_json)
 

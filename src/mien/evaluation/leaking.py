@@ -21,11 +21,12 @@ from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.evaluation.ledger import FAILED, told_plainly
 from mien.evaluation.metrics import majority
-from mien.evaluation.planning import Plan, plan
+from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.published.claims import PublishedRow, published_for
-from mien.io.atomic import held, write_atomically
+from mien.io.atomic import lock_run, write_atomically
 from mien.progress import Bars
+from mien.systems.base import System
 
 PROTOCOL = "holdout_reddy"
 FILE = "leak.json"
@@ -94,7 +95,7 @@ class Leak:
 
 def leaking(
     data: Sequence[Dataset],
-    system: str,
+    system: str | System,
     out: Path,
     *,
     labels: str | None = None,
@@ -122,53 +123,53 @@ def leaking(
     Raises:
         MienError: As `benchmark`; the system is no single network; `out` holds another one.
     """
-    decided = plan(
+    plan = make_plan(
         data, system, protocol=PROTOCOL, labels=labels, seeds=(seed,), parameters=parameters,
         protocol_parameters=protocol_parameters,
     )  # fmt: skip
     keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "seeds")
-    settings = {key: decided.settings[key] for key in (*keys, "datasets", "drawn")}
-    with held(out), told_plainly(out):
-        return _read(out / FILE, settings) or _train(decided, settings, out, seed, jobs, bars)
+    settings = {key: plan.settings[key] for key in (*keys, "datasets", "drawn")}
+    with lock_run(out), told_plainly(out):
+        return _read(out / FILE, settings) or _train(plan, settings, out, seed, jobs, bars)
 
 
-def _train(decided: Plan, settings: Mapping[str, Any], out: Path, seed: int, jobs: int, bars: bool) -> Leak:
-    fold = decided.folds[0]
-    people = {decided.samples[i].clip.person for i in fold.train}
-    y = np.array([decided.samples[i].label for i in fold.test], dtype=np.int64)
+def _train(plan: Plan, settings: Mapping[str, Any], out: Path, seed: int, jobs: int, bars: bool) -> Leak:
+    fold = plan.folds[0]
+    people = {plan.samples[i].clip.person for i in fold.train}
+    y = np.array([plan.samples[i].label for i in fold.test], dtype=np.int64)
     with Bars(show=bars) as shown:
-        accuracy = _watch(decided, out / "unfinished", seed, jobs, shown)
+        accuracy = _watch(plan, out / "unfinished", seed, jobs, shown)
     leak = Leak(
         settings,
         accuracy,
-        majority(y, len(decided.classes))[0],
+        majority(y, len(plan.classes))[0],
         len(fold.train),
         len(fold.test),
-        sum(decided.samples[i].clip.person in people for i in fold.test),
+        sum(plan.samples[i].clip.person in people for i in fold.test),
     )
     write_atomically(out / FILE, json.dumps(leak.as_json(), indent=2) + "\n")
     (out / "unfinished" / "accuracy.json").unlink(missing_ok=True)
     return leak
 
 
-def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[float, ...]:
+def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[float, ...]:
     """Accuracy on the test clips after every pass."""
     from threadpoolctl import threadpool_limits
 
     from mien.classifiers.training import NetClassifier
 
-    classifier = decided.system.build(len(decided.classes), decided.parameters)
+    classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier) or classifier.members != 1:
         raise MienError(
-            f"{decided.system.name} is not one network that can be watched pass by pass.",
+            f"{plan.system.name} is not one network that can be watched pass by pass.",
             "a deep system with one member.",
             "`--set members=1`, or another system.",
         )
     failures: dict[str, MienError] = {}
-    inputs, intervals = prepare_inputs(decided, jobs, bars, failures)
-    fold = decided.folds[0]
+    inputs, intervals = prepare_inputs(plan, jobs, bars, failures)
+    fold = plan.folds[0]
     train, test = (np.array([i for i in side if intervals[i] != FAILED], int) for side in (fold.train, fold.test))
-    y = np.array([s.label for s in decided.samples], dtype=np.int64)
+    y = np.array([s.label for s in plan.samples], dtype=np.int64)
     passes = classifier.schedule.epochs
     partly = folder / "accuracy.json"
     # Of a stopped training: passes that are run again are watched again.
@@ -199,7 +200,7 @@ def _watch(decided: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tup
     advance = bars.start("passes", passes)
     classifier.make = caught
     classifier.state_file = folder / "state"
-    groups = [decided.samples[i].clip.person for i in train]
+    groups = [plan.samples[i].clip.person for i in train]
     with threadpool_limits(1):
         classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_pass)
     return tuple(seen[n] for n in sorted(seen))

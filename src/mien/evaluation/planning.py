@@ -1,4 +1,4 @@
-"""plan(): everything a run is, decided before anything is trained."""
+"""make_plan(): everything a run consists of, before anything is trained."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Plan:
     settings: Mapping[str, Any]
 
 
-def plan(
+def make_plan(
     data: Sequence[Dataset],
-    system: str,
+    system: str | System,
     *,
     protocol: str = "loso",
     labels: str | None = None,
@@ -56,11 +56,11 @@ def plan(
     protocol_parameters: Mapping[str, Any] | None = None,
     shuffle_labels: bool = False,
 ) -> Plan:
-    """Decide a run without training anything: classes, folds, settings.
+    """Return the classes, folds and settings of a run; nothing is trained.
 
     Args:
         data: One or more databases; several are pooled.
-        system: Name of the system.
+        system: Name of a registered system, or a system.
         protocol: Name of the protocol.
         labels: Label map; None takes that of the database, or MEGC 2019's three classes for several databases.
         seeds: Training seeds; each gives a row per clip.
@@ -71,7 +71,7 @@ def plan(
     Raises:
         MienError: Unknown names, parameters the system refuses, too few subjects, one class only, or folds that leak.
     """
-    chosen = system_named(system)
+    chosen = system if isinstance(system, System) else system_named(system)
     all_parameters = chosen.with_parameters(parameters or {})
     if len({d.id for d in data}) < len(data):
         names = ", ".join(d.id for d in data)

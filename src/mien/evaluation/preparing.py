@@ -35,7 +35,7 @@ HELD = 1 << 30
 
 
 def settle_failures(
-    out: Path, failures: Mapping[str, MienError], n_clips: int, told: Callable[[str], None] | None
+    out: Path, failures: Mapping[str, MienError], n_clips: int, on_warning: Callable[[str], None] | None
 ) -> None:
     """Writes down which clips could not be prepared; once a fold is done they must stay the same ones.
 
@@ -57,29 +57,29 @@ def settle_failures(
         shutil.rmtree(out / "unfinished", ignore_errors=True)
         entries = [{"clip": k, "found": e.found, "expected": e.expected, "fix": e.fix} for k, e in failures.items()]
         write_atomically(failures_file(out), json.dumps(entries, indent=2) + "\n")
-    if failures and told is not None:
+    if failures and on_warning is not None:
         first = next(iter(failures))
-        told(
+        on_warning(
             f"{len(failures)} of {n_clips} clips could not be prepared and count as wrong; they are in "
             f"{failures_file(out)}. The first, {first}: {failures[first].found}"
         )
 
 
-def tell_notes(out: Path, notes: Mapping[str, tuple[str, ...]], told: Callable[[str], None] | None) -> None:
+def tell_notes(out: Path, notes: Mapping[str, tuple[str, ...]], on_warning: Callable[[str], None] | None) -> None:
     """Writes down what recipes want known of clips (filled up, interpolated, found), and tells the commonest."""
     path = notes_file(out)
     if not notes:
         path.unlink(missing_ok=True)
         return
     write_atomically(path, json.dumps({clip: list(said) for clip, said in notes.items()}, indent=2) + "\n")
-    if told is not None:
+    if on_warning is not None:
         (commonest, n), *others = Counter(note for said in notes.values() for note in said).most_common()
         rest = f"And {len(others)} more such note(s): {path}." if others else f"They are in {path}."
-        told(f"Of {n} clip(s): {commonest} {rest}")
+        on_warning(f"Of {n} clip(s): {commonest} {rest}")
 
 
 def prepare_inputs(
-    decided: Plan,
+    plan: Plan,
     jobs: int,
     bars: Bars,
     failures: dict[str, MienError] | None = None,
@@ -89,7 +89,7 @@ def prepare_inputs(
     """Every clip's input, in memory where that is small, and where its onset and apex came from.
 
     Args:
-        decided: The run.
+        plan: The run.
         jobs: Clips side by side.
         bars: Where progress is shown.
         failures: Takes the clips that cannot be prepared, by key; None lets the first one be raised. Their interval is
@@ -103,8 +103,8 @@ def prepare_inputs(
     """
     from joblib import delayed
 
-    table = decided.samples
-    recipes = {m: decided.system.recipe(m, decided.parameters) for m in {s.clip.medium for s in table}}
+    table = plan.samples
+    recipes = {m: plan.system.recipe(m, plan.parameters) for m in {s.clip.medium for s in table}}
     meter = bars.start("clips prepared", len(table))
     # Ready pictures are read faster than processes start, or than a cache entry is checked.
     ready = all(s.clip.medium == "flow" for s in table)

@@ -28,11 +28,12 @@ from mien.evaluation.execution.folds import (
 )
 from mien.evaluation.leakage import check_ledger
 from mien.evaluation.ledger import Ledger, fold_file, open_folder, read_ledger, told_plainly
-from mien.evaluation.planning import Plan, clip_table, plan
+from mien.evaluation.planning import Plan, clip_table, make_plan
 from mien.evaluation.preparing import prepare_inputs, settle_failures, tell_notes
-from mien.io.atomic import held, sweep, write_atomically
+from mien.io.atomic import lock_run, sweep, write_atomically
 from mien.preprocessing.inputs import Inputs
 from mien.progress import Bars, Meter
+from mien.systems.base import System
 from mien.types import IntervalSource
 
 WAYS = ("auto", "stacked", "processes", "sequential")
@@ -41,7 +42,7 @@ WAYS = ("auto", "stacked", "processes", "sequential")
 
 def benchmark(
     data: Sequence[Dataset],
-    system: str,
+    system: str | System,
     out: Path,
     *,
     protocol: str = "loso",
@@ -52,7 +53,7 @@ def benchmark(
     shuffle_labels: bool = False,
     jobs: int | None = None,
     bars: bool = False,
-    told: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     cluster: Cluster | None = None,
     folds: str = "auto",
 ) -> Ledger:
@@ -68,22 +69,22 @@ def benchmark(
         out: Folder of the run.
         jobs: Folds trained side by side; None takes the number of cores.
         bars: Show progress on the terminal.
-        told: Called with a sentence when clips could not be prepared, before anything is trained.
+        on_warning: Called with a sentence when clips could not be prepared, before anything is trained.
         cluster: Where clips are prepared and folds trained instead of in processes of this machine.
         folds: "stacked" trains them as one program (`mien.evaluation.execution.stacked`; the ledger is then the same
             up to rounding), "processes" and "sequential" each alone; "auto" takes what would be fastest here.
-        data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `plan`.
+        data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `make_plan`.
 
     Returns:
         The complete ledger.
 
     Raises:
-        MienError: As `plan`; `out` holds another run; no clip of a database can be prepared, or other clips than when
-            the run began; a row in `out` was changed by hand.
+        MienError: As `make_plan`; `out` holds another run; no clip of a database can be prepared, or other clips than
+            when the run began; a row in `out` was changed by hand.
     """
     out = Path(out)
     _require_way(folds, cluster)
-    decided = plan(
+    plan = make_plan(
         data,
         system,
         protocol=protocol,
@@ -93,20 +94,20 @@ def benchmark(
         protocol_parameters=protocol_parameters,
         shuffle_labels=shuffle_labels,
     )
-    with held(out) as alone, told_plainly(out):
-        settings = open_run(out, decided)
+    with lock_run(out) as alone, told_plainly(out):
+        settings = open_run(out, plan)
         if alone:
             sweep(out)
-        return _run(decided, settings, out, jobs, bars, told, cluster, folds)
+        return _run(plan, settings, out, jobs, bars, on_warning, cluster, folds)
 
 
 def _run(
-    decided: Plan,
+    plan: Plan,
     settings: Mapping[str, Any],
     out: Path,
     jobs: int | None,
     bars: bool,
-    told: Callable[[str], None] | None,
+    on_warning: Callable[[str], None] | None,
     cluster: Cluster | None,
     folds: str,
 ) -> Ledger:
@@ -114,7 +115,7 @@ def _run(
     todo = [
         (seed, number)
         for seed in settings["seeds"]
-        for number in range(len(decided.folds))
+        for number in range(len(plan.folds))
         if not fold_file(out, seed, number).is_file()
     ]
     if todo:
@@ -122,15 +123,15 @@ def _run(
         with Bars(show=bars) as shown:
             failures: dict[str, MienError] = {}
             notes: dict[str, tuple[str, ...]] = {}
-            inputs, intervals = prepare_inputs(decided, jobs, shown, failures, cluster, notes)
-            settle_failures(out, failures, len(decided.samples), told)
-            tell_notes(out, notes, told)
+            inputs, intervals = prepare_inputs(plan, jobs, shown, failures, cluster, notes)
+            settle_failures(out, failures, len(plan.samples), on_warning)
+            tell_notes(out, notes, on_warning)
             if cluster is None:
-                _train(decided, out, todo, inputs, intervals, jobs, shown, folds)
+                _train(plan, out, todo, inputs, intervals, jobs, shown, folds)
             else:
-                _train_on(cluster, decided, out, todo, inputs, intervals, shown, told)
+                _train_on(cluster, plan, out, todo, inputs, intervals, shown, on_warning)
     ledger = read_ledger(out)
-    wrong = [p for p in check_ledger(ledger, decided.samples, decided.folds) if p.severity == "error"]
+    wrong = [p for p in check_ledger(ledger, plan.samples, plan.folds) if p.severity == "error"]
     if wrong:
         raise MienError(
             f"The ledger in {str(out)!r} is not that of this run: {wrong[0].where} {wrong[0].what}"
@@ -143,34 +144,31 @@ def _run(
     return ledger
 
 
-def open_run(out: Path, decided: Plan) -> dict[str, Any]:
+def open_run(out: Path, plan: Plan) -> dict[str, Any]:
     """Create the run's folder, or check that the one that is there is the same run; more seeds may be added."""
-    return open_folder(out, decided.settings, "clips.csv", clip_table(decided.samples, decided.classes), _differences)
+    return open_folder(out, plan.settings, "clips.csv", clip_table(plan.samples, plan.classes), _differences)
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Each setting that differs, told for people; the system first. Seeds may be added, folders may move."""
-    keys = dict.fromkeys(["system", *there, *wanted])
-    told = []
-    for key in (
-        keys.keys() - {"seeds", "data", "system_title", "lacking"}
-        if there.get("system") == wanted["system"]
-        else ["system"]
-    ):
+    """Return a sentence about each setting that differs; seeds may be added, and folders may move."""
+    if there.get("system") != wanted["system"]:
+        return [f"system is {there.get('system')!r} there and {wanted['system']!r} now"]
+    differences = []
+    for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking"}:
         old, new = there.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            told += [
+            differences += [
                 f"{k} is {old.get(k)!r} there and {new.get(k)!r} now"
                 for k in {**old, **new}
                 if old.get(k) != new.get(k)
             ]
         elif old != new:
-            told.append(f"{key} is {old!r} there and {new!r} now")
-    return sorted(told)
+            differences.append(f"{key} is {old!r} there and {new!r} now")
+    return sorted(differences)
 
 
 def _train(
-    decided: Plan,
+    plan: Plan,
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
@@ -181,16 +179,16 @@ def _train(
 ) -> None:
     from joblib import Parallel, delayed
 
-    way, seconds = _way(decided, todo, inputs, intervals, jobs, folds)
+    way, seconds = _way(plan, todo, inputs, intervals, jobs, folds)
     write_atomically(out / "log" / "folds.json", json.dumps({"folds": way, "asked": folds, "seconds": seconds}))
     jobs = 1 if way == "sequential" else jobs
     with Meter(len(todo)) as meter:
         finished = bars.follow("folds", meter)
         if way == "stacked":
-            _train_stacked(decided, out, todo, inputs, intervals, [meter.slot(n) for n in range(len(todo))], finished)
+            _train_stacked(plan, out, todo, inputs, intervals, [meter.slot(n) for n in range(len(todo))], finished)
             return
         work = (
-            delayed(run_fold)(decided, out, seed, number, inputs, intervals, meter.slot(place))
+            delayed(run_fold)(plan, out, seed, number, inputs, intervals, meter.slot(place))
             for place, (seed, number) in enumerate(todo)
         )
         for _ in Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs + 1, batch_size=1)(work):
@@ -205,7 +203,7 @@ def _require_way(asked: str, cluster: Cluster | None) -> None:
 
 
 def _way(
-    decided: Plan,
+    plan: Plan,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
     intervals: Sequence[IntervalSource],
@@ -214,25 +212,25 @@ def _way(
 ) -> tuple[str, dict[str, float]]:
     """How folds are trained, and the seconds that each way was thought to take where that was to be decided."""
     # Every network is trained for some epochs; other systems are not worth loading here.
-    if asked != "auto" or "epochs" not in decided.parameters or len(todo) == 1:
+    if asked != "auto" or "epochs" not in plan.parameters or len(todo) == 1:
         return (asked if asked != "auto" else "processes"), {}
     from mien.classifiers.training import NetClassifier, device_of
     from mien.evaluation.execution.stacked import measure
 
-    device = decided.parameters.get("device", "auto")
+    device = plan.parameters.get("device", "auto")
     if jobs == 1 and device_of(device) == "cpu":
         return "sequential", {}
-    classifier = decided.system.build(len(decided.classes), decided.parameters)
-    trains = [prepared(decided.folds[number].train, intervals) for _, number in todo]
+    classifier = plan.system.build(len(plan.classes), plan.parameters)
+    trains = [prepared(plan.folds[number].train, intervals) for _, number in todo]
     if not isinstance(classifier, NetClassifier) or min(len(train) for train in trains) < 2:
         return "processes", {}
-    y = np.array([s.label for s in decided.samples], dtype=np.int64)
+    y = np.array([s.label for s in plan.samples], dtype=np.int64)
     costs = measure(classifier, inputs, y, trains, jobs, device)
     return costs.choice(), {way: round(s, 1) for way, s in costs.estimates().items() if math.isfinite(s)}
 
 
 def _train_stacked(
-    decided: Plan,
+    plan: Plan,
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
@@ -246,10 +244,10 @@ def _train_stacked(
 
     nets: list[NetClassifier] = []
     for _, number in todo:
-        classifier = decided.system.build(len(decided.classes), decided.parameters)
+        classifier = plan.system.build(len(plan.classes), plan.parameters)
         if not isinstance(classifier, NetClassifier):
-            raise cannot(f"{decided.system.name} has no network")
-        require_training(decided.folds[number], intervals)
+            raise cannot(f"{plan.system.name} has no network")
+        require_training(plan.folds[number], intervals)
         nets.append(classifier)
 
     def share(part: Sequence[int], value: float) -> None:
@@ -259,10 +257,10 @@ def _train_stacked(
     def write(part: Sequence[int], seconds: float) -> None:
         for place in part:
             started = time.perf_counter()
-            answers = answers_of(decided.folds[todo[place][1]], nets[place], inputs, intervals)
+            answers = answers_of(plan.folds[todo[place][1]], nets[place], inputs, intervals)
             taken = seconds / len(part) + time.perf_counter() - started
             more = {"stacked": len(part), "device": nets[place].device}
-            done = fold_done(decided, *todo[place], nets[place], intervals, answers, taken, more)
+            done = fold_done(plan, *todo[place], nets[place], intervals, answers, taken, more)
             write_fold(out, *todo[place], done)
             state = state_file(out, *todo[place])
             for left in state.parent.glob(f"{state.name}-*"):  # of this fold's training alone, which was stopped
@@ -273,10 +271,10 @@ def _train_stacked(
     fit_folds(
         nets,
         inputs,
-        np.array([s.label for s in decided.samples], dtype=np.int64),
-        [prepared(decided.folds[number].train, intervals) for _, number in todo],
+        np.array([s.label for s in plan.samples], dtype=np.int64),
+        [prepared(plan.folds[number].train, intervals) for _, number in todo],
         [fold_seed(seed, number) for seed, number in todo],
-        device=decided.parameters.get("device", "auto"),
+        device=plan.parameters.get("device", "auto"),
         progress=share,
         finished=write,
     )
@@ -284,25 +282,25 @@ def _train_stacked(
 
 def _train_on(
     cluster: Cluster,
-    decided: Plan,
+    plan: Plan,
     out: Path,
     todo: Sequence[tuple[int, int]],
     inputs: Inputs,
     intervals: Sequence[IntervalSource],
     bars: Bars,
-    told: Callable[[str], None] | None,
+    on_warning: Callable[[str], None] | None,
 ) -> None:
     smaller = []
     with Meter(len(todo)) as meter:
         finished = bars.follow("folds", meter)
-        for seed, number, done in cluster.folds(decided, out, todo, inputs, intervals, meter.slot):
+        for seed, number, done in cluster.folds(plan, out, todo, inputs, intervals, meter.slot):
             write_fold(out, seed, number, done)
             meter.slot(todo.index((seed, number)))(1.0)  # it may have run where the meter cannot be seen
             finished(1)
             if "smaller_batch" in json.loads(done.log):
-                smaller.append(decided.folds[number].name)
-    if smaller and told is not None:
-        told(
+                smaller.append(plan.folds[number].name)
+    if smaller and on_warning is not None:
+        on_warning(
             f"In {len(smaller)} of {len(todo)} folds a GPU's memory was too small for the batch, which was halved: "
             f"{', '.join(smaller[:3])}{' ...' if len(smaller) > 3 else ''}; each log says to what."
         )

@@ -15,15 +15,16 @@ from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.evaluation.ledger import FAILED, read_settings
-from mien.evaluation.planning import Plan, plan
+from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many
 from mien.progress import Bars
+from mien.systems.base import System
 
 
 def train(
     data: Sequence[Dataset],
-    system: str,
+    system: str | System,
     out: Path,
     *,
     labels: str | None = None,
@@ -33,7 +34,7 @@ def train(
     licence: str | None = None,
     jobs: int | None = None,
     bars: bool = False,
-    told: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> ModelCard:
     """Trains on all clips and writes a checkpoint with its card.
 
@@ -48,32 +49,34 @@ def train(
         licence: Terms for the file, for the card.
         jobs: Clips prepared side by side; None takes the number of cores.
         bars: Show progress on the terminal.
-        told: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
+        on_warning: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
 
     Raises:
         MienError: As `benchmark`; `scored` is another run; the system has no network to save.
     """
-    decided = plan(data, system, labels=labels, parameters=parameters)
-    score = {} if scored is None else _score(decided, scored)
+    plan = make_plan(data, system, labels=labels, parameters=parameters)
+    score = {} if scored is None else _score(plan, scored)
     from mien.classifiers.training import NetClassifier
 
-    classifier = decided.system.build(len(decided.classes), decided.parameters)
+    classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier):
-        raise MienError(f"{system} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g.")
+        raise MienError(
+            f"{plan.system.name} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g."
+        )
     with Bars(show=bars) as shown:
         failures: dict[str, MienError] = {}
-        inputs, intervals = prepare_inputs(decided, jobs or os.cpu_count() or 1, shown, failures)
+        inputs, intervals = prepare_inputs(plan, jobs or os.cpu_count() or 1, shown, failures)
         kept = [i for i, interval in enumerate(intervals) if interval != FAILED]
         if failures:
-            decided = replace(decided, samples=tuple(decided.samples[i] for i in kept))
+            plan = replace(plan, samples=tuple(plan.samples[i] for i in kept))
             inputs = inputs[kept]
-            if told is not None:
+            if on_warning is not None:
                 first = next(iter(failures))
-                told(
+                on_warning(
                     f"{len(failures)} of {len(intervals)} clips could not be prepared and are not trained on: "
                     f"{', '.join(failures)}. The first: {failures[first].found}"
                 )
-        y = np.array([s.label for s in decided.samples], dtype=np.int64)
+        y = np.array([s.label for s in plan.samples], dtype=np.int64)
         done = 0
 
         def share(value: float) -> None:
@@ -83,14 +86,14 @@ def train(
 
         advance = shown.start("training, %", 100)
         classifier.state_file = out.with_name(f"{out.name}.unfinished")
-        classifier.fit(inputs, y, [s.clip.person for s in decided.samples], seed=seed, progress=share)
+        classifier.fit(inputs, y, [s.clip.person for s in plan.samples], seed=seed, progress=share)
     card = ModelCard(
-        system=decided.system.name,
-        parameters=decided.parameters,
-        classes=decided.classes,
-        labels=decided.settings["labels"],
-        trained_on=_trained_on(decided, data),
-        recipes=decided.settings["recipes"],
+        system=plan.system.name,
+        parameters=plan.parameters,
+        classes=plan.classes,
+        labels=plan.settings["labels"],
+        trained_on=_trained_on(plan, data),
+        recipes=plan.settings["recipes"],
         shape=tuple(inputs.shape),
         seed=seed,
         score=score,
@@ -102,9 +105,9 @@ def train(
     return card
 
 
-def _trained_on(decided: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
-    clips = Counter(s.clip.dataset for s in decided.samples)
-    people = {s.clip.person for s in decided.samples}
+def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
+    clips = Counter(s.clip.dataset for s in plan.samples)
+    people = {s.clip.person for s in plan.samples}
     drawn = any(d.drawn for d in data)
     return tuple(
         {"dataset": name, "clips": n, "subjects": sum(p[0] == name for p in people), "drawn": drawn}
@@ -112,10 +115,10 @@ def _trained_on(decided: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any],
     )
 
 
-def _score(decided: Plan, run: Path) -> dict[str, Any]:
+def _score(plan: Plan, run: Path) -> dict[str, Any]:
     """What a run of the same settings measured."""
     there = read_settings(run)
-    differs = [k for k in ("system", "parameters", "labels", "clip_table") if there.get(k) != decided.settings[k]]
+    differs = [k for k in ("system", "parameters", "labels", "clip_table") if there.get(k) != plan.settings[k]]
     if differs or there.get("shuffle_labels"):
         raise MienError(
             f"{str(run)!r} is a run with another {', '.join(differs) or 'order of labels'}.",

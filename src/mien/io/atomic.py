@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and folders that one process has to itself."""
+"""Atomic writing of files, and a lock on the folder of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNFINISHED = ".part"
 """How the name of a file ends while it is being written."""
 
 LOCK: Final = ".lock"
-"""File by which a process has a folder to itself; there only while it has, or after it was killed."""
+"""Lock file in the folder of a run: there while a process works on the run, or after it was killed."""
 
 
 def at_home(text: str | Path) -> Path:
@@ -66,24 +66,28 @@ def unwritable(path: Path, error: Exception, fix: str) -> MienError:
 
 
 def sweep(folder: Path) -> None:
-    """Deletes what a killed process had half written below a folder that this process has to itself."""
+    """Delete the unfinished files that a killed process left in a folder that is locked by this one."""
     for path in folder.rglob(f".*{UNFINISHED}"):
         with suppress(OSError):
             path.unlink()
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Keeps a folder, made where it is not there, for this process until the block ends or the process dies.
+def lock_run(folder: Path) -> Iterator[bool]:
+    """Lock the folder of a run until the block ends or the process dies; the folder is created if it is missing.
 
-    Gives whether it does: see below.
+    The lock is the operating system's: it ends with the process, however that dies. Where such locks do not exist
+    (Windows, some network file systems), or the folder is read-only, the block runs without a lock. Files are written
+    atomically, so two processes at once do no harm beyond doing the same work twice.
 
-    The lock is the operating system's own: however the process dies, nothing is left that would keep others out. Where
-    there are no such locks (Windows, some network disks), or the folder cannot be written to, the block runs without
-    one: what is written there is whole in any case, and two processes only do the same work twice.
+    Args:
+        folder: The folder.
+
+    Yields:
+        Whether the folder is locked.
 
     Raises:
-        MienError: Another process has it.
+        MienError: Another process has locked it.
     """
     handle = _locked(Path(folder))
     try:
@@ -96,7 +100,7 @@ def held(folder: Path) -> Iterator[bool]:
 
 
 def _locked(folder: Path) -> int | None:
-    """The open file that holds the lock; None where there can be none."""
+    """Return the open file that holds the lock; None where locking is impossible."""
     try:
         import fcntl
     except ImportError:
@@ -120,7 +124,7 @@ def _locked(folder: Path) -> int | None:
             raise MienError(
                 f"Another process is at work on {str(folder)!r}" + (f": {who}." if who else "."),
                 "one at a time.",
-                f"waiting until it ends, or another --out; `mien report {folder}` tells how far it is.",
+                f"waiting until it ends, or another --out; `mien report {folder}` shows its progress.",
             ) from None
         except FileNotFoundError:
             pass  # whoever had it has just ended

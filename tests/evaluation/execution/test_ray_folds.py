@@ -23,7 +23,7 @@ from mien.evaluation import preparing
 from mien.evaluation.execution import ray_folds
 from mien.evaluation.execution.ray_folds import Machine, RayCluster, connect, differences, this_machine
 from mien.evaluation.experiments import grid
-from mien.evaluation.planning import plan
+from mien.evaluation.planning import make_plan
 from mien.evaluation.run import benchmark
 from mien.preprocessing import FLOW_PICTURE
 from mien.preprocessing.prepare import prepare
@@ -139,11 +139,11 @@ def test_inputs_too_large_for_memory_go_through_the_object_store(
     pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
-    decided = plan(data, "strcn-g", parameters=FAST)
+    plan = make_plan(data, "strcn-g", parameters=FAST)
     monkeypatch.setattr(preparing, "HELD", 0)
     with Bars(show=False) as bars:
-        ours, intervals = preparing.prepare_inputs(decided, 1, bars, cluster=local)
-        plain, same = preparing.prepare_inputs(decided, 1, bars)
+        ours, intervals = preparing.prepare_inputs(plan, 1, bars, cluster=local)
+        plain, same = preparing.prepare_inputs(plan, 1, bars)
     assert isinstance(ours, ray_folds.StoredInputs)
     assert (len(ours), ours.shape, ours.copies) == (len(plain), plain.shape, plain.copies)
     rows = np.array([5, 0, 5, 35])

@@ -70,7 +70,7 @@ def test_cells_are_run_once_and_printed(corpus: Path, tmp_path: Path, tiny: str)
     data = [open_dataset("casme2", corpus)]
     told: list[str] = []
     parameters = {"face": "none", "mirror": False}
-    cells = experiment(tiny, data, tmp_path, preset="pictures", parameters=parameters, jobs=1, told=told.append)
+    cells = experiment(tiny, data, tmp_path, preset="pictures", parameters=parameters, jobs=1, on_warning=told.append)
     assert len(told) == 3
     assert [cell.result is not None for cell in cells] == [True, True, False]
     assert cells[0].result is not None

@@ -42,7 +42,7 @@ class Cluster(Protocol):
 
     def folds(
         self,
-        decided: Plan,
+        plan: Plan,
         out: Path,
         todo: Sequence[tuple[int, int]],
         inputs: Inputs,

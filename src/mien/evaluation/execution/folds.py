@@ -24,7 +24,7 @@ from mien.types import Fold, IntervalSource
 
 
 def run_fold(
-    decided: Plan,
+    plan: Plan,
     out: Path,
     seed: int,
     number: int,
@@ -33,7 +33,7 @@ def run_fold(
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Train on one fold's training clips, predict its test clips, write its ledger rows and its log."""
-    done = train_fold(decided, seed, number, inputs, intervals, progress, state_file(out, seed, number))
+    done = train_fold(plan, seed, number, inputs, intervals, progress, state_file(out, seed, number))
     write_fold(out, seed, number, done)
     if progress is not None:
         progress(1.0)
@@ -64,7 +64,7 @@ def write_fold(out: Path, seed: int, number: int, done: FoldDone) -> None:
 
 
 def train_fold(
-    decided: Plan,
+    plan: Plan,
     seed: int,
     number: int,
     inputs: Inputs | NDArray[np.float32],
@@ -77,7 +77,7 @@ def train_fold(
     Only the training rows of `inputs` are handed to `fit`; clips that could not be prepared are in neither.
 
     Args:
-        decided: The run.
+        plan: The run.
         seed: Training seed.
         number: Which fold.
         inputs: Every clip's input.
@@ -88,20 +88,20 @@ def train_fold(
     from threadpoolctl import threadpool_limits
 
     one_thread()
-    fold = decided.folds[number]
+    fold = plan.folds[number]
     require_training(fold, intervals)
     train = prepared(fold.train, intervals)
-    y = np.array([s.label for s in decided.samples], dtype=np.int64)
-    groups = [decided.samples[i].clip.person for i in train]
+    y = np.array([s.label for s in plan.samples], dtype=np.int64)
+    groups = [plan.samples[i].clip.person for i in train]
     started = time.perf_counter()
     with threadpool_limits(1):
-        classifier = decided.system.build(len(decided.classes), decided.parameters)
+        classifier = plan.system.build(len(plan.classes), plan.parameters)
         classifier.state_file = keep
         answers: dict[int, NDArray[np.float32]] = {}
         if len(prepared(fold.test, intervals)):
             classifier.fit(inputs[train], y[train], groups, seed=fold_seed(seed, number), progress=progress)
             answers = answers_of(fold, classifier, inputs, intervals)
-    return fold_done(decided, seed, number, classifier, intervals, answers, time.perf_counter() - started)
+    return fold_done(plan, seed, number, classifier, intervals, answers, time.perf_counter() - started)
 
 
 def prepared(clips: Sequence[int], intervals: Sequence[IntervalSource]) -> NDArray[np.int64]:
@@ -135,7 +135,7 @@ def answers_of(
 
 
 def fold_done(
-    decided: Plan,
+    plan: Plan,
     seed: int,
     number: int,
     classifier: Classifier,
@@ -145,23 +145,23 @@ def fold_done(
     more: Mapping[str, Any] | None = None,
 ) -> FoldDone:
     """A fold's rows, and its log, `more` among it."""
-    fold = decided.folds[number]
+    fold = plan.folds[number]
     rows = [
         Row(
-            dataset=decided.samples[i].clip.dataset,
-            subject=decided.samples[i].clip.subject,
-            clip=decided.samples[i].clip.name,
+            dataset=plan.samples[i].clip.dataset,
+            subject=plan.samples[i].clip.subject,
+            clip=plan.samples[i].clip.name,
             fold=fold.name,
             seed=seed,
             interval_source=intervals[i],
-            y_true=decided.classes[decided.samples[i].label],
-            y_pred=decided.classes[int(answers[i].argmax())] if i in answers else "",
+            y_true=plan.classes[plan.samples[i].label],
+            y_pred=plan.classes[int(answers[i].argmax())] if i in answers else "",
             probabilities=tuple(float(v) for v in answers[i]) if i in answers else (),
         )
         for i in fold.test
     ]
     log = {"fold": fold.name, "seconds": seconds, **classifier.fit_log(), **(more or {})}
-    return FoldDone(rows_as_csv(rows, decided.classes), json.dumps(log))
+    return FoldDone(rows_as_csv(rows, plan.classes), json.dumps(log))
 
 
 def one_thread() -> None:

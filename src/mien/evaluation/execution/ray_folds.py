@@ -127,7 +127,7 @@ def _other_version(name: str, told: str) -> MienError:
 
 
 def _fold(
-    decided: Plan,
+    plan: Plan,
     inputs: Inputs,
     intervals: Sequence[IntervalSource],
     seed: int,
@@ -144,7 +144,7 @@ def _fold(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # States are worth keeping only where the next attempt, perhaps on another machine, finds them.
     shared = keep is not None and (keep.parent / mark).is_file()
-    return train_fold(decided, seed, number, inputs, intervals, slot, keep if shared else None)
+    return train_fold(plan, seed, number, inputs, intervals, slot, keep if shared else None)
 
 
 def _input(
@@ -286,7 +286,7 @@ class RayCluster:
 
     def folds(
         self,
-        decided: Plan,
+        plan: Plan,
         out: Path,
         todo: Sequence[tuple[int, int]],
         inputs: Inputs,
@@ -302,7 +302,7 @@ class RayCluster:
         ray, expected = _ray(), this_machine()
         mark = _mark(out)
         task = self._task(_fold, num_gpus=self.gpus_per_fold)
-        shared = ray.put(decided), ray.put(inputs), ray.put(list(intervals))
+        shared = ray.put(plan), ray.put(inputs), ray.put(list(intervals))
         waiting = deque(enumerate(todo))
         running: dict[Any, tuple[int, int]] = {}
         alone: float | None = None
@@ -316,7 +316,7 @@ class RayCluster:
                 # Every second the machines are counted again: more may have come.
                 for ref in ray.wait(list(running), timeout=1.0)[0]:
                     seed, number = running.pop(ref)
-                    yield seed, number, _get(ref, f"fold {decided.folds[number].name}")
+                    yield seed, number, _get(ref, f"fold {plan.folds[number].name}")
                 alone = self._go_on(alone)
         finally:
             _cancel(running)
@@ -496,7 +496,7 @@ def connect(
     gpus_per_fold: float = 0.0,
     jobs: int | None = None,
     patience: float = PATIENCE,
-    told: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Iterator[RayCluster]:
     """Ray on this machine, or a cluster that runs already; what was started here ends with the block.
 
@@ -507,7 +507,7 @@ def connect(
         gpus_per_fold: Share of a GPU for each fold, such as 0.25; 0 trains on processors.
         jobs: Folds at once; with "local" the number of processes, None being the number of cores.
         patience: Seconds to wait for the address and for each machine's answer.
-        told: Called with a sentence where GPUs stay idle.
+        on_warning: Called with a sentence where GPUs stay idle.
 
     Raises:
         MienError: It is no address, or Ray is not installed. With the first work: nothing answers at the address; a
@@ -527,8 +527,8 @@ def connect(
             _greet(patience)
             _require_gpus(gpus_per_fold)
             gpus = sum(there.get("GPU", 0.0) for there in _resources())
-            if gpus and not gpus_per_fold and told is not None:
-                told(f"{gpus:g} GPUs stay idle: without --gpus-per-fold, folds are trained on processors.")
+            if gpus and not gpus_per_fold and on_warning is not None:
+                on_warning(f"{gpus:g} GPUs stay idle: without --gpus-per-fold, folds are trained on processors.")
 
         # With "local" Ray itself keeps to the number.
         yield RayCluster(gpus_per_fold, None if address == "local" else jobs, begin, patience)

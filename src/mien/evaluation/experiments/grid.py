@@ -139,7 +139,7 @@ def experiment(
     protocols: Sequence[str] = (),
     jobs: int | None = None,
     bars: bool = False,
-    told: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
     cluster: Cluster | None = None,
 ) -> list[Cell]:
     """Runs every cell of an experiment on every database alone; what is finished in `out` is not run again.
@@ -154,7 +154,7 @@ def experiment(
         protocols: Protocols instead of the experiment's own; the paper's figures are then of others.
         jobs: As in `benchmark`.
         bars: Show progress on the terminal.
-        told: Called with a sentence before each cell.
+        on_warning: Called with a sentence before each cell.
         cluster: As in `benchmark`; several cells are then run at once.
 
     Returns:
@@ -173,8 +173,8 @@ def experiment(
 
     def cell(protocol: str, row: GridRow, one: Dataset, bars: bool) -> Cell:
         run = out / _slug(row.name) / protocol / one.id
-        if told is not None:
-            told(f"{row.name}, {protocol}, {one.card.title}")
+        if on_warning is not None:
+            on_warning(f"{row.name}, {protocol}, {one.card.title}")
         why = _cannot(row, one)
         if why:
             return Cell(row, protocol, one.id, run, None, why, None)
@@ -203,7 +203,7 @@ def experiment(
             parameters=full,
             jobs=jobs,
             bars=bars,
-            told=told,
+            on_warning=on_warning,
             cluster=cluster,
         )
         return replace(_cell(row, protocol, one, run), leak=leak)

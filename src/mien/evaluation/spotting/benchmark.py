@@ -27,7 +27,7 @@ from mien.evaluation.ledger import fold_file, open_folder, told_plainly
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.spotting.ledger import SpotLedger, SpotRow, read_spots, rows_as_csv
 from mien.evaluation.spotting.metrics import Count, count
-from mien.io.atomic import held, sweep, write_atomically
+from mien.io.atomic import lock_run, sweep, write_atomically
 from mien.io.video import frames_video, open_video, to_uint8
 from mien.preprocessing.prepare import npy_bytes, unexpected
 from mien.progress import Bars
@@ -191,7 +191,7 @@ def spot_benchmark(
             "a database that labels emotions in long videos, such as casme_sq.",
             "without --weights: intervals are scored, not named.",
         )
-    with held(out) as alone, told_plainly(out):
+    with lock_run(out) as alone, told_plainly(out):
         table = _video_table(films)
         settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", table, _differences)
         if alone:
