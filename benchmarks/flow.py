@@ -28,7 +28,7 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from mien.motion import classic_nl as method
+from mien.motion.classic_nl import classic_nl, median, step
 from mien.motion.flow import METHODS, optical_flows
 from mien.synthesis.moving_pairs import KINDS, TEXTURES, MovingPair, moving_pair
 
@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def plain_solve(data: Tensor, right: Tensor, down: Tensor, side: Tensor, tolerance: float) -> Tensor:
-    """What `classic_nl.solve` does, by elimination."""
+    """What `classic_nl.solver.solve` does, by elimination."""
     out = np.empty(side.shape, np.float32)
     for b in range(side.shape[1]):
         a, r, d = (part[:, b].double().cpu().numpy() for part in (data, right, down))
@@ -55,7 +55,7 @@ def plain_solve(data: Tensor, right: Tensor, down: Tensor, side: Tensor, toleran
 
 
 def plain_median(values: Tensor, weights: Tensor) -> Tensor:
-    """What `classic_nl.weighted_median` does, by sorting."""
+    """What `classic_nl.median.weighted_median` does, by sorting."""
     ordered, order = values.sort(1)
     total = weights.gather(1, order).cumsum(1)
     return ordered.gather(1, (total < 0.5 * total[:, -1:]).sum(1, keepdim=True))[:, 0]
@@ -90,7 +90,7 @@ def accuracy(pictures: list[Path], quick: bool) -> list[str]:
         for name in (*METHODS, *VARIANTS):
             started = time.perf_counter()
             if name in VARIANTS:
-                flows = method.classic_nl(firsts, seconds_, **VARIANTS[name])
+                flows = classic_nl(firsts, seconds_, **VARIANTS[name])
             else:
                 flows = optical_flows(firsts, seconds_, name)
             seconds.setdefault(name, []).append((time.perf_counter() - started) / len(pairs))
@@ -119,15 +119,15 @@ def one(spec: dict[str, Any]) -> dict[str, Any]:
     pairs = np.load(spec["pairs"])
     firsts, seconds, true, valid = (pairs[name] for name in ("first", "second", "flow", "valid"))
     if spec["plain"]:
-        method.solve = plain_solve  # type: ignore[assignment]
-        method.weighted_median = plain_median
-    method.classic_nl(firsts[0, :32, :32], seconds[0, :32, :32], device=spec["device"])
+        setattr(step, "solve", plain_solve)  # noqa: B010
+        setattr(median, "weighted_median", plain_median)  # noqa: B010
+    classic_nl(firsts[0, :32, :32], seconds[0, :32, :32], device=spec["device"])
     if Path("/proc/self/clear_refs").is_file():
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before, taken, flow = resident_mib(), [], true
     for _ in range(spec["repeats"]):
         started = time.perf_counter()
-        flow = method.classic_nl(firsts, seconds, device=spec["device"])
+        flow = classic_nl(firsts, seconds, device=spec["device"])
         taken.append((time.perf_counter() - started) / len(firsts))
     peak = peak_mib() - before
     if spec["device"] != "cpu":

@@ -18,13 +18,13 @@ from mien.export import onnx as onnx_export
 from mien.export.onnx import (
     TOLERANCE,
     Answer,
-    OnnxClassifier,
     export_onnx,
     made_up_inputs,
     quantised,
     recipe_of,
     require_deep,
 )
+from mien.export.onnx_file import OnnxClassifier
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
 from mien.types import Medium

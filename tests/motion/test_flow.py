@@ -6,8 +6,8 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from mien.errors import MienError
-from mien.motion import classic_nl as method
-from mien.motion.classic_nl import PENALTIES, classic_nl
+from mien.motion.classic_nl import PENALTIES, classic_nl, median, solver, step
+from mien.motion.classic_nl import texture as textures
 from mien.motion.flow import METHODS, optical_flow, optical_flows
 from mien.synthesis.moving_pairs import MovingPair, moving_pair
 
@@ -208,7 +208,7 @@ def direct(data: np.ndarray, right: np.ndarray, down: np.ndarray, side: np.ndarr
 @pytest.mark.parametrize("multigrid", [True, False])
 def test_solve_agrees_with_a_direct_solver(height: int, width: int, multigrid: bool) -> None:
     system = random_system(height, width)
-    got = method.solve(*system, tolerance=1e-5, most=2000, multigrid=multigrid).numpy()
+    got = solver.solve(*system, tolerance=1e-5, most=2000, multigrid=multigrid).numpy()
     for b in range(2):
         data, right, down, side = (part[:, b].double().numpy() for part in system)
         expected = direct(data, right, down, side)
@@ -217,27 +217,27 @@ def test_solve_agrees_with_a_direct_solver(height: int, width: int, multigrid: b
 
 def test_multigrid_converges_in_fewer_iterations() -> None:
     system = random_system(96, 96)
-    few = method.solve(*system, tolerance=0.0, most=12)
-    exact = method.solve(*system, tolerance=1e-6, most=3000)
-    plain = method.solve(*system, tolerance=0.0, most=12, multigrid=False)
+    few = solver.solve(*system, tolerance=0.0, most=12)
+    exact = solver.solve(*system, tolerance=1e-6, most=3000)
+    plain = solver.solve(*system, tolerance=0.0, most=12, multigrid=False)
     assert (few - exact).norm() < 0.2 * (plain - exact).norm()
 
 
 def test_increment_agrees_with_a_direct_solver(pairs: dict[str, MovingPair]) -> None:
     pair = pairs["smooth"]
     pictures = torch.tensor(np.stack([pair.first, pair.second])[:, None, 60:92, 50:90], dtype=torch.float32)
-    first, second = method.texture(pictures)
+    first, second = textures.texture(pictures)
     flow = torch.zeros(2, 1, 32, 40)
     robust = PENALTIES["charbonnier"]
-    got = method.increment(first, second, flow, robust, tolerance=1e-2)
-    data, right, down, side = (p[:, 0].double().numpy() for p in method.linear_system(first, second, flow, robust))
+    got = step.increment(first, second, flow, robust, tolerance=1e-2)
+    data, right, down, side = (p[:, 0].double().numpy() for p in step.linear_system(first, second, flow, robust))
     assert np.abs(got[:, 0].numpy() - direct(data, right, down, side)).max() < 0.01
 
 
 def test_weighted_median_agrees_with_sorting_the_values() -> None:
     rng = np.random.default_rng(0)
     values, weights = rng.normal(size=(50, 225)), rng.uniform(size=(50, 225)) ** 4
-    got = method.weighted_median(torch.tensor(values), torch.tensor(weights)).numpy()
+    got = median.weighted_median(torch.tensor(values), torch.tensor(weights)).numpy()
     for row in range(50):
         order = np.argsort(values[row])
         total = np.cumsum(weights[row][order])
@@ -249,7 +249,7 @@ def test_sample_is_cubic_with_five_point_derivatives() -> None:
     y, x = np.mgrid[0:20, 0:24].astype(np.float64)
     cubic = 0.01 * x**3 - 0.2 * x * x + x * y - 0.015 * y**3 + 3 * y
     flow = np.random.default_rng(1).uniform(-1.5, 1.5, (2, 1, 20, 24))
-    level, along, down, inside = method.sample(torch.tensor(cubic)[None], torch.tensor(flow))
+    level, along, down, inside = step.sample(torch.tensor(cubic)[None], torch.tensor(flow))
     px, py = x + flow[0, 0], y + flow[1, 0]
     inner = (slice(0, 1), slice(5, -5), slice(5, -5))
     expected = 0.01 * px**3 - 0.2 * px * px + px * py - 0.015 * py**3 + 3 * py
@@ -257,7 +257,7 @@ def test_sample_is_cubic_with_five_point_derivatives() -> None:
     np.testing.assert_allclose(along[inner][0], (0.03 * px**2 - 0.4 * px + py)[5:-5, 5:-5], atol=1e-9)
     np.testing.assert_allclose(down[inner][0], (px - 0.045 * py**2 + 3)[5:-5, 5:-5], atol=1e-9)
     np.testing.assert_array_equal(inside[0].bool(), (px >= 0) & (px <= 23) & (py >= 0) & (py <= 19))
-    x_slope, y_slope = method.derivatives(torch.tensor(cubic)[None])
+    x_slope, y_slope = step.derivatives(torch.tensor(cubic)[None])
     np.testing.assert_allclose(x_slope[inner][0], (0.03 * x**2 - 0.4 * x + y)[5:-5, 5:-5], atol=1e-9)
     np.testing.assert_allclose(y_slope[inner][0], (x - 0.045 * y**2 + 3)[5:-5, 5:-5], atol=1e-9)
 
@@ -278,7 +278,7 @@ def test_texture_removes_illumination_and_spans_0_to_255() -> None:
     fine = texture(64, 64).astype(np.float32)
     ramp = np.linspace(0, 60, 64, dtype=np.float32)
     pictures = torch.tensor(np.stack([0.4 * fine, 0.4 * fine + ramp])[:, None])
-    got = method.texture(pictures)
+    got = textures.texture(pictures)
     assert got.min().item() == pytest.approx(0)
     assert got.max().item() == pytest.approx(255, abs=1e-3)
     gain = (got[0].std() / pictures[0].std()).item()
@@ -290,7 +290,7 @@ def test_texture_removes_illumination_and_spans_0_to_255() -> None:
 def test_noise_level_is_measured_in_spite_of_texture(noise: float) -> None:
     still = moving_pair("translation", height=100, width=100).first
     pictures = still + noise * np.random.default_rng(2).normal(size=(2, 3, 100, 100))
-    got = method.noise_level(torch.tensor(pictures))
+    got = textures.noise_level(torch.tensor(pictures))
     assert got.shape == (2, 3)
     np.testing.assert_allclose(got, noise, rtol=0.35)
 

@@ -41,7 +41,8 @@ def export(
 ) -> None:
     """Write a trained network as an ONNX file, with its card, after checking that both give the same answers."""
     from mien.classifiers.checkpoint import checkpoint_file, load_checkpoint, read_card
-    from mien.export.onnx import check_target, export_onnx, require_deep, require_packages
+    from mien.export.onnx import check_target, export_onnx, require_deep
+    from mien.export.onnx_file import require_packages
 
     refuse_run(model)
     require_packages()

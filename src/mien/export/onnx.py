@@ -18,23 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mien
 from mien.classifiers.checkpoint import ModelCard
 from mien.classifiers.training import NetClassifier
 from mien.errors import MienError
+from mien.export.onnx_file import Inputs, OnnxClassifier, needed, require_packages
 from mien.io.atomic import unwritable, write_atomically
 from mien.preprocessing import Recipe
 from mien.systems import system as system_named
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 TOLERANCE: Final = 1e-4
 """Largest difference of a probability from torch's with which a file is still written."""
@@ -45,8 +42,6 @@ LARGEST: Final = (1 << 31) - (1 << 20)
 
 BATCHES: Final = (1, 16)
 """Clips at once for which times are taken."""
-
-Inputs = NDArray[np.float32]
 
 
 class Answer(nn.Module):
@@ -78,66 +73,6 @@ class Answer(nn.Module):
         if len(looks) > 1:
             total = total.view(len(looks), -1, total.shape[1]).mean(0)
         return total / len(self.models)
-
-
-class OnnxClassifier:
-    """An exported file, ready to predict.
-
-    Args:
-        source: The file, or its content.
-        threads: Of onnxruntime; 0 takes all cores.
-
-    Attributes:
-        classes: Class names, in the order of the probabilities.
-        shape: Shape of one input.
-        metadata: What the file says about itself: `system`, `classes`, `recipes`, `axes`, `range`, `card`, `precision`,
-            `largest_difference`.
-
-    Raises:
-        MienError: onnxruntime is not installed, or the file is not one of ours.
-    """
-
-    def __init__(self, source: Path | bytes, threads: int = 0) -> None:
-        ort = _needed("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        given = source if isinstance(source, bytes) else str(source)
-        try:
-            self.session: onnxruntime.InferenceSession = ort.InferenceSession(
-                given, options, providers=["CPUExecutionProvider"]
-            )
-            self.metadata: Mapping[str, str] = self.session.get_modelmeta().custom_metadata_map
-            self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
-            (self._input,) = self.session.get_inputs()
-            self.shape = tuple(int(n) for n in self._input.shape[1:])
-        except Exception as error:  # onnxruntime's own errors share no base class of their own.
-            shown = "what was given" if isinstance(source, bytes) else repr(str(source))
-            raise MienError(
-                f"{shown} cannot be read ({str(error).splitlines()[0]}).",
-                "an .onnx file that `mien export` wrote.",
-                "`mien export model.safetensors --onnx model.onnx`.",
-            ) from None
-
-    def predict_proba(self, x: NDArray[Any], batch_size: int = 64) -> Inputs:
-        """Class probabilities (N, C) of clips (N, *shape), as their recipe makes them (copy 0).
-
-        Raises:
-            MienError: Clips of another shape.
-        """
-        x = np.asarray(x, np.float32)
-        if x.ndim == 0 or x.shape[1:] != self.shape:
-            raise MienError(
-                f"The input has the shape {x.shape}.",
-                f"(clips, {', '.join(str(n) for n in self.shape)}): {self.metadata.get('axes', '')}.",
-                f"`mien prepare` with the recipe of {self.metadata.get('system', 'the system')}, or `x[None]` for one.",
-            )
-        if not len(x):
-            return np.empty((0, len(self.classes)), np.float32)
-        parts = [
-            self.session.run(None, {self._input.name: x[i : i + batch_size]})[0] for i in range(0, len(x), batch_size)
-        ]
-        return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,16 +187,6 @@ def export_onnx(
     return rows
 
 
-def require_packages() -> None:
-    """Refuses where the extra `onnx` is not installed.
-
-    Raises:
-        MienError: A package of it is missing.
-    """
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        _needed(name)
-
-
 def require_deep(card: ModelCard) -> None:
     """Refuses systems without a network.
 
@@ -339,7 +264,7 @@ def quantised(content: bytes, calibration: Inputs) -> bytes:
         content: A float file.
         calibration: (N, *shape), inputs that show how large activations get.
     """
-    _needed("onnx")
+    needed("onnx")
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -369,7 +294,7 @@ def quantised(content: bytes, calibration: Inputs) -> bytes:
 
 def _convolutions_in_time(file: Path) -> list[str]:
     """Names of 3-D convolutions: onnxruntime's for eight bits takes up to forty times as long as that for floats."""
-    graph = _needed("onnx").load(file).graph
+    graph = needed("onnx").load(file).graph
     weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     return [node.name for node in graph.node if node.op_type == "Conv" and weights.get(node.input[1]) == 5]
 
@@ -395,7 +320,7 @@ def _graph(answer: Answer, example: Inputs) -> bytes:
 
 def _labelled(content: bytes, card: ModelCard, recipe: Recipe, precision: str, difference: float) -> bytes:
     """The file with what it is in its metadata."""
-    onnx = _needed("onnx")
+    onnx = needed("onnx")
     model = onnx.load_from_string(content)
     for node in model.graph.node:
         # Where in torch's own code each node came from: larger than many a network.
@@ -476,24 +401,6 @@ def _write(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise unwritable(path, error, "`--onnx` with another name.") from None
-
-
-def _needed(name: str) -> Any:
-    """A package of the extra `onnx`.
-
-    Raises:
-        MienError: It is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MienError(
-            f"ONNX files need {name}, which is not installed.",
-            "the extra `onnx`.",
-            "`pip install -c constraints.txt 'mien[onnx]'`.",
-        ) from None
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""Medians of a flow: the plain one, and the one that weighs neighbours near edges of the flow."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mien.motion.classic_nl.step import sample
+
+
+def plain_median(flow: Tensor) -> Tensor:
+    """Median of 5x5, each component by itself."""
+    flat = flow.reshape(-1, *flow.shape[-2:])
+    if flow.device.type == "cpu":
+        done = np.stack([cv2.medianBlur(picture, 5) for picture in flat.numpy()])
+        return torch.from_numpy(done).view(flow.shape)
+    windows = F.unfold(F.pad(flat[:, None], (2, 2, 2, 2), "replicate"), 5)
+    return windows.median(1).values.view(flow.shape)
+
+
+_HALF, _SIGMA_PLACE, _SIGMA_COLOUR = 7, 7.0, 7.0
+_PIXELS_AT_ONCE = 4096
+_HALVINGS = 14
+
+
+def smoothed_at_edges(flow: Tensor, first: Tensor, second: Tensor, guide: Tensor, steep: float) -> Tensor:
+    """The flow with each pixel near an edge of it replaced by a weighted median of its 15x15 neighbours."""
+    height, width = first.shape[1:]
+    chosen = _near_edges(flow, steep)
+    if not bool(chosen.any()):
+        return flow
+    b, y, x = chosen.nonzero(as_tuple=True)
+    visible = _visibility(flow, first, second)
+    h = _HALF
+    stride, page = width + 2 * h, (width + 2 * h) * (height + 2 * h)
+
+    def padded(t: Tensor, fill: float | None = None) -> Tensor:
+        if fill is None:
+            return F.pad(t, (h, h, h, h), "replicate").flatten(-2)
+        return F.pad(t, (h, h, h, h), value=fill).flatten(-2)
+
+    values = padded(flow).flatten(1)
+    trust = padded(visible, 0.0).flatten()
+    colours = padded(guide).transpose(0, 1).flatten(1)
+    reach = torch.arange(-h, h + 1, device=flow.device)
+    offset = (reach[:, None] * stride + reach).flatten()
+    place = torch.exp(-(reach[:, None] ** 2 + reach**2) / (2 * _SIGMA_PLACE**2)).flatten()
+    centre = b * page + (y + h) * stride + x + h
+    result = flow.clone()
+    for start in range(0, len(centre), _PIXELS_AT_ONCE):
+        middle = centre[start : start + _PIXELS_AT_ONCE, None]
+        window = middle + offset
+        unlike = torch.zeros(window.shape, device=flow.device)
+        for channel in colours:
+            unlike += (channel.take(window) - channel.take(middle)).square_()
+        weights = unlike.div_(-2 * _SIGMA_COLOUR**2 * len(colours)).exp_().mul_(place).mul_(trust.take(window))
+        part = slice(start, start + _PIXELS_AT_ONCE)
+        for component in range(2):
+            found = weighted_median(values[component].take(window), weights)
+            result[component, b[part], y[part], x[part]] = found
+    return result
+
+
+def weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+    """Where the weights of smaller and of larger values balance, by halving the range of the values.
+
+    Args:
+        values: (N, K).
+        weights: (N, K), >= 0, not all 0.
+
+    Returns:
+        (N,), right to 1/16384 of the range of each row.
+    """
+    low, high = values.amin(1), values.amax(1)
+    half = 0.5 * weights.sum(1)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = torch.linalg.vecdot((values <= middle[:, None]).to(weights.dtype), weights)
+        less = below < half
+        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
+    return 0.5 * (low + high)
+
+
+def _near_edges(flow: Tensor, steep: float) -> Tensor:
+    """(B, H, W), true within two pixels of thinned Sobel edges of the flow that are at least `steep` pixels a pixel."""
+    p = F.pad(flow, (1, 1, 1, 1), "replicate")
+    across = p[..., 2:] - p[..., :-2]
+    gx = (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 8
+    along = p[..., 2:, :] - p[..., :-2, :]
+    gy = (along[..., :-2] + 2 * along[..., 1:-1] + along[..., 2:]) / 8
+    size = gx * gx + gy * gy
+    q = F.pad(size, (1, 1, 1, 1))
+    ridge_x = (gx.abs() >= gy.abs()) & (size >= q[..., 1:-1, :-2]) & (size > q[..., 1:-1, 2:])
+    ridge_y = (gy.abs() >= gx.abs()) & (size >= q[..., :-2, 1:-1]) & (size > q[..., 2:, 1:-1])
+    edge = (size > 4 * size.mean((-2, -1), keepdim=True)) & (size > max(steep, 1e-3) ** 2) & (ridge_x | ridge_y)
+    return F.max_pool2d(edge.any(0).float()[:, None], 5, 1, 2)[:, 0] > 0
+
+
+def _visibility(flow: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """(B, H, W) in 0..1: small where the flow runs together and the pictures differ, as where something is hidden."""
+    p = F.pad(flow, (1, 1, 1, 1), "replicate")
+    spread = 0.5 * (p[0, :, 1:-1, 2:] - p[0, :, 1:-1, :-2] + p[1, :, 2:, 1:-1] - p[1, :, :-2, 1:-1])
+    together = spread.clamp_max_(0)
+    warped, _, _, inside = sample(second, flow)
+    unlike = (warped - first) * inside
+    return torch.exp(-(together**2) / (2 * 0.3**2) - unlike**2 / (2 * 20**2)).clamp_min_(1e-6)
