@@ -68,16 +68,11 @@ PARTS: Mapping[str, Part] = {
         ("--minutes", "0.25", "--people", "1", "--spotters", "flow-peaks"),
     ),
     "recognise": Part(("--seconds", "60", "--long", "1800"), ("--seconds", "10", "--long", "20")),
-    "shipped_weights": Part(("--choose",), None),
     "ststnet_loso": Part(("FLOW",), None),
-    "flow_scores": Part(("FLOW",), None),
-    "recorded_runs": Part(("runs/flow_scores",), None),
     "export": Part(),
     "whole_machine": Part(),
     "stacked": Part(),
     "ray_folds": Part(quick=("--subjects", "4", "--epochs", "5", "--workers", "1", "2")),
-    "fuzz": Part(quick=("--inputs", "20")),
-    "soak": Part(quick=("--trials", "3", "--workers", "1")),
 }
 """Every part, the shortest first."""
 

@@ -1,4 +1,4 @@
-"""Reads the figures of the pages in benchmarks/results, so that what is told of them is never copied by hand."""
+"""Reads the figures of the pages of results, so that what is told of them is never copied by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
+FOLDERS = (RESULTS, RESULTS.parents[1] / "studies" / "results")
+"""Where pages are, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,14 @@ def _page(path: Path) -> str:
 
 def page(name: str) -> str:
     """Text of a page; "" where that part was never measured."""
-    path = RESULTS / f"{name}.md"
+    path = path_of(name)
     return _page(path) if path.is_file() else ""
+
+
+def path_of(name: str) -> Path:
+    """Where a page is, or would be."""
+    paths = [folder / f"{name}.md" for folder in FOLDERS]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def find(name: str, row: str, column: str, beside: str = "") -> str:

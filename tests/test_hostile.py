@@ -34,7 +34,7 @@ from mien.io.video import open_video, write_video
 from mien.parameters import read_value
 from mien.web.intake import Limits, open_upload
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
 fuzz = importlib.import_module("fuzz")
 
 

@@ -11,12 +11,13 @@ from types import ModuleType
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+TOOLS = BENCHMARKS.parent / "tools"
 sys.path.append(str(BENCHMARKS))
 
 
-def module(name: str) -> ModuleType:
+def module(name: str, folder: Path = BENCHMARKS) -> ModuleType:
     """A script by path: the names of some are those of other modules."""
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCHMARKS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
@@ -27,7 +28,7 @@ def module(name: str) -> ModuleType:
 
 suite = module("all")
 tables = module("tables")
-cost_model = module("cost_model")
+cost_model = module("cost_model", TOOLS)
 
 PAGE = """# One
 
@@ -155,11 +156,8 @@ def test_changed_files_are_measured_each_time(
     assert list(parts.results.glob("*-abc1234-changed.md"))
 
 
-NOT_PARTS = {
-    "all", "convert_face_weights", "convert_head", "cost_model", "inner_choices", "machine", "measure", "readme",
-    "tables",
-}  # fmt: skip
-"""Shared code, pages made from pages, and what is run once to make or to choose something."""
+NOT_PARTS = {"all", "machine", "measure", "tables"}
+"""The suite itself and shared code."""
 
 
 def test_every_script_is_a_part() -> None:
@@ -169,15 +167,15 @@ def test_every_script_is_a_part() -> None:
 
 
 def test_the_readme_is_what_the_results_say() -> None:
-    readme = module("readme")
-    assert (BENCHMARKS / "README.md").read_text() == readme.text(), "`python benchmarks/readme.py` writes it anew."
+    readme = module("benchmarks_page", TOOLS)
+    assert (BENCHMARKS / "README.md").read_text() == readme.text(), "`python tools/benchmarks_page.py` writes it anew."
 
 
 def test_counts_by_hand_are_those_of_torch() -> None:
     import torch
     from torch import nn
 
-    readme = module("readme")
+    readme = module("benchmarks_page", TOOLS)
     conv, dense = nn.Conv3d(1, 32, (15, 3, 3)), nn.Linear(32 * 1 * 20 * 20, 128)
 
     def forward() -> None:
@@ -198,7 +196,7 @@ def test_the_model_predicts_recorded_runs() -> None:
 def test_the_document_has_the_models_tables() -> None:
     doc = cost_model.DOC.read_text()
     assert set(cost_model.TABLES) == {t for t in cost_model.TABLES if f"<!-- table: {t} -->" in doc}
-    assert cost_model.filled(doc) == doc, "`python benchmarks/cost_model.py --write` writes them anew."
+    assert cost_model.filled(doc) == doc, "`python tools/cost_model.py --write` writes them anew."
 
 
 def test_training_grows_with_folds_as_folds_are_counted() -> None:

@@ -28,7 +28,7 @@ from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import side_by_side
 from mien.synthesis.flow_images import write_flow_images
 
-SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
+SOAK = Path(__file__).parents[2] / "tools" / "soak.py"
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 

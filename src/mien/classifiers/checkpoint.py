@@ -36,7 +36,7 @@ _LARGEST = 1 << 28
 _UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
 
 SHIPPED = Path(__file__).parent / "weights" / "recognise.safetensors"
-"""Weights that come with the package, trained on made-up expressions only (`benchmarks/shipped_weights.py`)."""
+"""Weights that come with the package, trained on made-up expressions only (`studies/shipped_weights.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ SMA_STN = System(
         "equations are open.",
         "DE-Loss: its equation is open. `--set de_loss=` neutral (default), centres, draws, or none.",
         "Defaults have every part that the abstract names; which form of each was chosen by cross-validation over the "
-        "subjects of drawn faces (docs/sma-stn.md; `benchmarks/sma_stn.py --choose`).",
+        "subjects of drawn faces (docs/sma-stn.md; `studies/sma_stn_choices.py`).",
         "Trained from scratch unless `--set weights=FILE` gives a local file; the paper is said to pre-train on "
         "WIDER FACE.",
         "Default preset: 64x64 grey and a small residual network, so that a fold trains on a CPU. "

@@ -1,6 +1,6 @@
 """Scores of every flow system on the real MEGC 2019 composite, leave-one-subject-out, with the shuffled-label control.
 
-python benchmarks/flow_scores.py FLOW_FOLDER [--out benchmarks/results/flow_scores.md] [--runs runs/flow_scores]
+python studies/flow_scores.py FLOW_FOLDER [--out studies/results/flow_scores.md] [--runs runs/flow_scores]
 
 Resumes: a run that is there is not trained again. Peak memory is that of the whole process tree.
 """
@@ -11,9 +11,11 @@ import argparse
 import datetime
 import resource
 import statistics
+import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from machine import commit, machine
 
 from mien.datasets import open_specs
@@ -32,7 +34,7 @@ PLAN: tuple[tuple[str, tuple[int, ...], bool], ...] = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flow", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/flow_scores.md"))
+    parser.add_argument("--out", type=Path, default=Path("studies/results/flow_scores.md"))
     parser.add_argument("--runs", type=Path, default=Path("runs/flow_scores"))
     parser.add_argument("--only", nargs="*", help="Systems to run; default: all.")
     given = parser.parse_args()

@@ -1,7 +1,7 @@
 """How the settings of flow-svm and strcn-g were chosen: inner splits by subject, never a leave-one-subject-out score.
 
-python benchmarks/inner_choices.py FLOW_FOLDER [--only flow-svm strcn-g] [--out FILE]
-python benchmarks/inner_choices.py FLOW_FOLDER --only committee --seeds 2 --out FILE
+python studies/inner_choices.py FLOW_FOLDER [--only flow-svm strcn-g] [--out FILE]
+python studies/inner_choices.py FLOW_FOLDER --only committee --seeds 2 --out FILE
 
 The subjects are divided into four blocks. For each block, every choice is compared by 3-fold cross-validation over the
 subjects of the *other* three. A choice that wins whichever block is left out owes nothing to any one of them. The first
@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from machine import commit, machine
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from machine import commit, machine
 
 from mien.datasets import open_specs
 from mien.evaluation.planning import make_plan
@@ -96,7 +99,7 @@ def main() -> None:
     parser.add_argument("flow", type=Path)
     parser.add_argument("--only", nargs="*", choices=list(CHOICES), default=["flow-svm", "strcn-g"])
     parser.add_argument("--seeds", type=int, default=1, help="trainings per cell, of which it is the mean")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/inner_choices.md"))
+    parser.add_argument("--out", type=Path, default=Path("studies/results/inner_choices.md"))
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     plan = make_plan(open_specs([f"flow_images={given.flow}"]), "strcn-g")

@@ -1,6 +1,6 @@
 """What finished runs took, from their own logs: no run is started.
 
-python benchmarks/recorded_runs.py RUN... [--out benchmarks/results/recorded_runs.md]
+python studies/recorded_runs.py RUN... [--out studies/results/recorded_runs.md]
 
 Seconds are those of all folds and seeds together, one thread each. RUN may be a folder of runs.
 """
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from machine import stamp
 from measure import arguments, publish
 

@@ -1,7 +1,7 @@
 """Damaged and forged files through every reader: an answer or a `MienError`, nothing else.
 
-python benchmarks/fuzz.py [--inputs 10000] [--reader NAME ...] [--seed 0] [--out benchmarks/results/fuzz.md]
-python benchmarks/fuzz.py --guided [--inputs 10000] [--reader NAME ...]
+python tools/fuzz.py [--inputs 10000] [--reader NAME ...] [--seed 0] [--out tools/results/fuzz.md]
+python tools/fuzz.py --guided [--inputs 10000] [--reader NAME ...]
 
 Sound files are damaged at random: bits and blocks of bytes, numbers, lines, values within JSON, parts within archives
 and chunks of pictures with their check sums put right again. Each input is read in a child process that is killed
@@ -41,6 +41,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch start threads of theirs
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from machine import resident_mib, stamp
 
 from mien.errors import MienError
@@ -850,7 +852,7 @@ def page(outcomes: Mapping[str, Outcome], inputs: int, seed: int) -> str:
         "",
         stamp(),
         "",
-        f"`python benchmarks/fuzz.py --inputs {inputs} --seed {seed}`: sound files damaged at random, each read in a "
+        f"`python tools/fuzz.py --inputs {inputs} --seed {seed}`: sound files damaged at random, each read in a "
         "child process. A failure is an exception other than `MienError`, the end of the process, more than "
         f"{SECONDS:g} s of work or more than {MIB:.0f} MiB.",
         "",

@@ -1,6 +1,6 @@
 """Killed at any moment, a run goes on and ends with the same bytes.
 
-python benchmarks/soak.py [--trials 100] [--workers 3] [--seed 0] [--out benchmarks/results/soak.md]
+python tools/soak.py [--trials 100] [--workers 3] [--seed 0] [--out tools/results/soak.md]
 
 A run of a small network on a written corpus is killed (SIGKILL) at random moments, begun again and killed again, one
 to three times, then left to end. Compared with a run that was left alone: every file of the ledger, run.json and
@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from machine import stamp
 
 from mien.classifiers import training
@@ -180,7 +182,7 @@ def page(trials: list[Trial], workers: list[Trial], length: float, seed: int) ->
         "",
         stamp(),
         "",
-        f"`python benchmarks/soak.py --trials {len(trials)} --workers {len(workers)} --seed {seed}`: a run of strcn-g "
+        f"`python tools/soak.py --trials {len(trials)} --workers {len(workers)} --seed {seed}`: a run of strcn-g "
         f"({shown}), {SUBJECTS} folds, {length:.1f} s when left alone, killed (SIGKILL) one to three times and begun "
         "again.",
         "",

@@ -1,6 +1,6 @@
 """Writes benchmarks/README.md: every claim of speed beside its peer and the machine's bound, from the pages in results.
 
-python benchmarks/readme.py [--print]
+python tools/benchmarks_page.py [--print]
 
 Nothing here is a figure: each row says which cell of which page holds it, and counts the operations and bytes of the
 work from its shapes. A row whose page was not measured says so.
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from measure import operations
 from tables import find, number, page, search
 
-README = Path(__file__).resolve().parent / "README.md"
+README = Path(__file__).resolve().parents[1] / "benchmarks" / "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +360,7 @@ def text() -> str:
         "in the same run, and writes its page in `results/`; all pages are gathered in `results/<machine>-<commit>.md` "
         "with each part's seconds and peak memory. A part that fails is named there and the rest goes on.",
         "",
-        "This page is made from those pages by `python benchmarks/readme.py` (a test compares them).",
+        "This page is made from those pages by `python tools/benchmarks_page.py` (a test compares them).",
         "",
         "## Ours, a peer, and what the machine could do",
         "",

@@ -1,7 +1,7 @@
 """What large work would take: hours of video, and a grid of studies, in core-hours, GPU-hours, memory and disk.
 
-python benchmarks/cost_model.py            the tables
-python benchmarks/cost_model.py --write    puts them into docs/scale.md
+python tools/cost_model.py            the tables
+python tools/cost_model.py --write    puts them into docs/scale.md
 
 Coefficients are in cost_model.toml: those measured are read from the pages of results, the others are estimates with
 their reason. Every table says which is which.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tables import find, number, search
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from tables import find, number, path_of, search
 
 from mien.datasets.base import card
 from mien.systems import SYSTEMS
@@ -60,7 +62,7 @@ def read(entry: Mapping[str, Any]) -> Coefficient:
     value = (number(text) - entry.get("minus", 0)) * entry.get("times", 1)
     if "inverse" in entry:
         value = entry["inverse"] / value
-    source = f"[{page}](../benchmarks/results/{page}.md)"
+    source = f"[{page}](../{path_of(page).relative_to(HERE.parent).as_posix()})"
     if "guess" in entry:
         source += f", {entry['guess']}"
     return Coefficient(value, "guess" not in entry, source)

