@@ -58,7 +58,7 @@ SLOW = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import ti
 
 def test_tables_are_read_as_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "one.md").write_text(PAGE)
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "FOLDERS", (tmp_path,))
     first, second = tables.tables(PAGE)
     assert first.head == ("a", "b", "b#2")
     assert first.rows[1] == ("y", "12%", "1e-3")
