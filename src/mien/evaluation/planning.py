@@ -18,8 +18,8 @@ from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, own_labels, samples
 from mien.errors import MienError
 from mien.evaluation.leakage import check_folds
+from mien.evaluation.outside import check_outside, choose_system
 from mien.evaluation.protocols import PROTOCOLS, lacking_classes, make_folds
-from mien.systems import system as system_named
 from mien.systems.base import System
 from mien.types import Clip, Fold, Sample
 
@@ -60,7 +60,7 @@ def make_plan(
 
     Args:
         data: One or more databases; several are pooled.
-        system: Name of a registered system, or a system.
+        system: Name of the system, import path `package.module:attribute`, or the system itself.
         protocol: Name of the protocol.
         labels: Label map; None takes that of the database, or MEGC 2019's three classes for several databases.
         seeds: Training seeds; each gives a row per clip.
@@ -71,7 +71,8 @@ def make_plan(
     Raises:
         MienError: Unknown names, parameters the system refuses, too few subjects, one class only, or folds that leak.
     """
-    chosen = system if isinstance(system, System) else system_named(system)
+    outside = choose_system(system)
+    chosen = outside.system
     all_parameters = chosen.with_parameters(parameters or {})
     if len({d.id for d in data}) < len(data):
         names = ", ".join(d.id for d in data)
@@ -104,10 +105,12 @@ def make_plan(
             "no clip, copy or subject on both sides of a fold.",
             "`mien check` on the data, or another --protocol.",
         )
+    check_outside(outside, all_parameters, len(classes), [s.clip for s in table])
     settings = {
         "version": mien.__version__,
         "system": chosen.name,
         "system_title": chosen.title,
+        **({"system_origin": dict(outside.record)} if outside.record else {}),
         "parameters": all_parameters,
         "recipes": {
             medium: chosen.recipe(medium, all_parameters).fingerprint

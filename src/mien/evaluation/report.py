@@ -21,6 +21,7 @@ from mien.evaluation.ledger import FAILED, Ledger, Row, read_ledger
 from mien.evaluation.metrics import bootstrap_interval, scores
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report_text import render_report as render_report
+from mien.registry import is_import_path
 
 VERDICTS = ("yes", "partly", "no")
 AVERAGING = "pooled over folds"
@@ -276,7 +277,9 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
     known = SYSTEMS.get(settings["system"], None)
     defaults = json.loads(json.dumps(dict(known.parameters))) if known else {}
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
-    words += ["--system", settings["system"], "--protocol", settings["protocol"], "--labels", settings["labels"]]
+    given = settings.get("system_origin", {}).get("given", "")
+    named = given if is_import_path(given) else settings["system"]
+    words += ["--system", named, "--protocol", settings["protocol"], "--labels", settings["labels"]]
     for seed in settings["seeds"]:
         words += ["--seed", str(seed)]
     for key, value in settings["parameters"].items():

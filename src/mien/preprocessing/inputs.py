@@ -50,6 +50,10 @@ class Inputs(Protocol):
         """Some inputs (B, *shape), float32: copy `copies[i]` of clip `clips[i]`."""
         ...
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The clips themselves (copy 0), (N, *shape), all in memory: what `np.asarray(inputs)` gives."""
+        ...
+
 
 @dataclass(frozen=True)
 class ArrayInputs:
@@ -78,6 +82,9 @@ class ArrayInputs:
         """See `Inputs`."""
         rows = self.array[np.asarray(clips)] if self.copies == 1 else self.array[np.asarray(clips), np.asarray(copies)]
         return np.asarray(rows, np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return as_array(self).astype(dtype or np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,9 @@ class CachedInputs:
             array = self.whole(int(clip))
             batch[place] = array[copy] if self.copies > 1 else array
         return batch
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return as_array(self).astype(dtype or np.float32, copy=False)
 
     def whole(self, clip: int) -> NDArray[Any]:
         """All copies of a clip's input, of the type they are kept as."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from mien.errors import MienError
 from mien.registry import Registry
 from mien.systems.base import System
+from mien.systems.of_estimator import estimator_system
 
 _Given = TypeVar("_Given")
 
@@ -92,4 +93,4 @@ def register_system(given: _Given) -> _Given:
     return SYSTEMS.register(given)
 
 
-__all__ = ["SYSTEMS", "System", "register_system", "system"]
+__all__ = ["SYSTEMS", "System", "estimator_system", "register_system", "system"]

@@ -39,7 +39,7 @@ from mien.evaluation.preparing import Made, prepare_input
 from mien.io.atomic import sweep_left_behind
 from mien.preprocessing import Recipe
 from mien.preprocessing.cache import Cache, default_folder, source_files
-from mien.preprocessing.inputs import Indices, Inputs, gather
+from mien.preprocessing.inputs import Indices, Inputs, as_array, gather
 from mien.preprocessing.prepare import Outcome, prepare_array
 from mien.types import Clip, IntervalSource
 
@@ -216,6 +216,9 @@ class StoredInputs:
         for place, (clip, copy) in enumerate(zip(rows, which, strict=True)):
             batch[place] = arrays[clip][copy] if self.copies > 1 else arrays[clip]
         return batch
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return as_array(self).astype(dtype or np.float32, copy=False)
 
 
 # What runs in the command
