@@ -10,7 +10,7 @@ follow from one matrix inverse; they calibrate the probabilities, so nothing out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -20,10 +20,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from mien.classifiers.base import Classifier, Clips, Progress
 from mien.errors import MienError
-from mien.preprocessing.inputs import Inputs, as_array
+from mien.preprocessing.inputs import as_array
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 
 _TINY = 1e-9
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
@@ -129,7 +130,7 @@ def left_out_answers(inverse: Floats, targets: Floats, groups: NDArray[np.int64]
 
 
 @dataclass
-class FlowKernels:
+class FlowKernels(Classifier):
     """Kernel ridge regression of classes on flow pictures, with classes weighted to count alike.
 
     Args:
@@ -149,7 +150,7 @@ class FlowKernels:
     strain_share: float = 1 / 3
     sharpness: float = field(default=1.0, init=False)
 
-    def features(self, x: Inputs | NDArray[np.float32]) -> list[FlowFeatures]:
+    def features(self, x: Clips) -> list[FlowFeatures]:
         """Compute the features of each flow picture of the clips: (N, 3 k, H, W) holds k pictures a clip.
 
         Raises:
@@ -173,12 +174,12 @@ class FlowKernels:
 
     def fit(
         self,
-        x: Inputs | NDArray[np.float32],
+        x: Clips,
         y: NDArray[np.int64],
         groups: Sequence[tuple[str, str]],
         *,
         seed: int = 0,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Solve the regression once and calibrate its probabilities on answers for subjects left out.
 
@@ -206,8 +207,8 @@ class FlowKernels:
             progress(1.0)
         return self
 
-    def predict_proba(self, x: Inputs | NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute class probabilities (N, C): softmax of the regression's answers, as sharp as left-out subjects say."""
+    def predict_proba(self, x: Clips) -> NDArray[np.float32]:
+        """Compute class probabilities (N, C): a softmax whose sharpness was set on left-out subjects."""
         answers = self.kernel(self.features(x), self.trained_on) @ self.coefficients
         return softmax(self.sharpness * answers, axis=1).astype(np.float32)
 
@@ -223,6 +224,3 @@ def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
         return -float(log_softmax(np.exp(log_factor) * answers, axis=1)[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded").x))
-
-
-__all__ = ["FlowFeatures", "FlowKernels", "flow_features", "flow_kernel", "left_out_answers", "mean_squared_differences"]

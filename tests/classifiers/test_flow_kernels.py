@@ -1,0 +1,133 @@
+"""Kernel ridge regression on flow pictures, against slow and obvious versions of the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.classifiers.flow_kernels import (
+    FlowKernels,
+    flow_features,
+    flow_kernel,
+    left_out_answers,
+    mean_squared_differences,
+)
+from mien.classifiers.svm import mirror_flow
+from mien.errors import MienError
+
+Floats = NDArray[Any]
+
+
+def pictures(n: int, seed: int = 0, channels: int = 3) -> Floats:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, channels, 12, 10)) * 20 + 128
+
+
+def about_zero(x: Floats) -> Floats:
+    return x - np.median(x, axis=(2, 3), keepdims=True)
+
+
+def test_mean_squared_differences_equal_a_loop() -> None:
+    a, b = pictures(3), pictures(4, seed=1)
+    wanted = [[((one - other) ** 2).mean() for other in b] for one in a]
+    np.testing.assert_allclose(mean_squared_differences(a, b), wanted, rtol=1e-9)
+
+
+def test_features_do_not_change_with_offset_and_scale_of_a_picture() -> None:
+    x = pictures(3)
+    changed = x * np.array([2.5, 2.5, 0.3])[:, None, None] + np.array([7.0, -3.0, 40.0])[:, None, None]
+    for name in ("motion", "strain", "derivatives"):
+        np.testing.assert_allclose(
+            getattr(flow_features(changed), name), getattr(flow_features(x), name), rtol=1e-8, atol=1e-9
+        )
+
+
+def test_features_of_a_mirrored_picture_are_the_mirrored_features() -> None:
+    x = about_zero(pictures(3))
+    directly = flow_features(mirror_flow(x))
+    for name in ("motion", "strain", "derivatives"):
+        np.testing.assert_allclose(getattr(directly, name), getattr(flow_features(x).mirrored(), name), atol=1e-9)
+
+
+def test_kernel_equals_its_formula_clip_by_clip() -> None:
+    a, b = flow_features(pictures(2)), flow_features(pictures(3, seed=1))
+    wanted = np.zeros((2, 3))
+    for i in range(2):
+        for j in range(3):
+            for other in (b, b.mirrored()):
+                motion = ((a.motion[i] - other.motion[j]) ** 2).mean()
+                strain = ((a.strain[i] - other.strain[j]) ** 2).mean()
+                wanted[i, j] += np.exp(-(2 * motion + strain) / 3) / 2
+                wanted[i, j] += np.exp(-((a.derivatives[i] - other.derivatives[j]) ** 2).mean()) / 2
+    np.testing.assert_allclose(flow_kernel(a, b), wanted, rtol=1e-9)
+
+
+def test_kernel_takes_a_clip_and_its_mirror_image_for_the_same() -> None:
+    x = about_zero(pictures(4))
+    features, mirrored = flow_features(x), flow_features(mirror_flow(x))
+    np.testing.assert_allclose(flow_kernel(features, features), flow_kernel(mirrored, features), rtol=1e-8)
+
+
+def test_still_pictures_give_finite_features_and_kernels() -> None:
+    features = flow_features(np.full((2, 3, 8, 8), 128.0))
+    assert np.isfinite(flow_kernel(features, features)).all()
+
+
+def test_left_out_answers_equal_training_again_without_the_group() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 4))
+    kernel = x @ x.T
+    penalty, targets = rng.uniform(0.5, 2, 9), rng.normal(size=(9, 2))
+    groups = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3])
+    answers = left_out_answers(np.linalg.inv(kernel + np.diag(penalty)), targets, groups)
+    for group in range(4):
+        out, kept = np.flatnonzero(groups == group), np.flatnonzero(groups != group)
+        solved = np.linalg.solve(kernel[np.ix_(kept, kept)] + np.diag(penalty[kept]), targets[kept])
+        np.testing.assert_allclose(answers[out], kernel[np.ix_(out, kept)] @ solved, rtol=1e-8)
+
+
+def test_several_pictures_of_a_clip_are_averaged_as_kernels() -> None:
+    x = pictures(5, channels=6)
+    machine = FlowKernels(2)
+    together = machine.kernel(machine.features(x), machine.features(x))
+    first, second = flow_features(x[:, :3]), flow_features(x[:, 3:])
+    np.testing.assert_allclose(together, (flow_kernel(first, first) + flow_kernel(second, second)) / 2, rtol=1e-5)
+
+
+def moving(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], list[tuple[str, str]]]:
+    """Return pictures of a spot that moves aside, down or up, which is their class; six subjects."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = rng.normal(size=(n, 3, 14, 14)).astype(np.float32)
+    for i, direction in enumerate(y.tolist()):
+        x[i, 0 if direction == 0 else 1, 3:9, 4:10] += 6.0 if direction < 2 else -6.0
+    return x, y, [("d", f"s{i % 6}") for i in range(n)]
+
+
+def test_directions_of_motion_are_learned_and_probabilities_sum_to_one() -> None:
+    x, y, groups = moving(36, seed=0)
+    new, wanted, _ = moving(30, seed=1)
+    probabilities = FlowKernels(3).fit(x, y, groups).predict_proba(new)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert (probabilities.argmax(1) == wanted).mean() > 0.9
+
+
+def test_shuffled_classes_are_not_learned_and_probabilities_say_so() -> None:
+    x, y, groups = moving(36, seed=0)
+    shuffled = np.random.default_rng(3).permutation(y)
+    probabilities = FlowKernels(3).fit(x, shuffled, groups).predict_proba(moving(30, seed=1)[0])
+    assert probabilities.max() < 0.75
+
+
+def test_same_clips_give_the_same_bits_whatever_the_seed() -> None:
+    x, y, groups = moving(18, seed=0)
+    first = FlowKernels(3).fit(x, y, groups, seed=0).predict_proba(x)
+    assert np.array_equal(first, FlowKernels(3).fit(x, y, groups, seed=9).predict_proba(x))
+
+
+def test_input_that_is_no_flow_picture_is_refused() -> None:
+    with pytest.raises(MienError, match="shape"):
+        FlowKernels(2).fit(np.zeros((4, 2, 8, 8), np.float32), np.array([0, 1, 0, 1]), [("d", "s")] * 4)
