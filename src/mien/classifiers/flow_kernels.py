@@ -24,7 +24,7 @@ from mien.classifiers.base import Classifier, Clips, Progress
 from mien.errors import MienError
 from mien.preprocessing.inputs import as_array
 
-Floats = NDArray[Any]
+Floats = NDArray[np.float64]
 
 _TINY = 1e-9
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
@@ -104,7 +104,8 @@ def mean_squared_differences(a: Floats, b: Floats) -> Floats:
         array([[1., 1.]])
     """
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    return np.maximum((a**2).mean(1)[:, None] + (b**2).mean(1) - 2 * (a @ b.T) / a.shape[1], 0)
+    found: Floats = np.maximum((a**2).mean(1)[:, None] + (b**2).mean(1) - 2 * (a @ b.T) / a.shape[1], 0)
+    return found
 
 
 def left_out_answers(inverse: Floats, targets: Floats, groups: NDArray[np.int64]) -> Floats:
@@ -170,7 +171,8 @@ class FlowKernels(Classifier):
 
     def kernel(self, a: Sequence[FlowFeatures], b: Sequence[FlowFeatures]) -> Floats:
         """Compute the mean kernel (N, M) over the flow pictures of a clip."""
-        return np.mean([flow_kernel(*each, self.strain_share) for each in zip(a, b, strict=True)], axis=0)
+        kernels = [flow_kernel(*each, self.strain_share) for each in zip(a, b, strict=True)]
+        return sum(kernels[1:], kernels[0]) / len(kernels)
 
     def fit(
         self,
@@ -210,11 +212,13 @@ class FlowKernels(Classifier):
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Compute class probabilities (N, C): a softmax whose sharpness was set on left-out subjects."""
         answers = self.kernel(self.features(x), self.trained_on) @ self.coefficients
-        return softmax(self.sharpness * answers, axis=1).astype(np.float32)
+        probabilities: NDArray[np.float32] = softmax(self.sharpness * answers, axis=1).astype(np.float32)
+        return probabilities
 
 
 def _unit(values: Floats, axes: tuple[int, ...]) -> Floats:
-    return values / np.maximum(np.sqrt(np.mean(values**2, axis=axes, keepdims=True)), _TINY)
+    unit: Floats = values / np.maximum(np.sqrt(np.mean(values**2, axis=axes, keepdims=True)), _TINY)
+    return unit
 
 
 def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
