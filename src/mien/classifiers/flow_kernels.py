@@ -108,7 +108,7 @@ def mean_squared_differences(a: Floats, b: Floats) -> Floats:
     return found
 
 
-def left_out_answers(inverse: Floats, targets: Floats, groups: NDArray[np.int64]) -> Floats:
+def left_out_answers(inverse: NDArray[np.floating[Any]], targets: Floats, groups: NDArray[np.int64]) -> Floats:
     """Compute what kernel ridge regression answers for each clip if the clip's whole group had not been trained on.
 
     With G = (K + penalty)^-1 and coefficients c = G t, the answers of a group S are t_S - G_SS^-1 c_S: exact, and no
