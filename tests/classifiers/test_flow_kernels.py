@@ -131,3 +131,33 @@ def test_same_clips_give_the_same_bits_whatever_the_seed() -> None:
 def test_input_that_is_no_flow_picture_is_refused() -> None:
     with pytest.raises(MienError, match="shape"):
         FlowKernels(2).fit(np.zeros((4, 2, 8, 8), np.float32), np.array([0, 1, 0, 1]), [("d", "s")] * 4)
+
+
+def units(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], list[tuple[str, str]]]:
+    """Return pictures in which a left spot, a right spot, both or neither move down; unit 2 is never present."""
+    rng = np.random.default_rng(seed)
+    y = np.stack([rng.random(n) < 0.5, rng.random(n) < 0.3, np.zeros(n, bool)], axis=1)
+    x = rng.normal(size=(n, 3, 14, 14)).astype(np.float32)
+    x[y[:, 0], 1, 2:5, 5:9] += 6
+    x[y[:, 1], 1, 9:12, 5:9] -= 6
+    return x, y.astype(np.int64), [("d", f"s{i % 8}") for i in range(n)]
+
+
+def test_units_that_move_together_are_each_found() -> None:
+    x, y, groups = units(80, seed=0)
+    new, wanted, _ = units(60, seed=1)
+    machine = FlowKernels(3).fit(x, y, groups)
+    probabilities = machine.predict_proba(new)
+    decisions = machine.decide_units(probabilities)
+    assert probabilities.shape == (60, 3)
+    assert (decisions[:, :2] == wanted[:, :2]).mean() > 0.9
+    assert not decisions[:, 2].any()
+    assert probabilities[:, 2].max() < 1e-6
+
+
+def test_unit_probabilities_are_calibrated_on_left_out_subjects() -> None:
+    x, y, groups = units(80, seed=0)
+    y[:, 0] = np.random.default_rng(2).random(80) < 0.3  # has nothing to do with the pictures
+    probabilities = FlowKernels(3).fit(x, y, groups).predict_proba(units(60, seed=1)[0])[:, 0]
+    assert abs(probabilities.mean() - 0.3) < 0.1
+    assert probabilities.std() < 0.1

@@ -46,7 +46,7 @@ class Classifier(ABC):
 
         Args:
             x: Input of the clips, (N, ...), as the system's recipe makes it.
-            y: (N,) class indices.
+            y: (N,) class indices; for action units, which may be present together, (N, U) of 0 and 1.
             groups: (dataset, subject) of each clip, for inner splits by subject.
             seed: Seed of all random choices.
             progress: Called with the share that is done.
@@ -54,7 +54,15 @@ class Classifier(ABC):
 
     @abstractmethod
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Return the class probabilities (N, C) of clips; rows sum to 1."""
+        """Return the class probabilities (N, C) of clips; rows sum to 1. Of action units, each by itself, (N, U)."""
+
+    def decide_units(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which action units are present, (N, U), from `predict_proba`: those that are more likely than not.
+
+        A classifier with thresholds of its own learns them in `fit`.
+        """
+        decisions: NDArray[np.bool_] = probabilities > 0.5
+        return decisions
 
     def fit_log(self) -> dict[str, Any]:
         """Return what the last `fit` recorded, ready for JSON: it goes into the log of the fold.

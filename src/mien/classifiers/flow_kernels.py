@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
 
 from mien.classifiers.base import Classifier, Clips, Progress
 from mien.errors import MienError
@@ -27,6 +27,8 @@ from mien.preprocessing.inputs import as_array
 Floats = NDArray[np.float64]
 
 _TINY = 1e-9
+_NEVER = 20.0
+"""Logit of a unit that no training clip shows; its negative is that of one that all show."""
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
 """Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
 
@@ -132,7 +134,7 @@ def left_out_answers(inverse: NDArray[np.floating[Any]], targets: Floats, groups
 
 @dataclass
 class FlowKernels(Classifier):
-    """Kernel ridge regression of classes on flow pictures, with classes weighted to count alike.
+    """Kernel ridge regression of classes or action units on flow pictures, weighted so that each counts alike.
 
     Args:
         n_classes: Classes C.
@@ -150,6 +152,7 @@ class FlowKernels(Classifier):
     derivative_smoothing: float = 1.5
     strain_share: float = 1 / 3
     sharpness: float = field(default=1.0, init=False)
+    scaling: Floats | None = field(default=None, init=False)
 
     def features(self, x: Clips) -> list[FlowFeatures]:
         """Compute the features of each flow picture of the clips: (N, 3 k, H, W) holds k pictures a clip.
@@ -183,13 +186,13 @@ class FlowKernels(Classifier):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Self:
-        """Solve the regression once and calibrate its probabilities on answers for subjects left out.
+        """Solve the regression and calibrate its probabilities on answers for subjects left out.
 
         Args:
             x: (N, 3 k, H, W) flow pictures.
-            y: (N,) class indices.
+            y: (N,) class indices; or (N, U) of 0 and 1 for units, of which several may be present.
             groups: (dataset, subject) of each clip.
-            seed: Without effect: there is no chance in it.
+            seed: Without effect: nothing is random.
             progress: Called with the share that is done, 0..1.
         """
         y = np.asarray(y)
@@ -197,23 +200,54 @@ class FlowKernels(Classifier):
         kernel = self.kernel(self.trained_on, self.trained_on)
         if progress is not None:
             progress(0.5)
+        people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
+        if y.ndim == 2:
+            self._fit_units(kernel, y.astype(bool), people)
+        else:
+            self._fit_classes(kernel, y, people)
+        if progress is not None:
+            progress(1.0)
+        return self
+
+    def _fit_classes(self, kernel: Floats, y: NDArray[np.int64], people: NDArray[np.int64]) -> None:
+        self.scaling = None
         counts = np.maximum(np.bincount(y, minlength=self.n_classes), 1)
         weights = len(y) / (self.n_classes * counts)
         inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights[y]))
         targets = np.where(np.eye(self.n_classes)[y] > 0, 1.0, self.other_target)
         self.coefficients = inverse @ targets
-        people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
         if len(np.unique(people)) > 1:
             self.sharpness = _sharpness(left_out_answers(inverse, targets, people), y)
-        if progress is not None:
-            progress(1.0)
-        return self
+
+    def _fit_units(self, kernel: Floats, present: NDArray[np.bool_], people: NDArray[np.int64]) -> None:
+        """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
+        self.coefficients = np.zeros(present.shape)
+        self.scaling = np.tile([0.0, -_NEVER], (present.shape[1], 1))
+        self.thresholds = np.ones(present.shape[1])
+        for unit, true in enumerate(present.T):
+            if not true.any() or true.all():
+                self.scaling[unit, 1] = _NEVER if true.any() else -_NEVER
+                self.thresholds[unit] = 0.0 if true.any() else 1.0
+                continue
+            weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
+            inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights))
+            targets = np.where(true, 1.0, self.other_target)[:, None]
+            self.coefficients[:, unit] = (inverse @ targets)[:, 0]
+            answers = left_out_answers(inverse, targets, people)[:, 0] if len(np.unique(people)) > 1 else targets[:, 0]
+            self.scaling[unit] = _logistic(answers, true)
+            self.thresholds[unit] = _scaled(_best_f1_threshold(answers, true), self.scaling[unit])
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Compute class probabilities (N, C): a softmax whose sharpness was set on left-out subjects."""
+        """Compute class probabilities (N, C), a softmax, or unit probabilities (N, U); both calibrated in `fit`."""
         answers = self.kernel(self.features(x), self.trained_on) @ self.coefficients
-        probabilities: NDArray[np.float32] = softmax(self.sharpness * answers, axis=1).astype(np.float32)
+        found = softmax(self.sharpness * answers, axis=1) if self.scaling is None else _scaled(answers, self.scaling)
+        probabilities: NDArray[np.float32] = found.astype(np.float32)
         return probabilities
+
+    def decide_units(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which units are present, (N, U): those above the threshold with the best F1 on left-out subjects."""
+        decisions: NDArray[np.bool_] = probabilities > self.thresholds
+        return decisions
 
 
 def _unit(values: Floats, axes: tuple[int, ...]) -> Floats:
@@ -228,3 +262,31 @@ def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
         return -float(log_softmax(np.exp(log_factor) * answers, axis=1)[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded").x))
+
+
+def _logistic(answers: Floats, true: NDArray[np.bool_]) -> Floats:
+    """Return (slope >= 0, intercept) of the logistic curve from answers to probabilities (Platt 1999, smoothed)."""
+    n_true, n_other = int(true.sum()), int((~true).sum())
+    wanted = np.where(true, (n_true + 1) / (n_true + 2), 1 / (n_other + 2))
+
+    def loss(line: Floats) -> float:
+        logits = line[0] * answers + line[1]
+        return float(np.mean(np.logaddexp(0, logits) - wanted * logits))
+
+    start = np.array([1.0, np.log((n_true + 1) / (n_other + 1))])
+    found: Floats = minimize(loss, start, bounds=[(0.0, None), (None, None)]).x
+    return found
+
+
+def _scaled(answers: Any, scaling: Floats) -> Any:
+    return expit(scaling[..., 0] * answers + scaling[..., 1])
+
+
+def _best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
+    """Return the threshold with the best F1, midway between two answers."""
+    order = np.argsort(-answers, kind="stable")
+    f1 = 2 * np.cumsum(true[order]) / (np.arange(1, len(answers) + 1) + true.sum())
+    ends = np.append(np.diff(answers[order]) < 0, True)  # between equal answers there is no threshold
+    best = int(np.where(ends, f1, -1).argmax())
+    below = answers[order[best + 1]] if best + 1 < len(answers) else answers[order[best]] - 1
+    return float((answers[order[best]] + below) / 2)
