@@ -11,7 +11,7 @@ from mien.face.landmarks import ibug68, track_face
 
 
 def scattered(n: int, seed: int = 0) -> np.ndarray:
-    """Points on a shaken grid: spread well, none on a line with its neighbours."""
+    """Return points on a randomly displaced grid: evenly spread, no three neighbours on a line."""
     rng = np.random.default_rng(seed)
     side = int(np.ceil(np.sqrt(n)))
     y, x = np.mgrid[0:side, 0:side]
@@ -24,7 +24,7 @@ def bent(points: np.ndarray) -> np.ndarray:
 
 
 def slow_lwm(reference: np.ndarray, source: np.ndarray, n: int, point: np.ndarray) -> np.ndarray:
-    """Equation 2 as printed, point by point, in pixels; where the weights sum to 1 or more it is the whole map."""
+    """Evaluate equation 2 as printed, for one point in pixels. Valid where the weights sum to at least 1."""
     above, below = np.zeros(2), 0.0
     for i in range(len(reference)):
         distances = np.hypot(*(reference - reference[i]).T)
@@ -42,7 +42,7 @@ def slow_lwm(reference: np.ndarray, source: np.ndarray, n: int, point: np.ndarra
     return np.asarray(above / below)
 
 
-def test_equation_2() -> None:
+def test_fit_lwm_equals_equation_2() -> None:
     reference = scattered(36)
     source = bent(reference) + np.random.default_rng(1).normal(0, 0.5, reference.shape)
     for n in (6, 12):
@@ -53,14 +53,14 @@ def test_equation_2() -> None:
             )
 
 
-def test_with_six_points_it_passes_through_all_of_them() -> None:
+def test_fit_lwm_with_six_points_passes_through_all_control_points() -> None:
     reference = scattered(49)
     source = bent(reference) + np.random.default_rng(2).normal(0, 1, reference.shape)
     fitted = fit_lwm(reference, source, n=6, ridge=0)
     assert np.abs(fitted.evaluate(reference) - source).max() < 1e-6
 
 
-def test_affine_maps_are_reproduced_everywhere() -> None:
+def test_fit_lwm_reproduces_affine_maps() -> None:
     reference = scattered(30)
     matrix = np.array([[1.2, -0.1], [0.3, 0.8]])
     points = np.random.default_rng(0).uniform(-500, 900, (200, 2))
@@ -69,7 +69,7 @@ def test_affine_maps_are_reproduced_everywhere() -> None:
         assert fitted.evaluate(points) == pytest.approx(points @ matrix + [7, -3], abs=1e-6)
 
 
-def test_it_is_smooth_and_without_a_seam_far_beyond_its_points() -> None:
+def test_fit_lwm_is_smooth_and_affine_far_from_its_points() -> None:
     reference = scattered(36)
     fitted = fit_lwm(reference, bent(reference), n=12)
     far = np.array([[5000.0, -3000.0]])
@@ -87,7 +87,7 @@ def test_it_is_smooth_and_without_a_seam_far_beyond_its_points() -> None:
     )
 
 
-def test_points_in_a_row_do_not_blow_up() -> None:
+def test_fit_lwm_is_stable_with_points_on_a_line() -> None:
     row = np.column_stack([np.linspace(0, 200, 14), np.full(14, 300.0)])
     reference = np.concatenate([scattered(16), row])
     source = bent(reference) + np.random.default_rng(3).normal(0, 0.5, reference.shape)
@@ -98,7 +98,7 @@ def test_points_in_a_row_do_not_blow_up() -> None:
     assert np.abs(grid - bent(np.stack([x, y], -1).astype(float))).max() < 12
 
 
-def test_the_units_do_not_matter() -> None:
+def test_fit_lwm_does_not_depend_on_units() -> None:
     reference = scattered(30)
     small, large = fit_lwm(reference, bent(reference)), fit_lwm(reference * 1e3 + 1e5, bent(reference))
     points = scattered(20, seed=5)
@@ -115,7 +115,7 @@ def test_the_units_do_not_matter() -> None:
         (scattered(20), 5),
     ],
 )
-def test_bad_control_points(reference: np.ndarray, n: int) -> None:
+def test_bad_control_points_raise_mien_error(reference: np.ndarray, n: int) -> None:
     with pytest.raises(MienError):
         fit_lwm(reference, scattered(len(reference)), n=n)
 
@@ -123,7 +123,7 @@ def test_bad_control_points(reference: np.ndarray, n: int) -> None:
 # The reference face
 
 
-def test_the_crop_of_the_reference_face_is_the_picture() -> None:
+def test_crop_box_of_the_reference_face_is_the_whole_picture() -> None:
     for height, width in ((220, 180), (300, 245), (64, 48)):
         eyes = reference_face(height, width)[36:48].reshape(2, 6, 2).mean(1)
         assert eyes[:, 0] == pytest.approx([0.4 / 1.8 * width - 0.5, 1.4 / 1.8 * width - 0.5], abs=1e-3 * width)
@@ -132,7 +132,7 @@ def test_the_crop_of_the_reference_face_is_the_picture() -> None:
     assert (box.x, box.y, box.width, box.height) == pytest.approx((-0.5, -0.5, 180, 220), abs=0.1)
 
 
-def test_the_reference_face_is_what_the_network_sees_in_nothing() -> None:
+def test_reference_face_is_the_mesh_of_a_plain_grey_picture() -> None:
     from mien.face.mesh import _network
 
     with torch.inference_mode():
@@ -151,21 +151,21 @@ def test_the_reference_face_is_what_the_network_sees_in_nothing() -> None:
 
 
 def jacobian(fitted: LocalWeightedMean, height: int, width: int) -> np.ndarray:
-    """Determinant at every pixel, against that of the affine map."""
+    """Return the determinant of the map at every pixel, relative to that of the affine map."""
     grid = fitted.grid(height, width).astype(np.float64)
     x, y = np.diff(grid, axis=1)[:-1], np.diff(grid, axis=0)[:, :-1]
     whole = np.linalg.det(fitted.affine[:2] / fitted.unit)
     return np.asarray((x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]) / whole)
 
 
-def test_a_real_face_is_not_folded(woman: np.ndarray) -> None:
+def test_alignment_of_a_smiling_face_does_not_fold(woman: np.ndarray) -> None:
     # A wide smile against a closed mouth is the hardest case.
     turned = jacobian(fit_lwm(reference_face(300, 245), track_face([woman]).ibug68()[0]), 300, 245)
     assert turned.min() > 0.2
     assert turned.max() < 4
 
 
-def test_no_frame_of_a_real_smile_is_folded(read_video: Callable[[str], list[np.ndarray]]) -> None:
+def test_alignment_of_a_smile_does_not_fold_in_any_frame(read_video: Callable[[str], list[np.ndarray]]) -> None:
     for points in track_face(read_video("single_face.mp4")[::12]).ibug68():
         turned = jacobian(fit_lwm(reference_face(300, 245), points), 300, 245)
         assert turned.min() > 0.2
@@ -174,7 +174,7 @@ def test_no_frame_of_a_real_smile_is_folded(read_video: Callable[[str], list[np.
 # Pictures
 
 
-def test_align_takes_pixels_from_where_the_map_says() -> None:
+def test_align_samples_pixels_at_the_mapped_positions() -> None:
     y, x = np.mgrid[0:200, 0:220].astype(np.float32)
     reference = scattered(36)
     fitted = fit_lwm(reference, reference * 0.5 + [40, 30] + (bent(reference) - reference) * 0.1)
@@ -183,7 +183,7 @@ def test_align_takes_pixels_from_where_the_map_says() -> None:
     assert seen[0, 20:-20, 20:-20] == pytest.approx(fitted.grid(180, 190)[20:-20, 20:-20], abs=0.03)
 
 
-def test_a_shrinking_face_is_averaged() -> None:
+def test_align_averages_areas_when_the_face_gets_smaller() -> None:
     stripes = np.zeros((1, 400, 400), np.float32)
     stripes[:, :, ::2] = 255
     reference = scattered(16)
@@ -191,7 +191,7 @@ def test_a_shrinking_face_is_averaged() -> None:
     assert seen[:, :, 1:] == pytest.approx(127.5, abs=1)  # the first column has the border repeated
 
 
-def test_an_aligned_face_has_its_parts_where_the_reference_has(woman: np.ndarray) -> None:
+def test_aligned_landmarks_are_those_of_the_reference_face(woman: np.ndarray) -> None:
     clip = [woman] * 3
     aligned = list(align_clip(clip, track_face(clip)))
     assert aligned[0].shape == (300, 245, 3)
@@ -202,7 +202,7 @@ def test_an_aligned_face_has_its_parts_where_the_reference_has(woman: np.ndarray
     assert eyes == pytest.approx(reference_face(300, 245)[36:48].reshape(2, 6, 2).mean(1), abs=5)
 
 
-def test_one_transform_for_the_clip_keeps_motion_and_one_per_frame_removes_it(woman: np.ndarray) -> None:
+def test_one_transform_per_clip_keeps_motion_and_one_per_frame_removes_it(woman: np.ndarray) -> None:
     clip = [woman, np.roll(woman, 5, 1)]
     track = track_face(clip)
     still = next(align_clip([woman], track_face([woman]))).astype(float)
@@ -210,7 +210,7 @@ def test_one_transform_for_the_clip_keeps_motion_and_one_per_frame_removes_it(wo
     assert np.abs(each - still).mean() < 0.3 * np.abs(one - still).mean()
 
 
-def test_the_mean_of_the_first_frames_is_an_option(woman: np.ndarray) -> None:
+def test_mean_of_averages_the_landmarks_of_the_first_frames(woman: np.ndarray) -> None:
     clip = [woman, np.roll(woman, 2, 1), np.roll(woman, 1, 1)]
     track = track_face(clip)
     mean = next(align_clip(clip, track, mean_of=3))
@@ -218,7 +218,7 @@ def test_the_mean_of_the_first_frames_is_an_option(woman: np.ndarray) -> None:
     assert np.array_equal(mean, align(np.stack(clip[:1]), middle, (300, 245))[0])
 
 
-def test_as_many_maps_as_frames() -> None:
+def test_another_number_of_maps_raises_mien_error() -> None:
     reference = scattered(16)
     fitted = fit_lwm(reference, reference)
     frames = np.zeros((2, 50, 50), np.uint8)

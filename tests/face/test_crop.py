@@ -15,13 +15,13 @@ def ramp(height: int, width: int) -> np.ndarray:
     return np.stack([x, y], -1)
 
 
-def test_the_rectangle_of_level_eyes() -> None:
+def test_crop_box_of_level_eyes() -> None:
     box = crop_box(np.array([[100.0, 80.0], [150.0, 80.0]]))
     assert (box.x, box.y) == pytest.approx((100 - 0.4 * 50, 80 - 0.6 * 50))
     assert (box.width, box.height, box.angle) == pytest.approx((1.8 * 50, 2.2 * 50, 0))
 
 
-def test_the_rectangle_moves_and_grows_with_the_eyes() -> None:
+def test_crop_box_moves_and_scales_with_the_eyes() -> None:
     eyes = np.array([[100.0, 80.0], [150.0, 92.0]])
     box = crop_box(eyes)
     other = crop_box(eyes * 2 + [10, -5])
@@ -30,7 +30,7 @@ def test_the_rectangle_moves_and_grows_with_the_eyes() -> None:
     assert box.x + box.width / 2 == pytest.approx(125)
 
 
-def test_levelling_brings_the_eyes_to_the_same_places_at_any_tilt() -> None:
+def test_level_puts_the_eyes_at_the_same_places_at_any_rotation() -> None:
     for tilt in (0.0, 0.3, -0.7):
         half = 25 * np.array([math.cos(tilt), math.sin(tilt)])
         middle = np.array([120.0, 90.0])
@@ -44,44 +44,44 @@ def test_levelling_brings_the_eyes_to_the_same_places_at_any_tilt() -> None:
             assert x == pytest.approx(eye, abs=0.05)
 
 
-def test_a_whole_picture_comes_back_as_it_is() -> None:
+def test_cropping_the_whole_picture_returns_it_unchanged() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (1, 30, 40, 3), dtype=np.uint8)
     assert np.array_equal(crop(picture, Box(-0.5, -0.5, 40, 30), (30, 40)), picture)
 
 
-def test_pixels_come_from_where_the_box_says() -> None:
+def test_crop_samples_pixels_inside_the_box() -> None:
     seen = crop(ramp(100, 100)[None], Box(20.25, 30.5, 20, 10), (20, 40))[0]
     for v, u in ((0, 0), (7, 33), (19, 39)):
         assert seen[v, u] == pytest.approx([20.25 + (u + 0.5) / 2, 30.5 + (v + 0.5) / 2], abs=0.02)
 
 
-def test_shrinking_averages_areas() -> None:
+def test_crop_to_a_smaller_size_averages_areas() -> None:
     picture = np.random.default_rng(1).uniform(0, 255, (1, 24, 36)).astype(np.float32)
     seen = crop(picture, Box(-0.5, -0.5, 36, 24), (8, 12))
     assert seen[0] == pytest.approx(picture[0].reshape(8, 3, 12, 3).mean((1, 3)), abs=1e-3)
 
 
-def test_beyond_the_picture_its_border_goes_on() -> None:
+def test_crop_repeats_the_border_outside_the_picture() -> None:
     seen = crop(ramp(50, 60)[None], Box(-20, -10, 100, 80), (80, 100))[0]
     assert seen.shape == (80, 100, 2)
     assert (seen[:5, :, 1] == 0).all()
     assert (seen[:, -10:, 0] == 59).all()
 
 
-def test_grey_and_16_bits() -> None:
+def test_crop_of_grey_and_16_bit_frames() -> None:
     picture = np.random.default_rng(1).integers(0, 65536, (2, 24, 36), dtype=np.uint16)
     seen = crop(picture, Box(3, 4, 20, 10), (10, 20))
     assert seen.shape == (2, 10, 20)
     assert seen.dtype == np.uint16
 
 
-def test_eyes_in_one_place_are_an_error() -> None:
+def test_coinciding_eyes_raise_mien_error() -> None:
     for eyes in (np.full((2, 2), 3.0), np.full((2, 2), np.nan)):
         with pytest.raises(MienError, match="Eyes"):
             crop_box(eyes)
 
 
-def test_a_clip_is_cropped_by_its_first_face(woman: np.ndarray) -> None:
+def test_crop_clip_uses_the_first_face(woman: np.ndarray) -> None:
     clip = [woman, np.roll(woman, 6, 1)]
     track = track_face(clip)
     box = crop_box(track.eyes()[0])

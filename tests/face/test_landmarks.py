@@ -31,10 +31,10 @@ def bilinear(picture: np.ndarray, x: float, y: float) -> np.ndarray:
     )
 
 
-# The network's two cuts
+# Cutting out squares and regions
 
 
-def test_the_square_is_cut_where_it_says(woman: np.ndarray) -> None:
+def test_square_cut_samples_the_rotated_square(woman: np.ndarray) -> None:
     smooth = np.asarray(cv2.GaussianBlur(woman, (0, 0), 3))
     square = Square(150.3, 140.8, 170.0, 0.2)
     seen = square.cut(smooth)
@@ -45,7 +45,7 @@ def test_the_square_is_cut_where_it_says(woman: np.ndarray) -> None:
         assert seen[v, u] == pytest.approx(bilinear(smooth, x, y), abs=1.01)
 
 
-def test_the_features_of_a_region_are_cut_at_half_pixels() -> None:
+def test_features_of_a_region_are_sampled_at_pixel_centres() -> None:
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 2, 48, 48)))
     centre, x_axis, y_axis = (
         torch.tensor([v], dtype=torch.float64) for v in ((90.0, 110.0), (60.0, 8.0), (-5.0, 40.0))
@@ -58,7 +58,7 @@ def test_the_features_of_a_region_are_cut_at_half_pixels() -> None:
         assert seen[:, i, j] == pytest.approx(bilinear(channels_last, x / 4 - 0.5, y / 4 - 0.5), abs=1e-9)
 
 
-def test_points_follow_a_picture_moved_by_whole_pixels(woman: np.ndarray) -> None:
+def test_mesh_moves_with_the_picture(woman: np.ndarray) -> None:
     square = square_of_face(detect_faces(woman[None])[0][0])
     aside = Square(square.x + 7, square.y - 4, square.side, square.angle)
     points, presence = find_mesh([woman, np.roll(woman, (-4, 7), (0, 1))], [square, aside])
@@ -69,7 +69,7 @@ def test_points_follow_a_picture_moved_by_whole_pixels(woman: np.ndarray) -> Non
 # 68 of 478
 
 
-def test_the_68_points_are_where_their_names_say(woman: np.ndarray) -> None:
+def test_ibug68_points_are_at_the_parts_they_name(woman: np.ndarray) -> None:
     assert len(set(IBUG_OF_MESH)) == 68
     points = track_face([woman]).ibug68()[0]
     jaw, brows, bridge, below = points[:17], points[17:27], points[27:31], points[31:36]
@@ -91,7 +91,7 @@ def test_the_68_points_are_where_their_names_say(woman: np.ndarray) -> None:
     assert outer[3, 1] < inner[2, 1] < inner[6, 1] - 3 < outer[9, 1]
 
 
-def test_the_68_points_keep_leading_axes() -> None:
+def test_ibug68_keeps_leading_axes() -> None:
     mesh = np.random.default_rng(0).normal(size=(2, 3, 478, 2))
     assert np.array_equal(ibug68(mesh)[1, 2], mesh[1, 2][list(IBUG_OF_MESH)])
 
@@ -99,7 +99,7 @@ def test_the_68_points_keep_leading_axes() -> None:
 # Following
 
 
-def test_a_still_clip_has_still_landmarks_whatever_the_batch(woman: np.ndarray) -> None:
+def test_landmarks_of_a_still_clip_are_constant_for_any_batch_size(woman: np.ndarray) -> None:
     whole, parts = track_face([woman] * 5), track_face([woman] * 5, batch=2)
     assert whole.points.shape == (5, 478, 2)
     assert whole.points.dtype == np.float32
@@ -113,21 +113,21 @@ def test_a_still_clip_has_still_landmarks_whatever_the_batch(woman: np.ndarray) 
     assert (whole.box[2:] > high).all()
 
 
-def test_landmarks_follow_a_known_motion(woman: np.ndarray) -> None:
+def test_track_face_follows_a_known_motion(woman: np.ndarray) -> None:
     steps = np.arange(6) * 0.7
     track = track_face([moved(woman, s, -s / 2) for s in steps])
     path = track.points.mean(1) - track.points[0].mean(0)
-    # The network is not quite blind to where in its square the face lies.
+    # The landmarks depend a little on the position of the face in its square.
     assert path == pytest.approx(np.stack([steps, -steps / 2], 1), abs=0.3)
 
 
-def test_grey_frames_are_taken(woman: np.ndarray) -> None:
+def test_track_face_accepts_grey_frames(woman: np.ndarray) -> None:
     grey = np.asarray(cv2.cvtColor(woman, cv2.COLOR_RGB2GRAY))
     track = track_face([grey])
     assert track.eyes()[0] == pytest.approx(np.array([[139.2, 101.4], [183.0, 103.7]]), abs=1.5)
 
 
-def test_more_crops_give_less_noise(woman: np.ndarray) -> None:
+def test_more_crops_reduce_noise(woman: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     noisy = [np.clip(woman + rng.normal(0, 3, woman.shape), 0, 255).astype(np.uint8) for _ in range(12)]
 
@@ -137,7 +137,7 @@ def test_more_crops_give_less_noise(woman: np.ndarray) -> None:
     assert noise(7) < 0.9 * noise(1)
 
 
-def test_a_face_lost_and_found_again(woman: np.ndarray) -> None:
+def test_track_face_finds_a_lost_face_again(woman: np.ndarray) -> None:
     left = np.full((330, 700, 3), 90, np.uint8)
     right, empty = left.copy(), left.copy()
     left[5:325, :320] = woman
@@ -150,20 +150,20 @@ def test_a_face_lost_and_found_again(woman: np.ndarray) -> None:
         assert np.isnan(track.points[3:5]).all()
         assert track.eyes()[5] - track.eyes()[0] == pytest.approx(np.tile([370, 0], (2, 1)), abs=1)
         assert any("frames 3-4 of 7" in note for note in track.notes)
-        assert any("made anew at frame 5" in note for note in track.notes)
+        assert any("a new one starts at frame 5" in note for note in track.notes)
 
 
-def test_a_face_that_leaves_its_square_gets_another(woman: np.ndarray) -> None:
+def test_a_face_that_leaves_its_square_gets_a_new_square(woman: np.ndarray) -> None:
     wide = np.full((330, 640, 3), 90, np.uint8)
     wide[5:325, :320] = woman
     clip = [np.roll(wide, 12 * t, 1) for t in range(16)]
     track = track_face(clip)
     assert track.found.all()
     assert track.points.mean(1)[:, 0] - track.points[0].mean(0)[0] == pytest.approx(12.0 * np.arange(16), abs=1.5)
-    assert any("made anew" in note for note in track.notes)
+    assert any("a new one starts at" in note for note in track.notes)
 
 
-def test_the_largest_face_is_followed_and_said_to_be(woman: np.ndarray) -> None:
+def test_the_largest_face_is_tracked_and_a_note_says_so(woman: np.ndarray) -> None:
     canvas = np.full((330, 560, 3), 90, np.uint8)
     small = cv2.resize(woman, (224, 224), interpolation=cv2.INTER_AREA)
     canvas[60:284, 4:228] = small
@@ -171,10 +171,10 @@ def test_the_largest_face_is_followed_and_said_to_be(woman: np.ndarray) -> None:
     track = track_face([canvas] * 2)
     assert track.n_faces.tolist() == [2, 2]
     assert (track.eyes()[..., 0] > 236).all()
-    assert track.notes == ("2 faces in frame 0; the largest was taken.",)
+    assert track.notes == ("2 faces in frame 0; the largest was used.",)
 
 
-def test_no_more_than_a_batch_is_held(woman: np.ndarray) -> None:
+def test_track_face_keeps_one_batch_in_memory(woman: np.ndarray) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most = 0
 
@@ -199,12 +199,12 @@ def test_no_more_than_a_batch_is_held(woman: np.ndarray) -> None:
 # Bad input
 
 
-def test_no_face_is_an_error_that_counts_the_frames() -> None:
+def test_no_face_raises_mien_error_with_the_number_of_frames() -> None:
     with pytest.raises(MienError, match="No face in any of 3 frame"):
         track_face([np.full((120, 160, 3), 100, np.uint8)] * 3)
 
 
-def test_a_face_of_few_pixels_is_an_error_that_says_how_many(woman: np.ndarray) -> None:
+def test_a_small_face_raises_mien_error_with_its_size(woman: np.ndarray) -> None:
     canvas = np.full((360, 640, 3), 60, np.uint8)
     canvas[10:106, 200:296] = cv2.resize(woman, (96, 96), interpolation=cv2.INTER_AREA)
     with pytest.raises(MienError, match=r"only (2[5-9]|3[0-5]) pixels across"):
@@ -220,12 +220,14 @@ def test_a_face_of_few_pixels_is_an_error_that_says_how_many(woman: np.ndarray) 
         ([np.zeros((50, 50), np.uint8), np.zeros((50, 51), np.uint8)], "first one"),
     ],
 )
-def test_frames_that_are_no_clip(frames: list[np.ndarray], what: str) -> None:
+def test_frames_of_a_wrong_type_or_shape_raise_mien_error(frames: list[np.ndarray], what: str) -> None:
     with pytest.raises(MienError, match=what):
         track_face(frames)
 
 
-def test_an_unknown_landmarker_and_missing_packages(woman: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_landmarkers_and_missing_packages_raise_mien_error(
+    woman: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(MienError, match="mediapipe"):
         track_face([woman], landmarker="mediapip")
     with pytest.raises(MienError, match="batch"):
@@ -241,7 +243,7 @@ def test_an_unknown_landmarker_and_missing_packages(woman: np.ndarray, monkeypat
         assert package in error.value.fix
 
 
-def test_another_landmarker_plugs_in_by_name(woman: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_landmarker_can_be_added_by_name(woman: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     def middle(frames: Iterator[np.ndarray], /, *, batch: int, crops: int, device: str) -> FaceTrack:
         n = len(list(frames))
         return FaceTrack(
@@ -252,7 +254,7 @@ def test_another_landmarker_plugs_in_by_name(woman: np.ndarray, monkeypatch: pyt
     assert track_face([woman] * 2, landmarker="middle").ibug68().shape == (2, 68, 2)
 
 
-def test_runs_of_frames_are_put_briefly() -> None:
+def test_runs_of_frames_are_formatted_as_ranges() -> None:
     assert _runs([4]) == "frame 4"
     assert _runs([0, 1, 2, 7, 9, 10]) == "frames 0-2, 7, 9-10"
 
@@ -260,7 +262,7 @@ def test_runs_of_frames_are_put_briefly() -> None:
 # Real videos
 
 
-def test_a_real_face_is_found_in_every_frame(read_video: Callable[[str], list[np.ndarray]]) -> None:
+def test_track_face_finds_a_real_face_in_every_frame(read_video: Callable[[str], list[np.ndarray]]) -> None:
     track = track_face(read_video("single_face.mp4")[::3])
     assert track.found.all()
     assert (track.n_faces == 1).all()
@@ -269,7 +271,7 @@ def test_a_real_face_is_found_in_every_frame(read_video: Callable[[str], list[np
     assert width[-1] > 1.3 * width[0]  # the mouth of a smile
 
 
-def test_a_real_video_without_a_face_has_none(read_video: Callable[[str], list[np.ndarray]]) -> None:
+def test_track_face_finds_no_face_in_a_real_video_without_one(read_video: Callable[[str], list[np.ndarray]]) -> None:
     with pytest.raises(MienError, match="No face"):
         track_face(read_video("no_face.mp4")[::3])
 

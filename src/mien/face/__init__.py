@@ -1,1 +1,1 @@
-"""The face in a picture: found, marked with landmarks, cropped and brought to one shape."""
+"""Detection, landmarks, cropping and alignment of faces."""

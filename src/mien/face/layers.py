@@ -1,4 +1,4 @@
-"""What the two face networks have in common: their block, and the reading of their weights."""
+"""Parts shared by the two face networks: their building block, and loading of weights."""
 
 from __future__ import annotations
 
@@ -14,51 +14,54 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Block(nn.Module):
-    """A depthwise and a pointwise convolution beside a short cut; halves the picture with stride 2.
+    """A depthwise and a pointwise convolution with a residual connection.
 
-    The short cut is max-pooled when the picture shrinks, and gets channels of zeros when their number grows.
+    With stride 2 the picture is halved, and the residual is max-pooled. Additional channels of the residual are 0.
 
     Args:
-        before: Channels in.
-        after: Channels out, >= before.
+        before: Number of input channels.
+        after: Number of output channels, >= before.
         stride: 1 or 2.
-        parametric: PReLU at the end instead of ReLU.
+        parametric: Whether the activation is PReLU instead of ReLU.
 
     Source: Bazarevsky et al., "BlazeFace", 2019, section 3.1; padding as in the released files.
     """
 
     def __init__(self, before: int, after: int, stride: int = 1, parametric: bool = True) -> None:
         super().__init__()
-        self.stride, self.more = stride, after - before
+        self.stride, self.new_channels = stride, after - before
         self.depthwise = nn.Conv2d(before, before, 3, stride, padding=2 - stride, groups=before)
         self.pointwise = nn.Conv2d(before, after, 1)
         self.activation = nn.PReLU(after) if parametric else nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, before, H, W) to (B, after, H / stride, W / stride)."""
+        """Map (B, before, H, W) to (B, after, H / stride, W / stride)."""
         if self.stride == 1:
-            y, short = self.depthwise(x), x
+            y, residual = self.depthwise(x), x
         else:
-            y, short = self.depthwise(F.pad(x, (0, 1, 0, 1))), F.max_pool2d(x, 2)
+            y, residual = self.depthwise(F.pad(x, (0, 1, 0, 1))), F.max_pool2d(x, 2)
         y = self.pointwise(y)
-        if self.more:
-            y[:, : -self.more] += short
+        if self.new_channels:
+            y[:, : -self.new_channels] += residual
         else:
-            y += short
+            y += residual
         out: Tensor = self.activation(y)
         return out
 
 
 def with_weights(network: Network, name: str, device: str) -> Network:
-    """A network with its stored weights, ready to be asked.
+    """Load the stored weights into a network and set it to evaluation mode.
 
     Args:
-        network: A fresh network.
-        name: File in `weights/`, without its ending.
+        network: A new network.
+        name: Name of the file in `weights/`, without its ending.
         device: "cpu", "cuda", ...
+
+    Returns:
+        The network, on the device.
     """
     state = load((resources.files("mien.face") / "weights" / f"{name}.safetensors").read_bytes())
-    network.load_state_dict(state)  # numbers of 16 bits, copied into ones of 32
+    network.load_state_dict(state)  # stored as float16, copied into float32
     for parameter in network.parameters():
         parameter.requires_grad_(False)
         if parameter.ndim == 4:

@@ -1,4 +1,4 @@
-"""The attention face mesh: 478 points on one face in a square picture of it."""
+"""The attention face mesh: a network that locates 478 points on one face in a square picture."""
 
 from __future__ import annotations
 
@@ -17,32 +17,34 @@ from torch.nn import functional as F
 
 from mien.face.detect import Face
 from mien.face.layers import Block, with_weights
+from mien.motion.levels import as_bytes
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 SIDE: Final = 192
-"""Pixels of the square picture that the network looks at."""
+"""Width and height in pixels of the network's input."""
 
 POINTS: Final = 478
-"""468 points of the mesh, then 5 of each iris, image-left first."""
+"""Number of points: 468 of the mesh, then 5 of each iris, the one on the left of the picture first."""
 
 _CHUNK: Final = 8
-"""Pictures per pass of the network: more leave the processor's cache and are slower, besides the memory."""
+"""Pictures per batch of the network. Larger batches need more memory and, being too large for the cache, are slower."""
 
 _REGION_SIDE: Final = 16
-"""Pixels of the features cut out for a region."""
+"""Width and height, in pixels of the feature map, of the features cut out for a region."""
 
 _LOCAL_SIDE: Final = 64
-"""The same side in the units of the region's own points."""
+"""Width and height of a region, in the unit of its points."""
 
 _REGION_MARGIN: Final = 1.5
+"""Size of a region relative to the rectangle around its points."""
 
 
 class FaceMesh(nn.Module):
-    """The face mesh with attention: a rough mesh, then a closer look at the lips and at each eye.
+    """The face mesh network with attention: a coarse mesh, then a refinement of the lips and of each eye.
 
-    Source: Grishchenko et al., "Attention Mesh: high-fidelity face mesh prediction in real-time", 2020; the structure
+    Source: Grishchenko et al., "Attention Mesh: high-fidelity face mesh prediction in real-time", 2020. The structure
     is that of MediaPipe's released file.
     """
 
@@ -64,33 +66,33 @@ class FaceMesh(nn.Module):
         self.right_eye = Region(71, corners=(362, 263), iris=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Points and presence.
+        """Compute the points and whether there is a face.
 
         Args:
             x: (B, 3, 192, 192) RGB, 0..1.
 
         Returns:
-            (B, 478, 2) pixels of the picture, x then y; (B,) whether there is a face, before the logistic function.
+            (B, 478, 2) points in pixels, x then y, and (B,) presence of a face before the logistic function.
         """
         features = self.fine(self.stem(F.pad(x, (0, 1, 0, 1))))
         deep = self.trunk(features)
-        rough = self.mesh(deep).reshape(-1, 468, 3)[..., :2]
-        points = rough.clone()
+        coarse = self.mesh(deep).reshape(-1, 468, 3)[..., :2]
+        points = coarse.clone()
         irises = []
         for region in (self.lips, self.left_eye, self.right_eye):
-            outline, iris = region(features, rough)
+            outline, iris = region(features, coarse)
             points[:, region.indices] = outline
             irises += [] if iris is None else [iris]
         return torch.cat([points, *irises], 1), self.presence(deep).flatten()
 
 
 class Region(nn.Module):
-    """A closer look at one part of the face, cut from the features along its own axes.
+    """The refinement of one part of the face, on features cut out along its own axes.
 
     Args:
-        n: Points of the outline.
-        corners: Mesh points whose connection is level in the cut-out.
-        iris: Whether five points of an iris come with it.
+        n: Number of points of the outline.
+        corners: Indices of the two mesh points that are level in the cut-out.
+        iris: Whether to predict five points of an iris too.
     """
 
     indices: Tensor
@@ -107,28 +109,28 @@ class Region(nn.Module):
         self.outline = _head(n)
         self.iris = _head(5) if iris else None
 
-    def forward(self, features: Tensor, rough: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The outline (B, n, 2) and the iris (B, 5, 2) in pixels of the picture, x then y.
+    def forward(self, features: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute the outline (B, n, 2) and the iris (B, 5, 2) in pixels of the picture, x then y.
 
         Args:
-            features: (B, 32, 48, 48).
-            rough: (B, 468, 2) points of the mesh, pixels of the picture.
+            features: (B, 32, 48, 48) features of the picture.
+            coarse: (B, 468, 2) points of the coarse mesh in pixels of the picture.
         """
-        centre, x_axis, y_axis = self._frame(rough)
+        centre, x_axis, y_axis = self._rectangle(coarse)
         deep = self.trunk(_cut(features, centre, x_axis, y_axis))
         axes = torch.stack([x_axis, y_axis], 1)
 
-        def placed(local: Tensor) -> Tensor:
+        def in_picture(local: Tensor) -> Tensor:
             return centre[:, None] + (local.reshape(len(local), -1, 2) / _LOCAL_SIDE - 0.5) @ axes
 
-        return placed(self.outline(deep)), None if self.iris is None else placed(self.iris(deep))
+        return in_picture(self.outline(deep)), None if self.iris is None else in_picture(self.iris(deep))
 
-    def _frame(self, rough: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Centre, and the two sides as vectors, of the tilted rectangle round the points, half as large again."""
-        level = F.normalize(rough[:, self.corners[1]] - rough[:, self.corners[0]], dim=-1)
+    def _rectangle(self, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the centre and the two sides, as vectors, of the rotated rectangle around the points, times 1.5."""
+        level = F.normalize(coarse[:, self.corners[1]] - coarse[:, self.corners[0]], dim=-1)
         upright = torch.stack([-level[:, 1], level[:, 0]], -1)
-        turned = rough[:, self.indices] @ torch.stack([level, upright], -1)
-        low, high = turned.amin(1), turned.amax(1)
+        rotated = coarse[:, self.indices] @ torch.stack([level, upright], -1)
+        low, high = rotated.amin(1), rotated.amax(1)
         middle, size = (low + high) / 2, (high - low) * _REGION_MARGIN
         return middle[:, :1] * level + middle[:, 1:] * upright, size[:, :1] * level, size[:, 1:] * upright
 
@@ -143,7 +145,7 @@ def _head(n: int) -> nn.Sequential:
 
 
 def _cut(features: Tensor, centre: Tensor, x_axis: Tensor, y_axis: Tensor) -> Tensor:
-    """(B, 32, 16, 16): features inside the rectangle, bilinear, with pixel centres at halves."""
+    """Sample the features (B, 32, 16, 16) inside the rectangle bilinearly; pixel centres are at halves."""
     steps = (torch.arange(_REGION_SIDE, device=features.device) + 0.5) / _REGION_SIDE - 0.5
     place = (
         centre[:, None, None] + steps[:, None, None] * y_axis[:, None, None] + steps[:, None] * x_axis[:, None, None]
@@ -153,9 +155,9 @@ def _cut(features: Tensor, centre: Tensor, x_axis: Tensor, y_axis: Tensor) -> Te
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A tilted square part of a picture, in pixels: centre, side, and the angle of its top edge in radians.
+    """A rotated square part of a picture: centre, side in pixels, and angle of its top edge in radians.
 
-    The network's pixel u lies (u - 96) side / 192 from the centre, along the turned axis.
+    Pixel u of the network's input is (u - 96) side / 192 from the centre, along the rotated axis.
     """
 
     x: float
@@ -164,31 +166,31 @@ class Square:
     angle: float = 0.0
 
     def matrix(self) -> NDArray[np.float64]:
-        """(2, 3), from pixels of the square to pixels of the picture."""
+        """Return the affine matrix (2, 3) from pixels of the square to pixels of the picture."""
         scale = self.side / SIDE
         c, s = scale * math.cos(self.angle), scale * math.sin(self.angle)
         middle = SIDE / 2
         return np.array([[c, -s, self.x - middle * (c - s)], [s, c, self.y - middle * (s + c)]])
 
     def cut(self, picture: Picture) -> Picture:
-        """(192, 192, 3) of an RGB or grey picture; its border goes on beyond it."""
+        """Cut the square out of an RGB or grey picture as (192, 192, 3). Outside the picture its border is repeated."""
         size, flags = (SIDE, SIDE), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        seen = cv2.warpAffine(picture, self.matrix(), size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(seen if seen.ndim == 3 else np.repeat(seen[..., None], 3, 2), np.uint8)
+        cut = cv2.warpAffine(picture, self.matrix(), size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(cut if cut.ndim == 3 else np.repeat(cut[..., None], 3, 2), np.uint8)
 
 
 def square_of_face(face: Face) -> Square:
-    """Where to look for the mesh of a detected face: level with its eyes, half as large again as its box."""
-    middle, across = (face.box[:2] + face.box[2:]) / 2, face.keypoints[1] - face.keypoints[0]
-    return Square(float(middle[0]), float(middle[1]), 1.5 * face.size, math.atan2(across[1], across[0]))
+    """Return the square for the mesh of a detected face: level with its eyes, 1.5 times the size of its box."""
+    centre, eye_to_eye = (face.box[:2] + face.box[2:]) / 2, face.keypoints[1] - face.keypoints[0]
+    return Square(float(centre[0]), float(centre[1]), 1.5 * face.size, math.atan2(eye_to_eye[1], eye_to_eye[0]))
 
 
 def square_of_points(points: Floats) -> Square:
-    """Where to look next, given the mesh (478, 2): level with its eyes' outer corners, half as large again."""
+    """Return the square around a mesh (478, 2): level with the outer corners of its eyes, 1.5 times its size."""
     low, high = points[:468].min(0), points[:468].max(0)
-    middle, across = (low + high) / 2, points[263] - points[33]
+    centre, eye_to_eye = (low + high) / 2, points[263] - points[33]
     side = 1.5 * float((high - low).max())
-    return Square(float(middle[0]), float(middle[1]), side, math.atan2(across[1], across[0]))
+    return Square(float(centre[0]), float(centre[1]), side, math.atan2(eye_to_eye[1], eye_to_eye[0]))
 
 
 @functools.cache
@@ -197,25 +199,40 @@ def _network(device: str) -> FaceMesh:
 
 
 def find_mesh(frames: Sequence[Picture], squares: Sequence[Square], *, device: str = "cpu") -> tuple[Floats, Floats]:
-    """The mesh in one square of each of several pictures.
+    """Locate the mesh in one square of each of several pictures.
 
     Args:
-        frames: N pictures (H, W, 3) RGB or (H, W) grey, 0..255.
-        squares: Where to look in each.
+        frames: N pictures (H, W, 3) RGB or (H, W) grey; uint8, uint16, or floating point in 0..1 or 0..255 (see
+            `mien.motion.levels.as_levels`).
+        squares: The square to search in each picture.
         device: Where the network runs: "cpu", "cuda", ...
 
     Returns:
-        (N, 478, 2) points in pixels, x then y; (N,) presence of a face, 0..1. Points without presence mean nothing.
+        (N, 478, 2) points in pixels, x then y, and (N,) presence of a face, 0..1. Where presence is low, the points are
+        meaningless.
+
+    Raises:
+        MienError: Pictures on another scale.
+
+    Example:
+        >>> from mien.face.mesh import Square, find_mesh
+        >>> from mien.face.portrait import portrait
+        >>> points, presence = find_mesh([portrait()], [Square(x=160, y=110, side=150)])
+        >>> points.shape, presence.shape
+        ((1, 478, 2), (1,))
+
+    Source: see `FaceMesh`.
     """
-    local, sure = [], []
-    for start in range(0, len(frames), _CHUNK):
+    pictures = as_bytes(*frames)
+    local, presences = [], []
+    for start in range(0, len(pictures), _CHUNK):
         part = slice(start, start + _CHUNK)
-        cuts = np.stack([square.cut(frame) for frame, square in zip(frames[part], squares[part], strict=True)])
+        cuts = np.stack([square.cut(picture) for picture, square in zip(pictures[part], squares[part], strict=True)])
         with torch.inference_mode():
             batch = torch.from_numpy(cuts).to(device).permute(0, 3, 1, 2).float().div_(255)
             points, presence = _network(device)(batch)
             local.append(points.double().cpu().numpy())
-            sure.append(torch.sigmoid(presence).cpu().numpy())
+            presences.append(torch.sigmoid(presence).cpu().numpy())
     matrices = np.stack([square.matrix() for square in squares])
-    placed = np.concatenate(local) @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-    return placed.astype(np.float32), np.concatenate(sure).astype(np.float32)
+    in_picture = np.concatenate(local) @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+    return in_picture.astype(np.float32), np.concatenate(presences).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A portrait that may be passed on, for demonstrations and tests."""
+"""A portrait in the public domain, for examples and tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 
 def portrait() -> NDArray[np.uint8]:
-    """Eileen Collins, photographed by NASA, as (320, 320, 3) RGB: one face about 100 pixels wide; public domain."""
+    """Return a photograph of Eileen Collins by NASA as (320, 320, 3) RGB, uint8: one face, about 100 pixels wide.
+
+    Example:
+        >>> from mien.face.portrait import portrait
+        >>> portrait().shape
+        (320, 320, 3)
+    """
     stored = (resources.files("mien.face") / "portrait.jpg").read_bytes()
     return np.ascontiguousarray(cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], np.uint8)

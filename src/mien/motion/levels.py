@@ -98,6 +98,29 @@ def _scaled(picture: NDArray[Any], factor: float) -> NDArray[Any]:
     raise MienError(f"Pictures of type {kind}.", "uint8, uint16 or floating point.", "`pictures.astype('float32')`.")
 
 
+def as_bytes(*pictures: NDArray[Any]) -> tuple[NDArray[np.uint8], ...]:
+    """Return pictures as 8 bits, rounded and clipped to 0..255.
+
+    Args:
+        pictures: Arrays of any shape, on a scale that `as_levels` accepts.
+
+    Returns:
+        One uint8 array for each given one, of the same shape.
+
+    Raises:
+        MienError: As `as_levels`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.motion.levels import as_bytes
+        >>> as_bytes(np.array([0.0, 0.2, 1.0]))[0].tolist()
+        [0, 51, 255]
+    """
+    return tuple(
+        np.asarray(p if p.dtype == np.uint8 else np.clip(np.rint(p), 0, 255), np.uint8) for p in as_levels(*pictures)
+    )
+
+
 def to_grey(frame: NDArray[Any]) -> NDArray[np.float32]:
     """Convert a frame to grey levels, on its own scale and without rounding.
 
