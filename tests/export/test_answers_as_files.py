@@ -1,4 +1,4 @@
-"""An answer as table, JSON, ELAN tiers, marked film and page."""
+"""Answers written as table, JSON, ELAN tiers, marked video and page."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_table_has_a_row_per_interval(answer: Answer, tmp_path: Path) -> None:
     assert rows[1]["p_negative"] == ""
 
 
-def test_json_holds_all_of_it(answer: Answer, tmp_path: Path) -> None:
+def test_json_contains_the_whole_answer(answer: Answer, tmp_path: Path) -> None:
     plain = json.loads(WRITERS["json"](answer, tmp_path / "deep" / "a.json", print).read_text())
     assert plain["tracks"][0]["events"][0]["probabilities"]["positive"] == 0.7
     assert plain["tracks"][0]["trace"]["values"][-1] is None
     assert plain["card"]["system"] == "strcn-g"
 
 
-def test_elan_tiers_reopen_with_the_same_content(answer: Answer, tmp_path: Path) -> None:
+def test_elan_file_reopens_with_the_same_content(answer: Answer, tmp_path: Path) -> None:
     out = WRITERS["eaf"](answer, tmp_path / "a.eaf", print)
     opened = Eaf(str(out))
     spans = opened.get_annotation_data_for_tier("person 1: expression")
@@ -102,7 +102,7 @@ def test_elan_tiers_reopen_with_the_same_content(answer: Answer, tmp_path: Path)
     assert "lie detector" in dict(opened.get_properties())["mien: what it is not"]
 
 
-def test_elan_file_keeps_the_rules_of_its_format(answer: Answer, tmp_path: Path) -> None:
+def test_elan_file_follows_the_rules_of_its_format(answer: Answer, tmp_path: Path) -> None:
     """What ELAN's schema asks for, written out: order of the parts, ids that exist, times that ascend."""
     root = ElementTree.parse(WRITERS["eaf"](answer, tmp_path / "a.eaf", print)).getroot()
     order = ["LICENSE", "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE", "CONSTRAINT"]
@@ -139,7 +139,7 @@ def test_elan_intervals_that_touch_do_not_overlap(answer: Answer, tmp_path: Path
     assert first[1] <= second[0]
 
 
-def test_film_is_marked_where_something_happens(answer: Answer, tmp_path: Path) -> None:
+def test_video_is_marked_during_expressions_only(answer: Answer, tmp_path: Path) -> None:
     film = open_video(WRITERS["mp4"](answer, tmp_path / "a.mp4", print))
     assert film.n_frames == 140
     assert film.fps == 100
@@ -157,7 +157,7 @@ def test_film_is_marked_where_something_happens(answer: Answer, tmp_path: Path) 
     assert np.abs(film.frame(105).pixels[:240].astype(int) - original).mean() < 3  # lost there: nothing is drawn
 
 
-def test_page_loads_nothing_and_runs_nothing(page: str) -> None:
+def test_page_loads_no_files_and_runs_no_scripts(page: str) -> None:
     assert "default-src 'none'" in page
     assert not re.search(r"<script|javascript:|@import|<link|<iframe|onload=", page, re.I)
     for address in re.findall(r"(?:src|href|srcset)=\"([^\"]*)\"", page):
@@ -165,7 +165,7 @@ def test_page_loads_nothing_and_runs_nothing(page: str) -> None:
     assert not re.search(r"url\((?!data:)", page)
 
 
-def test_page_shows_every_stage_in_real_pictures(page: str) -> None:
+def test_page_contains_the_pictures_of_each_interval(page: str) -> None:
     pictures = [
         Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"data:image/webp;base64,([^\"]*)", page)
     ]
@@ -178,7 +178,7 @@ def test_page_shows_every_stage_in_real_pictures(page: str) -> None:
     assert 0.2 < np.abs(onset - apex).mean() < 20
 
 
-def test_page_can_be_used_without_a_mouse(page: str) -> None:
+def test_page_works_with_the_keyboard(page: str) -> None:
     class Reader(HTMLParser):
         def __init__(self) -> None:
             super().__init__()
@@ -203,7 +203,7 @@ def test_page_can_be_used_without_a_mouse(page: str) -> None:
     assert "prefers-color-scheme: dark" in page
 
 
-def test_page_says_what_it_is_not_and_escapes_what_it_prints(page: str) -> None:
+def test_page_shows_the_cautions_and_escapes_text(page: str) -> None:
     assert "lie detector" in page
     assert "made by a computer" in page
     assert "has not been measured" in page
@@ -211,7 +211,7 @@ def test_page_says_what_it_is_not_and_escapes_what_it_prints(page: str) -> None:
     assert "<b>ordinary" not in page
 
 
-def test_page_of_a_video_that_is_gone_has_no_pictures_and_says_so(answer: Answer, tmp_path: Path) -> None:
+def test_page_of_a_deleted_video_has_no_pictures_and_says_so(answer: Answer, tmp_path: Path) -> None:
     from dataclasses import replace
 
     gone = replace(answer, video=replace(answer.video, source=str(tmp_path / "gone.mp4")))
@@ -222,7 +222,7 @@ def test_page_of_a_video_that_is_gone_has_no_pictures_and_says_so(answer: Answer
         WRITERS["mp4"](gone, tmp_path / "a.mp4", print)
 
 
-def test_timeline_places_intervals_by_their_times(answer: Answer) -> None:
+def test_timeline_places_intervals_at_their_times(answer: Answer) -> None:
     drawn = timeline(answer, answer.tracks[0])
     assert drawn["bars"][0]["x"] == pytest.approx(1000 * 0.40 / 1.39, abs=0.1)
     assert drawn["bars"][0]["apex"] == pytest.approx(1000 * 0.50 / 1.39, abs=0.1)
@@ -231,15 +231,15 @@ def test_timeline_places_intervals_by_their_times(answer: Answer) -> None:
     assert MOST_PICTURED > 2
 
 
-def test_clock() -> None:
+def test_clock_formats_seconds() -> None:
     assert [clock(s) for s in (3.5, 75, 3600 + 62.25)] == ["3.50 s", "1:15.00", "1:01:02.25"]
 
 
-def test_targets_are_checked_before_any_work(answer: Answer, tmp_path: Path) -> None:
+def test_output_files_are_checked_before_any_work(answer: Answer, tmp_path: Path) -> None:
     for out, kind in ((tmp_path, "html"), (tmp_path / "a.txt", "csv"), (Path(answer.video.source), "mp4")):
         with pytest.raises(MienError):
             check_target(out, kind, answer.video.source)
     (tmp_path / "file").write_text("")
-    with pytest.raises(MienError, match="no folder"):
+    with pytest.raises(MienError, match="not a folder"):
         check_target(tmp_path / "file" / "a.csv", "csv")
     check_target(tmp_path / "new" / "a.csv", "csv")

@@ -47,7 +47,7 @@ def film(
 
 
 def trained_weights(folder: Path) -> Path:
-    """A small strcn-g trained on drawn faces in CASME II's layout."""
+    """A small strcn-g trained on synthetic faces in CASME II's layout."""
     write_corpus("casme2", folder / "corpus", subjects=8, clips_per_subject=6, seed=3)
     out = folder / "weights.safetensors"
     train(

@@ -1,4 +1,4 @@
-"""Pieces of an answer against slow or exact references."""
+"""Parts of an answer, compared with slow or exact references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.recognition.records import Place
 from mien.recognition.trace import Tracer
 
 
-def test_a_thinned_trace_keeps_the_most_of_each_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_trace_keeps_the_maximum_of_each_group_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "MOST", 4)
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((53, 5)).astype(np.float32)
@@ -37,7 +37,7 @@ def test_a_thinned_trace_keeps_the_most_of_each_stretch(monkeypatch: pytest.Monk
         assert value == pytest.approx(max(here)) if here else math.isnan(value)
 
 
-def test_the_turn_of_a_head_is_that_of_a_turned_model() -> None:
+def test_head_turn_is_measured_on_a_rotated_model() -> None:
     """Eyes a distance 1 apart, the tip of the nose 0.55 before them, seen from afar."""
     angles = np.radians([-25, -10, 0, 5, 18])
     points = np.zeros((len(angles), 68, 2))
@@ -51,13 +51,13 @@ def test_the_turn_of_a_head_is_that_of_a_turned_model() -> None:
     assert np.abs(np.degrees(turned - angles)).max() < 3
 
 
-def test_the_place_of_a_face_holds_until_the_next() -> None:
+def test_eyes_at_returns_the_last_place_before_a_frame() -> None:
     here, there = (1.0, 2.0, 3.0, 2.0), (5.0, 2.0, 7.0, 2.0)
     places = [Place(4, here), Place(9, None), Place(12, there)]
     assert [eyes_at(places, n) for n in (3, 4, 8, 9, 11, 12, 99)] == [None, here, here, None, None, there, there]
 
 
-def test_frames_left_out_count_as_frames_without_a_face() -> None:
+def test_skipped_frames_count_as_frames_without_a_face() -> None:
     people = People(100.0)
     told: list[tuple[int, bool]] = []
     for n, frame in enumerate(played.film(41, 30, [])):
@@ -69,7 +69,7 @@ def test_frames_left_out_count_as_frames_without_a_face() -> None:
     assert people.everybody[0].n_frames == 26
 
 
-def test_the_example_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_video_example_prints_and_writes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = Path(__file__).resolve().parents[2] / "examples" / "own_video.py"
     film = write_video(tmp_path / "film.mkv", played.film(41, 130, [(50, 68, 85, "positive")]), 100)
     weights = played.chance_weights(tmp_path / "w.safetensors")

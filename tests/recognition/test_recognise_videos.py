@@ -1,4 +1,4 @@
-"""From a film to an answer: known expressions found and named, and whatever stands in the way said."""
+"""`recognise` on videos: known expressions are found and classified, and every obstacle is reported."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def about(answer: Answer) -> set[str]:
     return {reason.about for event in answer.events for reason in event.abstained}
 
 
-def test_known_expressions_are_found_and_named(answer: Answer) -> None:
+def test_known_expressions_are_found_and_classified(answer: Answer) -> None:
     (track,) = answer.tracks
     assert [event.kind for event in track.events] == ["micro"] * 3
     for event, (onset, apex, offset, _) in zip(track.events, PARTS, strict=True):
@@ -67,7 +67,7 @@ def test_known_expressions_are_found_and_named(answer: Answer) -> None:
         assert not event.given
         assert event.abstained == ()
         assert sum(event.probabilities.values()) == pytest.approx(1, abs=1e-5)
-    # Eight drawn people do not teach every class; these two are learnt.
+    # Eight synthetic people are not enough to learn every class; these two are learnt.
     assert track.events[0].label == "positive"
     assert track.events[2].label == "negative"
     assert answer.video.n_frames == 400
@@ -75,7 +75,7 @@ def test_known_expressions_are_found_and_named(answer: Answer) -> None:
     assert 60 < track.eye_distance < 90
 
 
-def test_the_trace_is_highest_where_the_face_moves(answer: Answer) -> None:
+def test_trace_is_highest_where_the_face_moves(answer: Answer) -> None:
     trace = answer.tracks[0].trace
     assert trace is not None
     assert trace.width == 1
@@ -86,7 +86,7 @@ def test_the_trace_is_highest_where_the_face_moves(answer: Answer) -> None:
     assert np.nanmin([np.nanmax(values[onset:offset]) for onset, _, offset, _ in PARTS]) > np.nanmax(values[~moving])
 
 
-def test_an_answer_is_plain_json_that_says_what_it_is_not(answer: Answer) -> None:
+def test_answer_is_plain_json_with_cautions(answer: Answer) -> None:
     plain = json.loads(json.dumps(as_json(answer), allow_nan=False))
     assert plain["n_events"] == 3
     assert plain["tracks"][0]["events"][0]["label"] == "positive"
@@ -95,7 +95,7 @@ def test_an_answer_is_plain_json_that_says_what_it_is_not(answer: Answer) -> Non
     assert "lie detector" in plain["says"]["not"]
 
 
-def test_the_measured_error_rate_is_told_with_its_protocol(answer: Answer) -> None:
+def test_error_rate_is_stated_with_its_protocol(answer: Answer) -> None:
     score = {
         "protocol": "loso",
         "n_clips": 200,
@@ -110,7 +110,7 @@ def test_the_measured_error_rate_is_told_with_its_protocol(answer: Answer) -> No
     assert "50 of 100" in told
 
 
-def test_a_given_interval_is_named_without_searching(short: Path, namer: Namer) -> None:
+def test_given_interval_is_classified_without_search(short: Path, namer: Namer) -> None:
     answer = recognise(short, namer, Interval(60, None, 95))
     (event,) = answer.events
     assert answer.spotter is None
@@ -125,15 +125,13 @@ def test_a_given_interval_is_named_without_searching(short: Path, namer: Namer) 
 
 
 @pytest.mark.parametrize(("onset", "apex", "offset"), [(95, None, 60), (60, None, 400), (60, 20, 95), (-3, None, 20)])
-def test_an_interval_that_is_none_is_refused(
-    short: Path, namer: Namer, onset: int, apex: int | None, offset: int
-) -> None:
+def test_invalid_interval_is_refused(short: Path, namer: Namer, onset: int, apex: int | None, offset: int) -> None:
     with pytest.raises(MienError, match=r"149|interval") as caught:
         recognise(short, namer, Interval(onset, apex, offset))
     assert "--interval" in caught.value.fix
 
 
-def test_too_few_frames_per_second_are_no_basis(short: Path, namer: Namer) -> None:
+def test_low_frame_rate_prevents_a_class(short: Path, namer: Namer) -> None:
     answer = recognise(short, namer, fps=30)
     assert "frame_rate" in {reason.about for reason in answer.reasons}
     assert not any(event.probabilities for event in answer.events)
@@ -145,7 +143,7 @@ def test_too_few_frames_per_second_are_no_basis(short: Path, namer: Namer) -> No
     assert anyway.events[0].label is not None
 
 
-def test_a_small_face_is_no_basis(folder: Path, namer: Namer) -> None:
+def test_small_face_prevents_a_class(folder: Path, namer: Namer) -> None:
     frames = played.film(41, 60, [(10, 25, 40, "positive")])
     small = (cv2.resize(frame, (160, 120), interpolation=cv2.INTER_AREA) for frame in frames)
     answer = recognise(write_video(folder / "small.mkv", small, 100), namer, Interval(10, 25, 40))
@@ -154,17 +152,17 @@ def test_a_small_face_is_no_basis(folder: Path, namer: Namer) -> None:
     assert answer.events[0].label is None
 
 
-def test_a_head_that_moves_is_no_basis(folder: Path, namer: Namer) -> None:
+def test_head_motion_prevents_a_class(folder: Path, namer: Namer) -> None:
     def swaying() -> Iterator[played.Picture]:
         for t, frame in enumerate(played.film(41, 60, [(10, 25, 40, "positive")])):
             yield np.roll(frame, 2 * (20 - abs(t - 25)) if 5 < t < 45 else 0, axis=1)
 
     answer = recognise(write_video(folder / "sway.mkv", swaying(), 100), namer, Interval(10, 25, 40))
     assert about(answer) == {"head_motion"}
-    assert "distances of the eyes" in answer.events[0].abstained[0].text
+    assert "distance between the eyes" in answer.events[0].abstained[0].text
 
 
-def test_two_people_have_a_track_each(folder: Path, namer: Namer) -> None:
+def test_two_people_get_one_track_each(folder: Path, namer: Namer) -> None:
     left = played.film(41, 150, [(60, 78, 95, "positive")])
     right = played.film(42, 150, [])
     both = (np.hstack(pair) for pair in zip(left, right, strict=True))
@@ -177,7 +175,7 @@ def test_two_people_have_a_track_each(folder: Path, namer: Namer) -> None:
     assert [track.n_frames for track in answer.tracks] == [150, 150]
 
 
-def test_a_face_that_leaves_and_returns_is_one_track_with_a_gap(folder: Path, namer: Namer) -> None:
+def test_face_that_leaves_and_returns_gives_one_track_with_a_gap(folder: Path, namer: Namer) -> None:
     def leaving() -> Iterator[played.Picture]:
         for t, frame in enumerate(played.film(41, 300, [(200, 218, 235, "positive")])):
             yield np.full_like(frame, 130) if 60 <= t < 130 else frame
@@ -191,7 +189,7 @@ def test_a_face_that_leaves_and_returns_is_one_track_with_a_gap(folder: Path, na
     assert 190 < track.events[0].onset.index < 218
 
 
-def test_what_can_be_read_of_a_truncated_film_is_answered(short: Path, folder: Path, namer: Namer) -> None:
+def test_truncated_video_is_answered_up_to_its_end(short: Path, folder: Path, namer: Namer) -> None:
     cut = folder / "cut.mkv"
     cut.write_bytes(short.read_bytes()[: int(0.8 * short.stat().st_size)])
     answer = recognise(cut, namer)
@@ -201,7 +199,7 @@ def test_what_can_be_read_of_a_truncated_film_is_answered(short: Path, folder: P
     assert answer.video.problems
 
 
-def test_times_are_those_of_the_frames_where_the_rate_varies(folder: Path, namer: Namer) -> None:
+def test_timestamps_are_used_if_the_frame_rate_varies(folder: Path, namer: Namer) -> None:
     times = np.cumsum(np.where(np.arange(150) % 10 == 9, 0.019, 0.009))
     film = write_video(
         folder / "uneven.mkv", played.film(41, 150, [(60, 78, 95, "positive")]), 100, times=list(times - times[0])
@@ -219,7 +217,7 @@ def test_times_are_those_of_the_frames_where_the_rate_varies(folder: Path, namer
     assert "variable_rate" in about(given)
 
 
-def test_upright_and_large(folder: Path, namer: Namer) -> None:
+def test_large_portrait_video_is_answered(folder: Path, namer: Namer) -> None:
     """A portrait of 2160 x 3840 pixels."""
     frames = (np.pad(cv2.resize(f, None, fx=6, fy=6), ((1200, 1200), (120, 120)), "edge") for f in
               played.film(41, 9, [(1, 4, 7, "positive")]))  # fmt: skip
@@ -230,7 +228,7 @@ def test_upright_and_large(folder: Path, namer: Namer) -> None:
     assert answer.events[0].probabilities
 
 
-def test_real_videos_have_an_explained_outcome(namer: Namer) -> None:
+def test_real_videos_give_an_answer_or_a_reason(namer: Namer) -> None:
     if not SHARED.is_dir():
         pytest.skip("the real videos are not beside the project")
     nobody = recognise(SHARED / "no_face.mp4", namer)
@@ -244,7 +242,7 @@ def test_real_videos_have_an_explained_outcome(namer: Namer) -> None:
     assert track.events[0].label is None
 
 
-def test_weights_that_are_missing_or_want_another_input_are_refused(
+def test_missing_or_unsuitable_weights_are_refused(
     tmp_path: Path, short: Path, namer: Namer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MienError, match="no weights"):

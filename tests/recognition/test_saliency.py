@@ -41,7 +41,7 @@ def classifier_of(model: nn.Module, **settings: object) -> NetClassifier:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_place_that_counts_is_marked(method: str) -> None:
+def test_saliency_marks_only_the_pixels_that_matter(method: str) -> None:
     x = np.random.default_rng(0).normal(size=(3, 4, 5, 1))
     values = attribution(classifier_of(Corner()), x, 1, method)
     assert values.shape == x.shape
@@ -52,7 +52,7 @@ def test_only_the_place_that_counts_is_marked(method: str) -> None:
     assert when.sum() == pytest.approx(1)
 
 
-def test_integrated_gradients_sum_to_the_difference_of_scores() -> None:
+def test_integrated_gradients_sum_to_the_score_difference() -> None:
     x = np.random.default_rng(1).normal(size=(3, 4, 5, 1)).astype(np.float32)
     model = Corner()
     values = attribution(classifier_of(model), x, 1, "integrated", 0.5)
@@ -72,7 +72,7 @@ def test_mirror_images_are_averaged_as_in_prediction() -> None:
     assert set(zip(*np.nonzero(where), strict=True)) == {(1, 2), (1, 3)}
 
 
-def test_axes_are_summed_by_their_names() -> None:
+def test_saliency_is_summed_along_named_axes() -> None:
     values = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     size = np.abs(values) / np.abs(values).sum()
     where, when = spread_out(values, "CTHW")
@@ -82,11 +82,11 @@ def test_axes_are_summed_by_their_names() -> None:
     where, _ = spread_out(values, "CTWH")
     assert np.allclose(where, size.sum((0, 1)).T)
     assert spread_out(np.zeros((3, 2, 2), np.float32), "CHW")[0].sum() == 0
-    with pytest.raises(MienError, match="no picture"):
+    with pytest.raises(MienError, match="not a picture"):
         spread_out(values[0, 0], "NF")
 
 
-def test_the_face_stays_where_nothing_is_marked() -> None:
+def test_heat_over_leaves_the_face_where_the_map_is_zero() -> None:
     face = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
     grey = heat_over(face, np.zeros((6, 5)))
     assert (np.ptp(grey, axis=-1) == 0).all()
@@ -111,7 +111,7 @@ def inputs_of(name: str) -> Inputs:
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_every_deep_system_has_a_gradient_and_keeps_its_weights(name: str) -> None:
+def test_every_deep_system_is_explained_without_changing_its_weights(name: str) -> None:
     system = SYSTEMS[name]
     wanted = {"preset": "small", "epochs": 1, "members": 1, "maps": 4, "hidden": 8}
     given = {k: v for k, v in wanted.items() if k in system.parameters and (k != "preset" or "small" in system.presets)}
@@ -154,7 +154,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "model.safetensors", folder / "data"
 
 
-def test_an_explanation_is_that_of_the_prediction(model: tuple[Path, Path]) -> None:
+def test_explanation_matches_the_prediction(model: tuple[Path, Path]) -> None:
     from mien.classifiers.checkpoint import load_checkpoint
 
     classifier, card = load_checkpoint(model[0])
@@ -181,7 +181,7 @@ def test_an_explanation_is_that_of_the_prediction(model: tuple[Path, Path]) -> N
         explain(classifier, card, clip, method="gradients")
 
 
-def test_the_command_draws_every_clip_and_survives_a_bad_one(model: tuple[Path, Path], tmp_path: Path) -> None:
+def test_explain_command_skips_a_bad_clip_and_draws_the_others(model: tuple[Path, Path], tmp_path: Path) -> None:
     file, data = model
     clips = open_dataset("casme2", data).clips()
     bad = clips[1].frames[3]
@@ -211,7 +211,7 @@ def test_the_command_draws_every_clip_and_survives_a_bad_one(model: tuple[Path, 
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
-def test_mistakes_on_the_command_line_are_told(
+def test_explain_command_rejects_wrong_arguments(
     model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Spot-then-recognise on a database's long videos."""
+"""Spot-then-recognise on the long videos of a database."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_emotions_are_told_in_the_classes_of_the_recogniser(corpus: Path) -> None:
+def test_emotions_are_mapped_to_the_classes_of_the_weights(corpus: Path) -> None:
     data = open_specs([f"casme_sq={corpus}"])
     own = [s.emotion for f in filmed(data) for s in f.true]
     mapped = [s.emotion for f in filmed(data, "megc2019") for s in f.true]
@@ -41,7 +41,7 @@ def test_emotions_are_told_in_the_classes_of_the_recogniser(corpus: Path) -> Non
     assert [w if w != "others" else "" for w in own] == mapped
 
 
-def test_what_is_found_is_named_and_scored(corpus: Path, tmp_path: Path) -> None:
+def test_found_intervals_are_classified_and_scored(corpus: Path, tmp_path: Path) -> None:
     recogniser = Recogniser(say_positive, "megc2019", {"weights": "by hand", "labels": "megc2019"})
     data = open_specs([f"casme_sq={corpus}"])
     ledger = spot_benchmark(data, "flow-peaks", tmp_path / "run", recogniser=recogniser, jobs=1)
@@ -56,7 +56,7 @@ def test_what_is_found_is_named_and_scored(corpus: Path, tmp_path: Path) -> None
         spot_benchmark(data, "flow-peaks", tmp_path / "run", jobs=1)
 
 
-def test_the_score_counts_named_hits_alone() -> None:
+def test_analysis_score_counts_classified_hits_only() -> None:
     def at(onset: int, emotion: str) -> Spot:
         return Spot(onset, None, onset + 9, "micro", 1.0, emotion)
 
@@ -70,7 +70,7 @@ def test_the_score_counts_named_hits_alone() -> None:
     assert made["majority_f1"] == pytest.approx(analysis_f1([("a", "a"), ("b", "a"), ("c", "a")]))
 
 
-def test_an_interval_is_named_by_the_shipped_weights_and_darkness_is_not(tmp_path: Path) -> None:
+def test_shipped_weights_classify_a_face_but_not_a_dark_video(tmp_path: Path) -> None:
     shown = list(film(7, 40, [(5, 18, 34, "positive")]))
     face = write_video(tmp_path / "face.mkv", shown, 100.0)
     dark = write_video(tmp_path / "dark.mkv", [np.zeros_like(f) for f in shown], 100.0)
@@ -79,7 +79,7 @@ def test_an_interval_is_named_by_the_shipped_weights_and_darkness_is_not(tmp_pat
     assert name(Clip("d", "s", "c", None, "", video=dark, fps=100.0), spot) == ""
 
 
-def test_bad_input(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     write_corpus("samm_lv", tmp_path / "lv", subjects=2, clips_per_subject=2, frames=16, size=64)
     spec = f"samm_lv={tmp_path / 'lv'}"
     with pytest.raises(MienError, match="has an emotion"):

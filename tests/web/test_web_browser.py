@@ -138,7 +138,7 @@ def user(address: str, folder: Path) -> Iterator[User]:
     person.driver.quit()
 
 
-def test_a_video_is_dropped_answered_clicked_through_and_kept(user: User, folder: Path) -> None:
+def test_video_is_sent_answered_browsed_and_downloaded(user: User, folder: Path) -> None:
     assert "lie detector" in user.one("says").text
     user.shoot("empty-light")
     user.send(folder / "two.mp4")
@@ -201,7 +201,7 @@ def test_a_video_is_dropped_answered_clicked_through_and_kept(user: User, folder
     assert user.asked_for() <= {user.address, "blob:"}
 
 
-def test_what_cannot_be_answered_is_told_and_the_page_goes_on(user: User, folder: Path) -> None:
+def test_errors_are_shown_and_another_video_can_be_sent(user: User, folder: Path) -> None:
     user.dark(True)
     user.shoot("empty-dark")
     user.send(folder / "text.mp4")
@@ -236,7 +236,7 @@ def test_what_cannot_be_answered_is_told_and_the_page_goes_on(user: User, folder
     assert user.complaints() == []
 
 
-def test_without_a_mouse(user: User, folder: Path) -> None:
+def test_page_works_with_the_keyboard_and_on_narrow_screens(user: User, folder: Path) -> None:
     keys = webdriver.ActionChains(user.driver)
     seen = []
     for _ in range(8):

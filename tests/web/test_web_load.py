@@ -62,7 +62,7 @@ def garbage(n: int, port: int) -> bytes:
 
 
 @pytest.mark.slow
-def test_fifty_uploads_of_damaged_films_and_garbage_beside_them(page: Page, tmp_path: Path) -> None:
+def test_server_survives_fifty_damaged_uploads_and_garbage_requests(page: Page, tmp_path: Path) -> None:
     assert page.jobs is not None
     jobs = page.jobs
     path = write_video(tmp_path / "f.mkv", (np.full((48, 64), n, np.uint8) for n in range(30)), 100)
@@ -113,12 +113,12 @@ def test_fifty_uploads_of_damaged_films_and_garbage_beside_them(page: Page, tmp_
     until(lambda: not any(jobs.root.iterdir()), 20)
 
 
-def test_a_question_nested_without_end_is_refused(page: Page) -> None:
+def test_deeply_nested_json_is_refused(page: Page) -> None:
     kind = {"Content-Type": "application/json"}
     assert page.ask("POST", "/api/jobs", b"[" * 4000, kind)[0] == 400
 
 
-def test_a_hundred_lines_that_say_nothing_keep_nobody_out(page: Page) -> None:
+def test_hundred_idle_connections_do_not_block_others(page: Page) -> None:
     lines = [socket.create_connection(("127.0.0.1", page.port), timeout=10) for _ in range(100)]
     try:
         for line in lines[::2]:

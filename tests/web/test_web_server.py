@@ -124,7 +124,7 @@ def page(weights: Path) -> Iterator[Page]:
     assert not root.exists()
 
 
-def test_a_film_is_answered_and_then_deleted(page: Page, film: bytes) -> None:
+def test_video_is_answered_and_then_deleted(page: Page, film: bytes) -> None:
     assert page.jobs is not None
     token = page.send(film, "../Über uns & mehr.mkv")
     job = page.wait(token, "done", "failed")
@@ -194,7 +194,7 @@ def half_a_day(path: Path) -> bytes:
         ("#!m3u8.m3u8", lambda folder: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", r"."),
     ],
 )
-def test_what_is_no_film_is_told_in_three_parts(
+def test_invalid_file_gives_an_error_in_three_parts(
     page: Page, folder: Path, name: str, content: Callable[[Path], bytes], found: str
 ) -> None:
     assert page.jobs is not None
@@ -210,7 +210,7 @@ def test_what_is_no_film_is_told_in_three_parts(
     page.ask("DELETE", f"/api/jobs/{token}")
 
 
-def test_a_truncated_film_is_answered_as_far_as_it_goes(page: Page, folder: Path, film: bytes) -> None:
+def test_truncated_video_is_answered_up_to_its_end(page: Page, folder: Path, film: bytes) -> None:
     token = page.send(film[: int(0.3 * len(film))])
     assert page.wait(token, "failed", "done")["state"] == "done"
     html = page.ask("GET", f"/api/jobs/{token}/answer")[2].decode()
@@ -219,14 +219,14 @@ def test_a_truncated_film_is_answered_as_far_as_it_goes(page: Page, folder: Path
     page.ask("DELETE", f"/api/jobs/{token}")
 
 
-def test_a_film_with_nobody_says_so(page: Page, still: bytes) -> None:
+def test_video_without_faces_is_reported(page: Page, still: bytes) -> None:
     token = page.send(still)
     page.wait(token, "done")
     assert b"No face was found" in page.ask("GET", f"/api/jobs/{token}/answer")[2]
     page.ask("DELETE", f"/api/jobs/{token}")
 
 
-def test_sizes_are_kept_whatever_is_announced(page: Page) -> None:
+def test_uploads_larger_or_smaller_than_announced_are_refused(page: Page) -> None:
     assert page.jobs is not None
     status, told = page.reserve(5 << 20)
     assert status == 413
@@ -243,7 +243,7 @@ def test_sizes_are_kept_whatever_is_announced(page: Page) -> None:
     assert not any(page.jobs.root.iterdir())
 
 
-def test_an_upload_that_stops_or_breaks_off_leaves_nothing(page: Page) -> None:
+def test_aborted_uploads_leave_no_files(page: Page) -> None:
     assert page.jobs is not None
     for leave in (True, False):
         _, told = page.reserve(3 << 20)
@@ -258,7 +258,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_nothing(page: Page) -> None:
         line.close()
 
 
-def test_strangers_are_refused(page: Page) -> None:
+def test_requests_from_other_hosts_and_pages_are_refused(page: Page) -> None:
     port = page.port
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", "", f"[::1]:{port}"):
         assert page.ask("GET", "/", headers={"Host": host})[0] == 421, host
@@ -277,7 +277,7 @@ def test_strangers_are_refused(page: Page) -> None:
     assert page.ask("POST", "/api/jobs", b"{", kind)[0] == 400
 
 
-def test_every_answer_carries_the_policy(page: Page) -> None:
+def test_every_response_has_the_security_headers(page: Page) -> None:
     for path in ("/", "/static/serve.js", "/api/jobs/none", "/nowhere", "/reports"):
         _, headers, _ = page.ask("GET", path)
         assert headers["content-security-policy"] == POLICY
@@ -298,7 +298,7 @@ def test_every_answer_carries_the_policy(page: Page) -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)", text)
 
 
-def test_a_token_opens_one_job_and_no_path(page: Page, still: bytes) -> None:
+def test_token_opens_only_its_own_job_and_never_a_path(page: Page, still: bytes) -> None:
     first, second = page.send(still, "a.mkv"), page.send(still, "b.mkv")
     page.wait(first, "done")
     page.wait(second, "done")
@@ -316,7 +316,7 @@ def test_a_token_opens_one_job_and_no_path(page: Page, still: bytes) -> None:
         page.ask("DELETE", f"/api/jobs/{token}")
 
 
-def test_fifty_at_once_are_taken_or_refused_and_never_mixed(page: Page, folder: Path) -> None:
+def test_fifty_parallel_uploads_are_accepted_or_refused_and_never_mixed(page: Page, folder: Path) -> None:
     assert page.jobs is not None
     films = {}
     for n in range(4):
@@ -347,7 +347,7 @@ def test_fifty_at_once_are_taken_or_refused_and_never_mixed(page: Page, folder: 
     until(lambda: not any(page.jobs.root.iterdir()) if page.jobs else True, 10)
 
 
-def test_a_process_that_dies_costs_one_answer_only(page: Page, film: bytes, still: bytes) -> None:
+def test_crash_of_the_worker_process_loses_one_answer_only(page: Page, film: bytes, still: bytes) -> None:
     assert page.jobs is not None
     import multiprocessing
 
@@ -373,7 +373,7 @@ def test_a_process_that_dies_costs_one_answer_only(page: Page, film: bytes, stil
 # Parts
 
 
-def test_names_are_shown_and_never_paths() -> None:
+def test_file_names_are_made_safe_to_display() -> None:
     assert shown_name("../../etc/passwd") == "passwd"
     assert shown_name("C:\\Users\\a\\my film.mp4") == "my film.mp4"
     assert shown_name("a\0b\r\nc\u202ed.mp4") == "abcd.mp4"
@@ -383,7 +383,7 @@ def test_names_are_shown_and_never_paths() -> None:
     assert shown_name("Grüße 語.mov") == "Grüße 語.mov"
 
 
-def test_length_is_known_before_decoding(folder: Path) -> None:
+def test_too_long_videos_are_refused_before_decoding(folder: Path) -> None:
     path = folder / "t.mkv"
     write_video(path, (np.zeros((32, 32), np.uint8) for _ in range(100)), 50)
     assert open_upload(path, Limits(seconds=2.1)).n_frames == 100
@@ -402,7 +402,7 @@ def idle_jobs(tmp_path: Path, **rules: Any) -> Jobs:
     return jobs
 
 
-def test_the_oldest_answers_go_first(tmp_path: Path) -> None:
+def test_oldest_answers_are_deleted_first(tmp_path: Path) -> None:
     jobs = idle_jobs(tmp_path, kept=2)
 
     def finished(name: str) -> Job:
@@ -419,7 +419,7 @@ def test_the_oldest_answers_go_first(tmp_path: Path) -> None:
     assert not made[1].folder.exists()
 
 
-def test_a_full_disk_refuses(tmp_path: Path) -> None:
+def test_full_disk_refuses_uploads(tmp_path: Path) -> None:
     jobs = idle_jobs(tmp_path)
     jobs.limits = Limits(mib=2**40)
     with pytest.raises(Refused) as caught:
@@ -428,7 +428,7 @@ def test_a_full_disk_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are asked for by a signal")
-def test_what_a_killed_server_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_killed_servers_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone, ours, other = (tmp_path / f"{PREFIX}{n}-x" for n in (2**22 + 1, os.getpid(), "name"))
     for place in (gone, ours, other):
@@ -438,7 +438,7 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path, monkeypatch: pytest.
     assert [place.exists() for place in (gone, ours, other)] == [False, True, True]
 
 
-def test_reports_of_runs(tmp_path: Path) -> None:
+def test_runs_are_listed_and_compared(tmp_path: Path) -> None:
     from mien.datasets import open_specs
     from mien.evaluation.run import benchmark
     from mien.synthesis.writer import write_corpus
@@ -456,7 +456,7 @@ def test_reports_of_runs(tmp_path: Path) -> None:
         text = page.ask("GET", "/reports")[2].decode()
         assert "one" in text
         assert "deep/two &lt;x&gt;" in text
-        assert "drawn faces" in text
+        assert "synthetic faces" in text
         assert "Not readable" in text
         first = json.loads((runs / "one" / "run.json").read_text())["system"]
         assert f"<td>{first}</td>" in text
@@ -475,7 +475,7 @@ def test_reports_of_runs(tmp_path: Path) -> None:
         page.close()
 
 
-def test_the_command_refuses_what_cannot_work(tmp_path: Path) -> None:
+def test_serve_refuses_taken_ports_and_missing_files(tmp_path: Path) -> None:
     taken = listen(0)
     try:
         for words, found in (
@@ -490,7 +490,7 @@ def test_the_command_refuses_what_cannot_work(tmp_path: Path) -> None:
         taken.close()
 
 
-def test_only_this_machine_is_listened_to() -> None:
+def test_server_listens_on_this_machine_only() -> None:
     ours = listen(0)
     assert ours.getsockname()[0] == "127.0.0.1"
     ours.close()

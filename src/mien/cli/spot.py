@@ -15,11 +15,11 @@ from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, VideoSource
 from mien.cli.shell import Json, note, out, pairs, print_json, say, show
 
-WORDS = (
-    "An expression is not a feeling: an interval says that a face moved, not what anybody felt. On people, spotters "
-    "find micro-expressions with an F1 of 0.1 to 0.2: most of what they find is something else."
-)
-"""Said with every result."""
+def caution() -> str:
+    """Return the caution shown with every result."""
+    from mien.spotting.published import PUBLISHED
+
+    return f"An expression is not a feeling: an interval says that a face moved, not what anybody felt. {PUBLISHED}"
 
 
 def spot(
@@ -49,7 +49,7 @@ def spot(
             progress=bars.start("frames", video.n_frames or 0),
         )
     if as_json:
-        print_json({**asdict(outcome), "about": WORDS})
+        print_json({**asdict(outcome), "about": caution()})
         return
     if outcome.abstained:
         say(("No answer. ", "bold yellow"), outcome.abstained)
@@ -75,7 +75,7 @@ def spot(
             out.print(table)
     for text in outcome.notes:
         note(text)
-    say((WORDS, "dim"))
+    say((caution(), "dim"))
 
 
 def spotters(

@@ -1,4 +1,4 @@
-"""An answer as files: a table, JSON, tiers for ELAN, a marked film, one page with pictures."""
+"""Write an answer to files: a table, JSON, tiers for ELAN, a marked video, one page with pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ENDINGS", "WRITERS", "check_target", "write_csv", "write_eaf", "writ
 Progress = Callable[[float], None]
 
 ENDINGS: Final[Mapping[str, str]] = {"csv": ".csv", "json": ".json", "eaf": ".eaf", "mp4": ".mp4", "html": ".html"}
-"""Ending of each kind of file."""
+"""File name extension of each kind of file."""
 
 WRITERS: Final[Mapping[str, Callable[[Answer, Path, Progress], Path]]] = {
     "csv": lambda answer, out, _: write_csv(answer, out),
@@ -27,19 +27,24 @@ WRITERS: Final[Mapping[str, Callable[[Answer, Path, Progress], Path]]] = {
     "mp4": write_mp4,
     "html": write_page,
 }
-"""What writes each kind; told how much is done, 0..1."""
+"""Function that writes each kind of file. The third argument is called with the progress, 0 to 1."""
 
 
 def check_target(out: Path, kind: str, source: str = "") -> None:
-    """Refuses, before any work, a file that could not or should not be written.
+    """Check, before any work, that a file can be written.
 
     Args:
         out: The file.
-        kind: A key of `ENDINGS`.
-        source: The video itself, which must not be written over.
+        kind: Kind of the file, a key of `ENDINGS`.
+        source: The video itself, which must not be overwritten.
 
     Raises:
-        MienError: A folder, another ending, or the video itself.
+        MienError: `out` is a folder, has another extension, lies inside a file, or is the video itself.
+
+    Example:
+        >>> check_target(Path("answer.txt"), "csv")
+        Traceback (most recent call last):
+        mien.errors.MienError: 'answer.txt' does not end in .csv. Expected: a name that ends in .csv. Try: `answer.csv`.
     """
     ending = ENDINGS[kind]
     name = out.with_suffix(ending).name
@@ -53,4 +58,4 @@ def check_target(out: Path, kind: str, source: str = "") -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise MienError(f"{str(folder)!r} is no folder.", "a folder to write into.", f"`--{kind} {name}`.")
+        raise MienError(f"{str(folder)!r} is not a folder.", "a folder to write into.", f"`--{kind} {name}`.")

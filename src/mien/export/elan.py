@@ -1,7 +1,7 @@
-"""An answer as tiers for ELAN, in which most people who code faces by hand work.
+"""Write an answer as tiers for ELAN, the program that most people use to code faces by hand.
 
-Each person has a tier of expressions and, below it, tiers that ELAN keeps in step with it: the class, its probability,
-and why none is named. The apex has a tier of its own, since ELAN knows spans only: one frame long.
+Each person has a tier of expressions and, below it, tiers that ELAN keeps aligned with it: the class, its probability,
+and why no class is named. ELAN knows intervals only, so the apex is an interval of one frame on a tier of its own.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ _KINDS = {
 
 
 def write_eaf(answer: Answer, out: Path, beside: str | None = None) -> Path:
-    """Writes an annotation document for ELAN 4.7 and later (EAF 2.8).
+    """Write an annotation document for ELAN 4.7 and later (EAF 2.8).
 
     Args:
         answer: The answer.
-        out: The file, `.eaf`. The video is linked by its place, absolute and relative to this file.
-        beside: Name of the video where this file will lie beside it, whatever its place is now.
+        out: The file, `.eaf`. It links the video by its absolute path and by its path relative to this file.
+        beside: File name of the video, if this file will be stored in the same folder; its present path is then not
+            linked.
+
+    Returns:
+        `out`.
 
     Raises:
         MienError: `out` cannot be written.
+
+    Source: https://www.mpi.nl/tools/elan/EAFv2.8.xsd
     """
     document = Eaf(author="mien")
     document.remove_tier("default")
@@ -70,7 +76,7 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) ->
     end = -1
     for event in events:
         first, last = _span(event.onset.seconds, event.offset.seconds, fps)
-        # ELAN allows no two annotations of a tier at one time.
+        # In ELAN, the annotations of one tier must not overlap.
         first = max(first, end)
         last = max(last, first + 1)
         document.add_annotation(kind, first, last, event.kind)
@@ -88,7 +94,7 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) ->
 
 
 def _span(first: float, last: float, fps: float) -> tuple[int, int]:
-    """Milliseconds from the beginning of one frame to the end of another."""
+    """Return the milliseconds from the beginning of one frame to the end of another."""
     begin = math.floor(1000 * first)
     return begin, max(begin + 1, math.floor(1000 * (last + 1 / fps)))
 

@@ -1,4 +1,4 @@
-"""Pictures of one interval: its three frames, flow, strain, saliency, and a slow loop beside the same magnified."""
+"""Draw one interval: its three frames, flow, strain, saliency, and a slow loop with and without magnified motion."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from mien.recognition.saliency import attribution, heat_over, spread_out
 Picture = NDArray[np.uint8]
 
 ALPHA: Final = 8.0
-"""Times by which the loop's motions are made larger."""
+"""Factor by which the motion in the loop is magnified."""
 
 SLOWER: Final = 4.0
-"""Times by which the loop plays slower, about."""
+"""Factor by which the loop plays slower, approximately."""
 
-_SHOWN: Final = (0.5, 0.75, 2.5, 2.0)  # see `crop_box`
+_SHOWN: Final = (0.5, 0.75, 2.5, 2.0)  # margins of the crop; see `crop_box`
 _HEIGHT: Final = 300  # pixels of a still picture
 _LOOP_HEIGHT: Final = 220
 _LOOP_FRAMES: Final = 48
@@ -41,20 +41,20 @@ _BEFORE, _AFTER = 0.15, 0.15  # seconds of the loop around the interval
 
 @dataclass(frozen=True)
 class EventPictures:
-    """What an interval looks like; every picture is RGB.
+    """Pictures of one interval, all (H, W, 3) RGB.
 
     Attributes:
-        onset: (H, W, 3).
+        onset: Crop of the face at the onset.
         apex: The same crop at the apex.
         offset: The same crop at the offset.
-        flow: Motion from onset to apex as colours.
-        largest: Pixels of the video that the flow's full colour stands for.
-        strain: Strain of that flow as colours.
-        most_strain: Strain of its brightest colour, no unit.
-        saliency: What counted for the class, over the face; None where no class was named or it cannot be computed.
-        loop: The interval as an animated WebP file, original to the left, magnified to the right.
-        slower: How many times slower the loop plays.
-        notes: What the reader should know.
+        flow: Optical flow from onset to apex as colours.
+        largest: Displacement shown by the full colour, in pixels of the video.
+        strain: Optical strain of that flow as colours.
+        most_strain: Strain shown by the brightest colour, no unit.
+        saliency: What counted for the class, over the face; None if no class is named or if it cannot be computed.
+        loop: The interval as an animated WebP file: original on the left, magnified motion on the right.
+        slower: Factor by which the loop plays slower.
+        notes: Remarks for the reader.
     """
 
     onset: Picture
@@ -71,16 +71,16 @@ class EventPictures:
 
 
 def event_pictures(video: Video, event: Event, namer: Namer | None, fps: float) -> EventPictures:
-    """Draws one interval.
+    """Draw one interval.
 
     Args:
         video: The video.
         event: The interval.
-        namer: The weights, for saliency; None leaves it out.
+        namer: The weights, for saliency; None leaves the saliency out.
         fps: Frames per second of the video.
 
     Raises:
-        MienError: Its frames cannot be read any more.
+        MienError: The frames cannot be read any more.
     """
     around = cut_out(
         video, max(0, event.onset.index - round(_BEFORE * fps)), event.offset.index + round(_AFTER * fps), event.eyes
@@ -97,7 +97,7 @@ def event_pictures(video: Video, event: Event, namer: Namer | None, fps: float) 
     largest = max(float(np.percentile(length, 99)), 1e-3)
     strain = optical_strain(flow)
     most = max(float(np.percentile(strain, 99.5)), 1e-6)
-    drawn = _with_wheel(_tall(flow_colours(flow, largest), _HEIGHT))
+    flow_picture = _with_wheel(_tall(flow_colours(flow, largest), _HEIGHT))
     notes: list[str] = []
     saliency = None
     if namer is not None and event.label is not None:
@@ -107,14 +107,14 @@ def event_pictures(video: Video, event: Event, namer: Namer | None, fps: float) 
             notes.append(f"No saliency: {error.found}")
     loop, slower = _loop(faces, fps)
     return EventPictures(
-        _tall(faces[onset], _HEIGHT), _tall(faces[apex], _HEIGHT), _tall(faces[offset], _HEIGHT), drawn,
+        _tall(faces[onset], _HEIGHT), _tall(faces[apex], _HEIGHT), _tall(faces[offset], _HEIGHT), flow_picture,
         largest * around.scale, _tall(scalar_colours(strain, 0, most), _HEIGHT), most, saliency, loop, slower,
         tuple(notes),
     )  # fmt: skip
 
 
 def _saliency(video: Video, event: Event, namer: Namer, fps: float) -> Picture:
-    """What counted for the class that was named, over the face as the recipe saw it."""
+    """Draw what counted for the named class, over the face as the recipe aligned it."""
     cut = cut_out(video, event.onset.index, event.offset.index, event.eyes)
     track = track_face(cut.frames)
     row = row_of(cut, event.apex.index)
@@ -144,7 +144,7 @@ def _tall(picture: Picture, height: int) -> Picture:
 
 
 def _with_wheel(picture: Picture) -> Picture:
-    """The legend of the colours in the lower right corner."""
+    """Add the legend of the flow colours in the lower right corner."""
     side = picture.shape[0] // 5
     wheel = flow_wheel(side)
     y, x = np.mgrid[0:side, 0:side] + 0.5
@@ -155,7 +155,7 @@ def _with_wheel(picture: Picture) -> Picture:
 
 
 def _loop(faces: Sequence[Picture], fps: float) -> tuple[bytes, float]:
-    """An animated WebP: original and magnified side by side, and how many times slower it plays."""
+    """Return an animated WebP, original and magnified side by side, and the factor by which it plays slower."""
     height, width = faces[0].shape[:2]
     fast, slow = coefficients(min(1.0, fps / 20), min(12.0, 0.4 * fps), fps)
     magnifier = Magnifier(height, width, True, alphas=(ALPHA,), r1=fast, r2=slow)
@@ -170,7 +170,16 @@ def _loop(faces: Sequence[Picture], fps: float) -> tuple[bytes, float]:
 
 
 def animation(frames: Sequence[Picture], milliseconds: int) -> bytes:
-    """Frames as an animated WebP that plays for ever."""
+    """Encode frames as an animated WebP that repeats for ever.
+
+    Args:
+        frames: (H, W, 3) RGB pictures of one size.
+        milliseconds: Time for which each frame is shown.
+
+    Example:
+        >>> animation([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)], 40)[8:12]
+        b'WEBP'
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -183,7 +192,16 @@ def animation(frames: Sequence[Picture], milliseconds: int) -> bytes:
 
 
 def still(picture: Picture, quality: int = 88) -> bytes:
-    """One picture as WebP."""
+    """Encode one (H, W, 3) RGB picture as WebP.
+
+    Args:
+        picture: The picture.
+        quality: Quality, 0 to 100.
+
+    Example:
+        >>> still(np.zeros((4, 4, 3), np.uint8))[8:12]
+        b'WEBP'
+    """
     from PIL import Image
 
     buffer = io.BytesIO()

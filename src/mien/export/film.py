@@ -1,4 +1,4 @@
-"""The video with faces and intervals marked, to look at and to show."""
+"""Write the video with faces and expressions marked."""
 
 from __future__ import annotations
 
@@ -21,22 +21,34 @@ from mien.recognition.records import Answer, Event, Track
 Picture = NDArray[np.uint8]
 
 _LARGEST: Final = 1920
-"""Pixels of the longer side; larger films are made smaller."""
+"""Pixels of the longer side; larger videos are scaled down."""
 
 _QUIET, _MICRO, _MACRO = (190, 196, 204), (255, 176, 32), (92, 160, 255)
-_LINGER = 0.7  # seconds that a name stays after its interval: half a second is too short to read
+_LINGER = 0.7  # seconds for which a label stays after its interval: half a second is too short to read it
 
 
 def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | None = None) -> Path:
-    """The whole film as H.264, its own times kept, a strip with each person's trace below; one frame in memory.
+    """Write the whole video as H.264 with faces and expressions marked and each person's trace in a strip below.
+
+    The timestamps of the video are kept. One frame at a time is held in memory.
+
+    Args:
+        answer: The answer.
+        out: The file, `.mp4`.
+        progress: Called with the progress, 0 to 1.
+
+    Returns:
+        `out`.
 
     Raises:
-        MienError: The video is gone or was a camera, or `out` cannot be written.
+        MienError: The video was deleted or was a camera, or `out` cannot be written.
     """
     source = answer.video
     if not Path(source.source).exists():
         raise MienError(
-            f"The video {source.source!r} is not there to be marked.", "a file or folder.", "a video that was kept."
+            f"The video {source.source!r} is not there any more, or was a camera.",
+            "a video file or a folder of frames, to mark the expressions in.",
+            f"`--html {out.with_suffix('.html').name}`, which needs no video.",
         )
     film = open_video(source.source, fps=source.fps if not source.variable_rate else None)
     times = _times(answer)
@@ -59,7 +71,7 @@ def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | Non
 
 
 def _times(answer: Answer) -> list[float] | None:
-    """Times of all frames where they are not even."""
+    """Return the times of all frames if the frame rate varies."""
     if not answer.video.variable_rate:
         return None
     film = open_video(answer.video.source)
@@ -76,11 +88,11 @@ def _mark(picture: Picture, track: Track, index: int, seconds: float, factor: fl
     colour = _QUIET if now is None else _MICRO if now.kind == "micro" else _MACRO
     thick = max(1, round(picture.shape[1] / 640))
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, (2 if now else 1) * thick, cv2.LINE_AA)
-    text = f"{track.person}" if recent is None else f"{track.person}: {_told(recent)}"
+    text = f"{track.person}" if recent is None else f"{track.person}: {_label(recent)}"
     _write(picture, text, (x0, max(y0 - 6 * thick, 14 * thick)), colour if recent is None else _colour(recent))
 
 
-def _told(event: Event) -> str:
+def _label(event: Event) -> str:
     if event.label is None:
         return f"{event.kind}, not named"
     return f"{event.kind}, {event.label} {event.probabilities[event.label]:.2f}"
@@ -92,18 +104,18 @@ def _colour(event: Event) -> tuple[int, int, int]:
 
 def _write(picture: Picture, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
     scale = max(0.42, picture.shape[1] / 1400)
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters know no others
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have ASCII characters only
     for shade, thick in (((0, 0, 0), 3), (colour, 1)):
         cv2.putText(picture, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
 
 
 class _Strip:
-    """The traces of everybody over the whole film, drawn once, with a line where the film is."""
+    """The traces of all people over the whole video, drawn once, with a line at the current frame."""
 
     def __init__(self, answer: Answer, width: int) -> None:
         self._n = max(1, answer.video.n_frames)
         self._height = 2 * round(max(28, width / 22) / 2)
-        # H.264 stores colours for squares of two pixels: an even number of rows.
+        # The number of rows is even because H.264 stores colours for squares of two by two pixels.
         self._base = np.full((self._height, width, 3), 24, np.uint8)
         for track in answer.tracks:
             self._draw(track)
@@ -133,7 +145,7 @@ class _Strip:
             previous = point
 
     def at(self, index: int, width: int) -> Picture:
-        """The strip with a line at one frame."""
+        """Return the strip with a line at one frame."""
         if self._base.shape[1] != width:
             self._base = np.asarray(cv2.resize(self._base, (width, self._height), interpolation=cv2.INTER_AREA))
         strip = self._base.copy()

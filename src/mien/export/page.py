@@ -1,4 +1,4 @@
-"""An answer as one HTML file that loads nothing: timeline, pictures of every interval, and what it cannot say."""
+"""Write an answer as one HTML file that loads nothing else: timeline, pictures of the intervals, and cautions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mien.recognition.naming import Namer, open_namer
 from mien.recognition.records import Answer, Event, Track
 
 MOST_PICTURED: Final = 24
-"""Intervals with pictures, the surest first; each takes about half a megabyte of the page."""
+"""Number of intervals that get pictures, those with the highest scores first. Each adds about half a megabyte."""
 
 _WIDTH, _HEIGHT = 1000, 150
 
 
 Address = Callable[[str, bytes], str]
-"""Where a picture is to be found: told a name for its file and the file itself."""
+"""Stores a picture, given its file name and its content, and returns the address for the page."""
 
 Drawn = tuple[dict[str, EventPictures], list[str]]
-"""Pictures by the name of their interval, and what is to be said about those that are missing."""
+"""Pictures by the id of their interval, and notes on missing pictures."""
 
 
 def write_page(
@@ -39,17 +39,20 @@ def write_page(
     namer: Namer | None = None,
     drawn: Drawn | None = None,
 ) -> Path:
-    """Writes the page.
+    """Write an answer as one HTML page.
 
     Args:
         answer: The answer.
         out: The file, `.html`.
-        progress: Told how much is done, 0..1.
+        progress: Called with the progress, 0 to 1.
         namer: The weights, for saliency; None opens those of the answer.
-        drawn: Its pictures, where they were drawn already.
+        drawn: The pictures, if `draw_events` has drawn them already.
+
+    Returns:
+        `out`.
 
     Raises:
-        MienError: `out` cannot be written. A video that is gone costs the pictures only.
+        MienError: `out` cannot be written. If the video was deleted, only the pictures are missing.
     """
     pictures = draw_events(answer, progress, namer) if drawn is None else drawn
     page = _rendered("answer.html.j2", answer, pictures, lambda name, webp: uri(webp))
@@ -57,12 +60,12 @@ def write_page(
 
 
 def page_body(answer: Answer, drawn: Drawn, address: Address) -> str:
-    """What the page shows of an answer, without head, style and what must be said: for a page that brings these.
+    """Return the part of the page that shows the answer, without head, style and cautions, for another page.
 
     Args:
         answer: The answer.
-        drawn: Its pictures.
-        address: Keeps a picture and tells where.
+        drawn: The pictures, from `draw_events`.
+        address: Stores a picture and returns its address.
     """
     return _rendered("answer_body.html.j2", answer, drawn, address)
 
@@ -85,6 +88,7 @@ def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> 
             for track in answer.tracks
         ],
         says=says(answer),
+        caution=wording.SHORT,
         isnot=wording.NOT,
         local=wording.LOCAL,
         notes=[*answer.notes, *answer.video.problems, *notes],
@@ -93,13 +97,18 @@ def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> 
 
 
 def says(answer: Answer) -> list[str]:
-    """What must stand above every answer."""
-    told = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
-    return told + ([wording.SPOTTING] if answer.spotter else [])
+    """Return the cautions that are shown above every answer."""
+    cautions = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
+    return cautions + ([wording.SPOTTING] if answer.spotter else [])
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `2:07.35`, or `7.35 s` below a minute."""
+    """Format seconds as `2:07.35`, or as `7.35 s` below a minute.
+
+    Example:
+        >>> clock(127.35), clock(7.35)
+        ('2:07.35', '7.35 s')
+    """
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(seconds, 60)
@@ -108,18 +117,27 @@ def clock(seconds: float) -> str:
 
 
 def event_id(event: Event) -> str:
-    """The name of an interval within the page."""
+    """Return the id of an interval within the page."""
     return f"p{event.person}-f{event.onset.index}"
 
 
 def draw_events(answer: Answer, progress: Callable[[float], None] | None = None, namer: Namer | None = None) -> Drawn:
-    """Pictures of the surest intervals; arguments as for `write_page`."""
-    tell = progress or (lambda share: None)
+    """Draw the intervals with the highest scores.
+
+    Args:
+        answer: The answer.
+        progress: Called with the progress, 0 to 1.
+        namer: The weights, for saliency; None opens those of the answer.
+
+    Returns:
+        Pictures by the id of their interval, and notes on missing pictures.
+    """
+    report = progress or (lambda share: None)
     source = answer.video
     chosen = sorted(answer.events, key=lambda e: (not e.probabilities, e.kind == "macro", -(e.score or math.inf)))
     notes = []
     if len(chosen) > MOST_PICTURED:
-        notes.append(f"Pictures are shown of the {MOST_PICTURED} surest of {len(chosen)} intervals.")
+        notes.append(f"Pictures are shown for {MOST_PICTURED} of {len(chosen)} intervals, those with the best scores.")
     pictures: dict[str, EventPictures] = {}
     try:
         film = open_video(source.source, fps=None if source.variable_rate else source.fps)
@@ -133,12 +151,12 @@ def draw_events(answer: Answer, progress: Callable[[float], None] | None = None,
             notes += [note for note in pictures[event_id(event)].notes if note not in notes]
         except MienError as error:
             notes.append(f"No pictures of the interval at {clock(event.onset.seconds)}: {error.found}")
-        tell((n + 1) / min(len(chosen), MOST_PICTURED))
+        report((n + 1) / min(len(chosen), MOST_PICTURED))
     return pictures, notes
 
 
 def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address) -> dict[str, Any]:
-    """What the template shows of one interval."""
+    """Return what the template shows of one interval."""
     name = event_id(event)
     drawn = pictures.get(name)
     stills: list[dict[str, str]] = []
@@ -147,11 +165,19 @@ def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address
             ("onset", drawn.onset, f"frame {event.onset.index}, {clock(event.onset.seconds)}"),
             ("apex", drawn.apex, f"frame {event.apex.index}, {clock(event.apex.seconds)}"),
             ("offset", drawn.offset, f"frame {event.offset.index}, {clock(event.offset.seconds)}"),
-            ("flow, onset to apex", drawn.flow, f"full colour: {drawn.largest:.2f} pixels; hue: direction"),
-            ("strain", drawn.strain, f"brightest: {drawn.most_strain:.3f}; how much the skin is stretched"),
+            (
+                "flow, onset to apex",
+                drawn.flow,
+                f"motion of the skin: the hue is its direction, the full colour a motion of {drawn.largest:.1f} pixels",
+            ),
+            (
+                "strain",
+                drawn.strain,
+                f"stretching of the skin: the brightest colour is {100 * drawn.most_strain:.1f} %",
+            ),
         ]
         if drawn.saliency is not None:
-            rows.append(("saliency", drawn.saliency, f"what counted for “{event.label}” in this network"))
+            rows.append(("saliency", drawn.saliency, f"where the network found “{event.label}”"))
         stills = [
             {"title": title, "uri": address(f"{name}-{title.partition(',')[0]}.webp", still(picture)), "text": text}
             for title, picture, text in rows
@@ -167,16 +193,21 @@ def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address
 
 
 def uri(webp: bytes) -> str:
-    """A WebP file as an address that holds it."""
+    """Return a WebP file as a data URI.
+
+    Example:
+        >>> uri(b"abc")
+        'data:image/webp;base64,YWJj'
+    """
     return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
 def timeline(answer: Answer, track: Track) -> dict[str, Any]:
-    """Coordinates of one person's timeline in a box of 1000 x 150, from the beginning to the end of the video."""
+    """Return the coordinates of one person's timeline, in a box of 1000 x 150 units that spans the whole video."""
     last = max(answer.video.seconds, 1e-9)
     begin = 0.0
     if answer.spotter is None and track.trace is not None:
-        # Of a given interval only its surroundings were looked at.
+        # If the interval was given, only its surroundings were read.
         begin = track.trace.first / answer.video.fps
         last = begin + len(track.trace.values) * track.trace.width / answer.video.fps
     span = max(last - begin, 1e-9)
@@ -189,7 +220,7 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
     if track.trace is not None:
         values = track.trace.values
         known = sorted(v for v in values if not math.isnan(v))
-        # One blink or a passing hand must not flatten all the rest.
+        # A single blink or a hand before the face must not flatten the rest of the line.
         most = known[min(len(known) - 1, int(0.998 * len(known)))] if known else 0.0
         lines = _lines(track, answer.video.fps, most or 1.0, x)
     return {
@@ -210,7 +241,7 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
 
 
 def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -> list[str]:
-    """Paths between the stretches without a face."""
+    """Return the paths of the trace, interrupted where the face is out of view."""
     assert track.trace is not None
     lines: list[str] = []
     points: list[str] = []
@@ -226,7 +257,7 @@ def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -
 
 
 def _ticks(begin: float, end: float) -> Sequence[float]:
-    """Round times, about eight of them."""
+    """Return about eight round times between two times."""
     span = end - begin
     steps = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
     step = next((s for s in steps if span / s <= 8), steps[-1])

@@ -1,4 +1,4 @@
-"""An answer as a table of its intervals, and whole as JSON."""
+"""Write an answer as a table of its intervals, or completely as JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from mien.recognition.records import Answer, as_json
 
 
 def write_csv(answer: Answer, out: Path) -> Path:
-    """One row per interval; an answer without any has the heading alone.
+    """Write a table with one row per interval; an answer without intervals gives the header only.
 
-    Columns: video, person, kind, onset, apex and offset as frame and in seconds, length in seconds, where the interval
-    comes from, the spotter's score, the class, one column `p_CLASS` per class, and why no class is named.
+    Columns: video, person, kind, onset, apex and offset as frame numbers and in seconds, length in seconds, whether
+    the interval was given or found, the score of the spotter, the class, one column `p_CLASS` for the probability of
+    each class, and why no class is named.
+
+    Args:
+        answer: The answer.
+        out: The file, `.csv`.
+
+    Returns:
+        `out`.
 
     Raises:
         MienError: `out` cannot be written.
@@ -44,7 +52,14 @@ def write_csv(answer: Answer, out: Path) -> Path:
 
 
 def write_json(answer: Answer, out: Path) -> Path:
-    """The whole answer, as `mien recognise --json` prints it.
+    """Write the whole answer as JSON, as `mien recognise --json` prints it.
+
+    Args:
+        answer: The answer.
+        out: The file, `.json`.
+
+    Returns:
+        `out`.
 
     Raises:
         MienError: `out` cannot be written.
@@ -53,10 +68,20 @@ def write_json(answer: Answer, out: Path) -> Path:
 
 
 def write(out: Path, content: str | bytes) -> Path:
-    """A file, whole or not at all.
+    """Write a file completely or not at all, and create its folder if necessary.
+
+    Args:
+        out: The file.
+        content: Its content; text is written as UTF-8.
 
     Raises:
-        MienError: It cannot be written.
+        MienError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder) / "new" / "a.txt", "text").read_text()
+        'text'
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

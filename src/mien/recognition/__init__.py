@@ -1,6 +1,6 @@
-"""From a raw video to an answer: who is in it, what was found and named, and what was not.
+"""From a video to an answer: the people in it, their expressions, a class for each, and why some have none.
 
-`recognise` is the door.
+Start with `recognise`.
 """
 
 from mien.recognition.recognise import recognise

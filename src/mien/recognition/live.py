@@ -1,4 +1,7 @@
-"""Expressions as they happen: a camera, or a film played as one. What cannot be kept up with is dropped and counted."""
+"""Recognise expressions live, from a camera or a video played in real time.
+
+Frames that the machine cannot process in time are dropped and counted.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.face.crop import crop_box
 from mien.io.video import ENOUGH_FPS, Frame, Video, to_uint8
-from mien.recognition.naming import Cut, Found, Namer, eyes_at, low_rate, name_cut
-from mien.recognition.people import People, Person, one_thread
+from mien.recognition.naming import Candidate, Cut, Namer, eyes_at, low_rate, name_cut
+from mien.recognition.people import People, Person, single_torch_thread
 from mien.recognition.recognise import Watch, open_spotter
 from mien.recognition.records import Event, Reason
 from mien.recognition.trace import Tracer
@@ -30,36 +33,39 @@ from mien.spotting.base import MICRO_LONGEST, Along, Spotter
 Picture = NDArray[np.uint8]
 
 _QUEUE: Final = 0.5
-"""Seconds of frames that may wait; what comes later is dropped."""
+"""Seconds of frames that may wait to be processed; further frames are dropped."""
 
 _PART, _MARGIN = 0.5, 2.0
-"""Seconds of rows decided at once, and of rows after them that the decision waits for; only short intervals fit in."""
+"""Seconds of signal that are searched at a time, and seconds after them that the search waits for.
+
+Only short intervals fit into this window: live, longer expressions are left out.
+"""
 
 _KEPT: Final = 1.5
-"""Seconds that pictures are kept beyond what a decision waits for."""
+"""Seconds of face crops kept in addition to that window."""
 
-_WIDE: Final = (1.0, 1.3, 3.8, 3.0)  # of the pictures kept; see `crop_box`
-_MOST_EYES = 100.0  # pixels; kept pictures of larger faces are made smaller
-_BRIDGED = 0.05  # seconds of dropped frames over which a row is repeated
-_MOST_DROPPED = 0.05  # share of frames; beyond it is said that some expressions may be missed
-_MEASURED = 1.0  # seconds over which a camera's true rate is measured
+_WIDE: Final = (1.0, 1.3, 3.8, 3.0)  # margins of the face crops that are kept; see `crop_box`
+_MOST_EYES = 100.0  # pixels between the eyes; crops of larger faces are stored smaller
+_BRIDGED = 0.05  # seconds of dropped frames that are bridged by repeating the last row
+_MOST_DROPPED = 0.05  # share of dropped frames above which a warning is given
+_MEASURED = 1.0  # seconds over which a camera's true frame rate is measured
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a live run stands.
+    """State of a live run.
 
     Attributes:
-        seconds: Of the film, or since the camera began.
+        seconds: Position in the video, or time since the camera started.
         fps: Frames per second that arrive.
-        n_frames: Frames looked at.
-        dropped: Frames passed over because the machine could not keep up.
-        behind: Seconds between a frame's arrival and now.
-        people: Persons in view.
+        n_frames: Frames processed.
+        dropped: Frames skipped because the machine could not keep up.
+        behind: Seconds between the arrival of the newest frame and now.
+        people: Number of people in view.
         movement: How much the face of the first person in view moves; NaN without one.
         eye_distance: Pixels between that person's eyes; 0 without one.
-        events: Intervals settled since the last status.
-        reasons: Why nothing can be said just now.
+        events: Expressions completed since the last status.
+        reasons: Why there can be no answer, or an incomplete one, at the moment.
     """
 
     seconds: float
@@ -76,7 +82,7 @@ class Status:
 
 @dataclass(slots=True)
 class _Kept:
-    """One person's pictures of the last seconds."""
+    """Face crops of one person over the last seconds."""
 
     index: deque[int]
     seconds: deque[float]
@@ -88,13 +94,13 @@ class _Kept:
 
 
 class Watcher:
-    """Looks at frames as they arrive.
+    """Process frames one by one as they arrive.
 
     Args:
-        namer: Weights.
+        namer: The weights that predict classes.
         fps: Frames per second that arrive.
-        spotter: How intervals are found.
-        device: Where the face networks run.
+        spotter: Finds the intervals.
+        device: Device of the face networks ("cpu", "cuda").
     """
 
     def __init__(self, namer: Namer, fps: float, spotter: Spotter, device: str = "cpu") -> None:
@@ -106,18 +112,18 @@ class Watcher:
         self._kept: dict[int, _Kept] = {}
         self._rows: dict[int, Any] = {}
         self._n = math.ceil((_PART + _MARGIN + _KEPT) * fps)
-        # Naming takes as long as dozens of frames, which must not wait for it.
+        # Predicting a class takes as long as dozens of frames: it runs in a thread of its own.
         self._pool = ThreadPoolExecutor(1)
         self._naming: deque[Future[Event]] = deque()
         self._last = -1
 
     def see(self, pixels: Picture, index: int, seconds: float) -> list[Event]:
-        """The next frame; intervals named since. Numbers left out are frames that were dropped.
+        """Process the next frame and return the expressions completed since the last call.
 
         Args:
-            pixels: (H, W) grey, 8 bits.
-            index: Number of the frame.
-            seconds: Its time.
+            pixels: (H, W) grey levels, 8 bits.
+            index: Number of the frame. A gap in the numbers means that frames were dropped.
+            seconds: Time of the frame.
         """
         bridge = 0 < index - self._last - 1 <= max(1, round(_BRIDGED * self._fps)) and self._last >= 0
         self._last = index
@@ -143,7 +149,7 @@ class Watcher:
         return self._named(wait=False)
 
     def finish(self) -> list[Event]:
-        """What is left at the end of a film."""
+        """Return the expressions still open at the end of the video."""
         for person in self._people.everybody:
             watch = self._watches.get(person.number)
             if watch is not None:
@@ -161,11 +167,11 @@ class Watcher:
 
     @property
     def present(self) -> list[Person]:
-        """Persons in view."""
+        """People in view."""
         return [person for person in self._people.everybody if person.present]
 
     def movement(self) -> float:
-        """How much the first person in view moves."""
+        """Return how much the face of the first person in view moves; NaN without one."""
         return self._watches[self.present[0].number].tracer.now if self.present else math.nan
 
     def _keep(self, person: Person, pixels: Picture, index: int, seconds: float) -> None:
@@ -189,7 +195,7 @@ class Watcher:
         kept.pictures.append(part)
 
     def _place(self, kept: _Kept, person: Person, eyes: NDArray[np.float32], pixels: Picture) -> None:
-        """The rectangle that is kept; a new one empties what was kept only when the face has left the old."""
+        """Choose the rectangle of the crops. A new one discards the old crops: only when the face left the old one."""
         kept.place_at = person.places[-1].index
         height, width = pixels.shape
         if kept.place is not None:
@@ -209,29 +215,29 @@ class Watcher:
         )  # fmt: skip
         kept.corner = kept.place[:2]
         kept.scale = max(1.0, person.stream.eye_distance / _MOST_EYES)
-        for held in (kept.index, kept.seconds, kept.pictures):
-            held.clear()
+        for entries in (kept.index, kept.seconds, kept.pictures):
+            entries.clear()
 
     def _settle(self, person: Person, watch: Watch) -> None:
-        """Has the intervals named that were settled since."""
+        """Start the prediction of classes for the intervals that were completed."""
         spots, watch.spots = watch.spots, []
         for spot in spots:
             kept = self._kept.get(person.number)
             eyes = eyes_at(person.places, spot.onset)
             length = (spot.offset - spot.onset + 1) / self._fps
-            # Longer ones do not fit into what is kept; at too low a rate short ones mean nothing.
+            # Longer intervals do not fit into the crops kept; at too low a frame rate, short ones mean nothing.
             if kept is None or eyes is None or length > MICRO_LONGEST + 1.5 / self._fps or self._slow:
                 continue
             rows = [n for n, index in enumerate(kept.index) if spot.onset <= index <= spot.offset]
             if len(rows) < 2:
-                continue  # the face was elsewhere on the picture a moment later: the head moved, not the face
+                continue  # the face left its rectangle right after: the head moved, not the face
             cut = Cut(
                 tuple(kept.index[n] for n in rows), tuple(kept.seconds[n] for n in rows),
                 [kept.pictures[n] for n in rows], kept.corner, kept.scale,
             )  # fmt: skip
-            found = Found(spot.onset, spot.apex, spot.offset, spot.score)
+            candidate = Candidate(spot.onset, spot.apex, spot.offset, spot.score)
             self._naming.append(
-                self._pool.submit(name_cut, cut, found, person.number, self._namer, self._fps, False, eyes)
+                self._pool.submit(name_cut, cut, candidate, person.number, self._namer, self._fps, False, eyes)
             )
 
     @property
@@ -243,22 +249,32 @@ def watch(
     film: Video, namer: Namer, *, spotter: str | None = None, real_time: bool = True, device: str = "cpu",
     seconds: float | None = None, stop: threading.Event | None = None,
 ) -> Iterator[Status]:  # fmt: skip
-    """Looks at a camera or a film as it plays, and tells ten times a second where it stands.
+    """Recognise expressions from a camera or a playing video, and yield the state about ten times a second.
 
     Args:
-        film: A camera, or a film that is played at its own rate.
-        namer: Weights.
-        spotter: How intervals are found; None takes the usual one.
-        real_time: False looks at every frame of a film, however long that takes.
-        device: Where the face networks run.
-        seconds: Stops after so long.
-        stop: Stops when set.
+        film: A camera, or a video that is played at its own rate.
+        namer: The weights that predict classes.
+        spotter: Name of the spotter that finds the intervals; None takes the default.
+        real_time: If False, every frame of a video is processed, however long that takes.
+        device: Device of the face networks ("cpu", "cuda").
+        seconds: Stop at this time of the video; None runs to its end.
+        stop: Set this event to stop.
 
     Yields:
-        States; the last one after the end of the film.
+        The state; one last time after the end of the video.
 
     Raises:
-        MienError: The frame rate is not known, or the camera is gone.
+        MienError: The frame rate is not known, or the camera was disconnected.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from mien.io.video import open_video, write_video
+        >>> from mien.recognition.naming import open_namer
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_video(pathlib.Path(folder) / "grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, 100)
+        ...     states = list(watch(open_video(path), open_namer(None), real_time=False))
+        >>> states[-1].n_frames, states[-1].people
+        (10, 0)
     """
     chosen = open_spotter(spotter or DEFAULT)
     ended = stop or threading.Event()
@@ -267,9 +283,11 @@ def watch(
     source = frames.frames()
     rate, first = _rate_of(film, source) if camera else (film.fps, [])
     if rate is None or not math.isfinite(rate):
-        raise MienError(f"The frame rate of {film.name!r} is not known.", "one.", "`--fps 100`.")
+        raise MienError(
+            f"The frame rate of {film.name!r} is not known.", "frames per second, to tell durations.", "`--fps 100`."
+        )
     watcher = Watcher(namer, rate, chosen, device)
-    n, told, pending = 0, -math.inf, list[Event]()
+    n, reported, pending = 0, -math.inf, list[Event]()
     moment = 0.0
 
     def status(behind: float) -> Status:
@@ -284,11 +302,11 @@ def watch(
     try:
         for arrived, frame in _chained(first, source):
             moment = frame.time
-            with one_thread():
+            with single_torch_thread():
                 pending += watcher.see(to_uint8(frame.pixels), frame.index, frame.time)
             n += 1
-            if frame.time - told >= 0.1 or pending:
-                told = frame.time
+            if frame.time - reported >= 0.1 or pending:
+                reported = frame.time
                 yield status(max(0.0, time.monotonic() - arrived))
             if seconds is not None and frame.time >= seconds:
                 break
@@ -299,14 +317,14 @@ def watch(
 
 
 def _in_the_way(fps: float, n: int, dropped: int) -> Iterator[Reason]:
-    """Why nothing, or less, can be said of all that passes."""
+    """Yield the reasons why there can be no answer, or an incomplete one."""
     if fps < ENOUGH_FPS - 0.5:
         yield low_rate(fps)
     if dropped > _MOST_DROPPED * (n + dropped):
         yield Reason(
             "input",
-            f"{dropped} of {n + dropped} frames were dropped, for this machine cannot keep up: expressions may be "
-            f"missed. Close other programs, or lower the camera's rate or size.",
+            f"{dropped} of {n + dropped} frames were dropped because this machine cannot keep up: expressions may be "
+            f"missed. Close other programs, or lower the camera's frame rate or resolution.",
         )
 
 
@@ -316,7 +334,10 @@ def _chained(first: list[tuple[float, Frame]], rest: Iterator[tuple[float, Frame
 
 
 def _rate_of(film: Video, source: Iterator[tuple[float, Frame]]) -> tuple[float | None, list[tuple[float, Frame]]]:
-    """What a camera really delivers, and the frames it took to find out; drivers promise much."""
+    """Measure the frame rate that a camera really delivers; also return the frames read meanwhile.
+
+    The rate that a driver reports is often wrong.
+    """
     seen: list[tuple[float, Frame]] = []
     for arrived, frame in source:
         seen.append((arrived, frame))
@@ -328,7 +349,7 @@ def _rate_of(film: Video, source: Iterator[tuple[float, Frame]]) -> tuple[float 
 
 
 class _Arriving:
-    """Frames in a thread of their own, at the rate of the film, into a short queue."""
+    """Read frames in a separate thread, at the rate of the video, into a short queue."""
 
     def __init__(self, film: Video, camera: bool, real_time: bool, ended: threading.Event) -> None:
         self._film, self._camera, self._real_time, self._ended = film, camera, real_time, ended
@@ -337,7 +358,7 @@ class _Arriving:
         self._queue: queue.Queue[tuple[float, Frame] | BaseException | None] = queue.Queue(room)
 
     def frames(self) -> Iterator[tuple[float, Frame]]:
-        """(when it arrived, frame), those that were dropped missing."""
+        """Yield (time of arrival, frame), without the frames that were dropped."""
         thread = threading.Thread(target=self._read, daemon=True)
         thread.start()
         while True:
@@ -370,7 +391,7 @@ class _Arriving:
             self._put(error)
 
     def _put(self, what: BaseException | None) -> None:
-        """The end must not be dropped."""
+        """Put the end mark into the queue: unlike a frame, it must not be dropped."""
         while not self._ended.is_set():
             try:
                 self._queue.put(what, timeout=0.1)

@@ -1,7 +1,7 @@
-"""The faces of a film over time: one stream per person, matched by where the faces are.
+"""Follow the faces of a video over time, one stream per person, matched by their positions.
 
-Nobody is identified. A face that comes into view is a new person unless somebody is lost; then it is taken for the
-lost person who was nearest and about as large.
+Nobody is identified. A face that comes into view is a new person, unless somebody went out of view before: then it
+counts as the person whose last face was nearest and about as large.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 MOST_PEOPLE: Final = 6
-"""Faces followed at once: each costs as much as the first."""
+"""Faces followed at once. Each of them costs the same time."""
 
 _LOOK_ROUND: Final = 0.5
-"""Seconds between two looks at the whole picture."""
+"""Seconds between two searches of the whole picture."""
 
 _LONGEST_SIDE: Final = 1280
-"""Pixels; larger pictures are made smaller before faces are looked for: tiles grow with the square."""
+"""Longest side in pixels. Larger pictures are scaled down before the search, whose cost grows with the area."""
 
 _SAME: Final = 0.3
-"""Least overlap, intersection over union, of one person's boxes in two looks."""
+"""Least overlap (intersection over union) of one person's boxes in two searches."""
 
 _FACE: Final = (0.5, 0.75, 2.5, 2.0)
-"""About what the detector calls a face, in distances of the eyes; see `crop_box`."""
+"""Margins of about the box that the detector gives a face; see `crop_box`."""
 
 
 @dataclass(slots=True)
 class Person:
-    """One person while the film goes by.
+    """State of one person while the video is read.
 
     Attributes:
-        number: From 1.
+        number: Number of the person, from 1.
         stream: Follows the face.
-        first: Index of the frame in which the face was first seen.
+        first: Index of the first frame with the face.
         last: Index of the last frame with the face.
-        n_frames: Frames with the face.
-        box: (4,) where the face was last, x0, y0, x1, y1.
-        present: The face is in view.
-        places: See `mien.recognition.records.Track`.
-        sizes: Distance of the eyes in pixels, once per place.
-        lost_at: Index of the frame at which the face was lost.
+        n_frames: Number of frames with the face.
+        box: (4,) x0, y0, x1, y1 of the face where it was seen last.
+        present: Whether the face is in view.
+        places: Where the face was; see `mien.recognition.records.Track`.
+        sizes: Distance between the eyes in pixels, one for each place.
+        lost_at: Index of the frame at which the face went out of view.
     """
 
     number: int
@@ -72,16 +72,16 @@ class Person:
 
 
 class People:
-    """Everybody in a film, frame by frame; holds no frame.
+    """Follow everybody in a video, frame by frame. No frame is kept.
 
     Args:
         fps: Frames per second.
-        device: Where the networks run.
+        device: Device of the networks ("cpu", "cuda").
 
     Attributes:
-        everybody: All persons so far.
-        too_small: Pixels of the largest face that was too small to use; 0 where there was none.
-        crowded: More faces than `MOST_PEOPLE` were in view.
+        everybody: All people so far.
+        too_small: Size in pixels of the largest face that was too small to use; 0 if there was none.
+        crowded: Whether more than `MOST_PEOPLE` faces were in view.
     """
 
     def __init__(self, fps: float, device: str = "cpu") -> None:
@@ -94,11 +94,11 @@ class People:
         self.crowded = False
 
     def look(self, frame: Picture, index: int) -> Iterator[tuple[Person, Look]]:
-        """Everybody's face in the next frame; also of those who are lost.
+        """Find everybody's face in the next frame. People out of view get a look without a picture.
 
         Args:
             frame: (H, W) grey or (H, W, 3) RGB, 8 bits.
-            index: Number of the frame; numbers left out count as frames without a face.
+            index: Number of the frame. Numbers left out count as frames without a face.
         """
         due = self._now < 0 or index // self._step != self._now // self._step
         self._now = index
@@ -113,11 +113,11 @@ class People:
             yield person, look
 
     def _look_round(self, frame: Picture) -> None:
-        """Notices who is new, who is back, and where two streams have come to follow one face."""
+        """Search the whole picture: notice who is new, who is back, and whether two streams follow the same face."""
         present = [person for person in self.everybody if person.present]
         for i, person in enumerate(present):
             if any(_overlap(person.box, other.box) > 0.6 for other in present[:i]):
-                person.stream = self._stream(person, self._now)  # it has slid onto another's face
+                person.stream = self._stream(person, self._now)  # it had moved to another person's face
                 person.present = False
                 _lose(person, self._now)
         present = [person for person in present if person.present]
@@ -141,7 +141,7 @@ class People:
                 self.crowded = True
 
     def _stream(self, person: Person, index: int) -> FaceStream:
-        """A stream that may follow only faces where this person is."""
+        """Make a stream that follows only a face near this person's last box."""
 
         def own(frame: Picture) -> list[Face]:
             others = [p.box for p in self.everybody if p is not person and p.present]
@@ -157,7 +157,7 @@ class People:
         return stream
 
     def _detected(self, frame: Picture) -> list[Face]:
-        """Faces in this frame, looked for once however many ask."""
+        """Detect the faces in this frame, once per frame however often this is called."""
         if self._faces[0] != self._now:
             factor = max(1.0, max(frame.shape[:2]) / _LONGEST_SIDE)
             size = round(frame.shape[1] / factor), round(frame.shape[0] / factor)
@@ -185,8 +185,8 @@ class People:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for torch: the networks see one small picture at a time, and waiting for each other costs more."""
+def single_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread: for one small picture at a time, several threads are slower than one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -196,7 +196,18 @@ def one_thread() -> Iterator[None]:
 
 
 def face_box(eyes: NDArray[np.floating]) -> Floats:
-    """(4,) x0, y0, x1, y1 of a face, from (2, 2) centres of its eyes."""
+    """Return the box of a face from the centres of its eyes.
+
+    Args:
+        eyes: (2, 2) x and y of the image-left eye, then of the other, in pixels.
+
+    Returns:
+        (4,) x0, y0, x1, y1 in pixels.
+
+    Example:
+        >>> face_box(np.array([[40.0, 50.0], [60.0, 50.0]])).round().tolist()
+        [30.0, 35.0, 70.0, 85.0]
+    """
     box = crop_box(eyes, _FACE)
     return np.array([box.x, box.y, box.x + box.width, box.y + box.height], np.float32)
 
@@ -207,13 +218,13 @@ def _lose(person: Person, index: int) -> None:
 
 
 def _overlap(a: Floats, b: Floats) -> float:
-    """Intersection over union."""
+    """Return the intersection over union of two boxes."""
     both = float(np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)))
     return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
 
 
 def _inside(face: Floats, box: Floats) -> bool:
-    """Whether the middle of a face lies well within another box."""
+    """Return whether the middle of a face lies well inside another box."""
     x, y = _middle(face)
     margin = 0.2 * (box[2:] - box[:2])
     low, high = box[:2] + margin, box[2:] - margin
@@ -225,6 +236,6 @@ def _middle(box: Floats) -> tuple[float, float]:
 
 
 def _alike(a: Floats, b: Floats) -> bool:
-    """Whether two boxes could be those of one face at different distances."""
+    """Return whether two boxes are similar enough in size to show one face at different distances."""
     sides = [math.sqrt(max(float(np.prod(box[2:] - box[:2])), 1e-9)) for box in (a, b)]
     return 0.5 < sides[0] / sides[1] < 2

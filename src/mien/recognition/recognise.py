@@ -1,4 +1,4 @@
-"""recognise(): a video in, an answer out. One pass finds faces and intervals, a second looks at each interval."""
+"""The function `recognise`: a first pass over the video finds faces and intervals, a second predicts their classes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from mien.io.video import ENOUGH_FPS, Video, open_video, to_uint8
 from mien.recognition.naming import (
     LEAST_EYES,
     LEAST_SCORE,
-    Found,
+    Candidate,
     Namer,
     eyes_at,
     low_rate,
     name_interval,
     open_namer,
     small_face,
+    too_long_for_micro,
+    weak_score,
 )
-from mien.recognition.people import People, Person, one_thread
+from mien.recognition.people import People, Person, single_torch_thread
 from mien.recognition.records import Answer, Event, Moment, Reason, Track, VideoFacts
 from mien.recognition.trace import Tracer
 from mien.spotting import DEFAULT
@@ -35,27 +37,27 @@ from mien.spotting.base import MICRO_LONGEST, Along, Spot, Spotter, Watcher
 from mien.types import Interval
 
 Progress = Callable[[str, float], None]
-"""Told the stage, "looking" or "naming", and how much of it is done, 0..1; NaN where its end is not known."""
+"""Called with the stage ("looking" or "naming") and its progress, 0 to 1; NaN if the end is not known."""
 
 _AROUND: Final = 1.0
-"""Seconds before and after a given interval in which faces are looked for, too."""
+"""Seconds before and after a given interval in which faces are searched as well."""
 
 _SHORTEST: Final = 0.5
-"""Seconds; faces seen for less are left out."""
+"""Seconds for which a face must be in view; others are left out."""
 
 _MOST_GAPS: Final = 200
 
 
 @dataclass(slots=True)
 class Watch:
-    """What is known of one person's expressions while the film goes by.
+    """Search for the expressions of one person while the video is read.
 
     Attributes:
-        watcher: Makes rows of numbers.
-        along: Makes intervals of them; None where the interval is given.
-        tracer: Keeps how much the face moves.
+        watcher: Turns face pictures into rows of numbers.
+        along: Finds intervals in the rows; None if the interval is given.
+        tracer: Records how much the face moves.
         first: Index of the frame of the first row.
-        spots: Intervals so far, in frames of the film.
+        spots: Intervals so far, in frames of the video.
     """
 
     watcher: Watcher
@@ -65,30 +67,37 @@ class Watch:
     spots: list[Spot] = field(default_factory=list)
 
     def take(self, rows: Sequence[Any]) -> None:
-        """The next rows."""
+        """Process the next rows."""
         for row in rows:
             self.tracer.add(row)
         if self.along is not None:
             self.spots += [moved(spot, self.first) for spot in self.along.add(rows)]
 
     def finish(self) -> None:
-        """The end of the film."""
+        """Process the end of the video."""
         self.take(self.watcher.finish())
         if self.along is not None:
             self.spots += [moved(spot, self.first) for spot in self.along.finish()]
 
 
 def moved(spot: Spot, by: int) -> Spot:
-    """The same interval, counted from an earlier frame."""
+    """Return an interval with all its frame numbers increased by `by`."""
     apex = None if spot.apex is None else spot.apex + by
     return Spot(spot.onset + by, apex, spot.offset + by, spot.kind, spot.score, spot.emotion)
 
 
 def open_spotter(name: str) -> Spotter:
-    """A spotter by name.
+    """Return a spotter that needs no training.
+
+    Args:
+        name: Name of the spotter (`mien spotters` lists them).
 
     Raises:
-        MienError: There is none, or it must be trained first.
+        MienError: There is no such spotter, or it must be trained first.
+
+    Example:
+        >>> open_spotter("flow-peaks").title
+        'Bumps in regional flow'
     """
     chosen = spotter_named(name)
     if chosen.train is not None:
@@ -112,25 +121,37 @@ def recognise(
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> Answer:
-    """Finds the expressions in a video and names those that are micro-expressions, with a reason where it does not.
+    """Find the expressions of every face in a video, and predict a class for each micro-expression.
 
-    Frames are decoded one at a time; what is held does not grow with the length of the video, but for a few bytes per
-    frame, per interval and per move of a head.
+    Where no class is named, the answer gives the reason. Frames are decoded one at a time. Memory hardly grows with
+    the length of the video: a few bytes per frame, per interval and per movement of a head.
 
     Args:
-        video: Anything `mien.io.video.open_video` opens, or an open video.
-        weights: A `.safetensors` file that `mien train` wrote; None takes those that come with the package.
-        interval: Onset, offset and possibly apex in frames from 0: nothing is searched then.
-        spotter: How intervals are found (`mien.spotting.SPOTTERS`).
-        fps: Frames per second, where the video does not tell or tells wrongly.
-        parameters: Parameters of the spotter that differ from its defaults.
-        anyway: Name classes even where there is a reason not to; the reasons stay.
-        progress: Told how far it is.
-        device: Where the face networks run.
+        video: Anything that `mien.io.video.open_video` opens, or an open video.
+        weights: A `.safetensors` file that `mien train` wrote; None uses the weights of the package.
+        interval: Onset, offset and optionally apex, in frames from 0. If given, nothing is searched.
+        spotter: Name of the method that finds the intervals (`mien spotters` lists them).
+        fps: Frames per second, if the video does not state its frame rate or states a wrong one.
+        parameters: Parameters of the spotter that differ from the defaults.
+        anyway: Name a class even if there are reasons not to; the reasons are kept.
+        progress: Called with the stage and its progress, 0 to 1.
+        device: Device of the face networks ("cpu", "cuda").
+
+    Returns:
+        People, expressions, classes and reasons.
 
     Raises:
-        MienError: Nothing that can be read, no frame rate, no usable weights, an interval outside the video, an
-            unknown spotter or parameter.
+        MienError: The video cannot be read or has no frame rate, the weights cannot be used, the interval lies outside
+            the video, or the spotter or one of its parameters is unknown.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from mien.io.video import write_video
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_video(pathlib.Path(folder) / "grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, 100)
+        ...     answer = recognise(path)
+        >>> [reason.about for reason in answer.reasons]
+        ['no_face']
     """
     began = time.perf_counter()
     namer = weights if isinstance(weights, Namer) else open_namer(weights)
@@ -140,15 +161,17 @@ def recognise(
     rate = film.fps
     if rate is None or not math.isfinite(rate):
         raise MienError(
-            f"The frame rate of {film.name!r} is not known.", "one, to tell how long a movement lasts.", "`--fps 200`."
+            f"The frame rate of {film.name!r} is not known.",
+            "frames per second, to tell how long a movement lasts.",
+            "`--fps 200`.",
         )
     start, stop = _span(film, interval, rate)
     tell = progress or (lambda stage, share: None)
-    with one_thread():
+    with single_torch_thread():
         seen = _look(film, rate, start, stop, None if interval else chosen, settings, chosen, device, tell)
     if seen.n_frames == 0:
         raise MienError(
-            f"Not one frame of {film.name!r} can be read.", "a video with whole frames.", "another copy of it."
+            f"No frame of {film.name!r} can be read.", "a video with complete frames.", "another copy of the video."
         )
     reasons, notes = _of_video(film, rate, seen, interval)
     enough = max(1, min(round(_SHORTEST * rate), seen.n_frames // 2))
@@ -161,21 +184,21 @@ def recognise(
     tracks = []
     for number, person in enumerate(kept, 1):
         events = []
-        for found in jobs[person.number]:
-            event = _event(film, found, number, person, seen, namer, rate, anyway)
+        for candidate in jobs[person.number]:
+            event = _event(film, candidate, number, person, seen, namer, rate, anyway)
             if event is not None:
                 events.append(event)
             done += 1
             tell("naming", done / total)
         tracks.append(_track(person, number, seen, events, interval))
     if rate < ENOUGH_FPS - 0.5 and interval is None:
-        left_out = sum(_low(found, seen, rate) for found_by in jobs.values() for found in found_by)
+        left_out = sum(_low(candidate, seen, rate) for candidates in jobs.values() for candidate in candidates)
         if left_out:
-            notes.append(f"{left_out} short movement(s) that could be anything were left out for that reason.")
+            notes.append(f"{left_out} short movement(s) were left out because the frame rate is too low.")
     if any(event.probabilities for track in tracks for event in track.events):
         notes += namer.notes
     n, seconds = seen.n_frames, seen.seconds
-    if interval is not None and film.n_frames:  # its surroundings alone were read
+    if interval is not None and film.n_frames:  # only the surroundings of the interval were read
         n, seconds = film.n_frames, (film.n_frames - 1) / rate
     facts = VideoFacts(
         str(getattr(film, "path", film.name) if isinstance(video, int | Video) else video), film.name,
@@ -188,7 +211,7 @@ def recognise(
 
 
 def _span(film: Video, interval: Interval | None, rate: float) -> tuple[int, int | None]:
-    """The frames to look at."""
+    """Return the first frame to read, and the frame at which to stop (None reads to the end)."""
     if interval is None:
         return 0, None
     n = film.n_frames
@@ -198,11 +221,11 @@ def _span(film: Video, interval: Interval | None, rate: float) -> tuple[int, int
         last = "unknown" if n is None else n - 1
         apex = "" if interval.apex is None else f", its apex {interval.apex},"
         raise MienError(
-            f"The interval {interval.onset} to {interval.offset}{apex} is not one of {film.name!r}, whose last frame "
+            f"The interval {interval.onset} to {interval.offset}{apex} does not fit {film.name!r}, whose last frame "
             f"is {last}.",
-            "an onset before the offset, the apex between them, all of them frames of the video, counted from 0.",
-            f"`--interval {max(0, min(interval.onset, (n or 1) - 2))}:{(n or interval.onset + 2) - 1}`, or none to "
-            f"have intervals found.",
+            "an onset before the offset, the apex between them, all of them frame numbers of the video from 0.",
+            f"`--interval {max(0, min(interval.onset, (n or 1) - 2))}:{(n or interval.onset + 2) - 1}`, or no "
+            f"`--interval` to have the expressions found.",
         )
     around = round(_AROUND * rate)
     return max(0, interval.onset - around), interval.offset + around + 1
@@ -210,7 +233,7 @@ def _span(film: Video, interval: Interval | None, rate: float) -> tuple[int, int
 
 @dataclass(slots=True)
 class _Seen:
-    """The first pass."""
+    """Result of the first pass."""
 
     people: People
     watches: dict[int, Watch]
@@ -231,7 +254,7 @@ def _look(
     film: Video, rate: float, start: int, stop: int | None, spotter: Spotter | None, settings: Mapping[str, Any],
     tracing: Spotter, device: str, tell: Progress,
 ) -> _Seen:  # fmt: skip
-    """Follows everybody through the film."""
+    """Follow everybody through the video: the first pass."""
     varies = film.variable_rate is not False
     seen = _Seen(People(rate, device), {}, rate, times=array("d") if varies else None, start=start)
     n = film.n_frames
@@ -261,7 +284,7 @@ def _look(
 
 
 def _of_video(film: Video, rate: float, seen: _Seen, interval: Interval | None) -> tuple[list[Reason], list[str]]:
-    """What stands in the way of any answer, and what else is to be known."""
+    """Return the reasons and the notes that concern the whole video."""
     reasons, notes = [], []
     if rate < ENOUGH_FPS - 0.5:
         reasons.append(low_rate(rate))
@@ -270,78 +293,71 @@ def _of_video(film: Video, rate: float, seen: _Seen, interval: Interval | None) 
             reasons.append(
                 Reason(
                     "face_size",
-                    f"The largest face is {seen.people.too_small:.0f} pixels across, at least {SMALLEST_FACE} are "
-                    f"needed to follow it and about {2.5 * LEAST_EYES:.0f} to see a micro-expression: use the video "
-                    f"at its full size, or a closer camera.",
+                    f"The largest face is {seen.people.too_small:.0f} pixels wide. At least {SMALLEST_FACE} are needed "
+                    f"to follow a face, and about {2.5 * LEAST_EYES:.0f} to see a micro-expression. Use the video at "
+                    f"full resolution, or move the camera closer.",
                 )
             )
         else:
             reasons.append(
                 Reason(
                     "no_face",
-                    f"No face was found in {seen.n_frames} frames. Faces must be seen from the front, upright, "
-                    f"uncovered, and at least {SMALLEST_FACE} pixels across.",
+                    f"No face was found in {seen.n_frames} frames. Faces must be frontal, upright, uncovered and at "
+                    f"least {SMALLEST_FACE} pixels wide.",
                 )
             )
     if seen.people.crowded:
-        notes.append("More faces were in view than are followed at once; some were passed over.")
+        notes.append("More faces were in view than can be followed at once; some were ignored.")
     if film.variable_rate:
         notes.append(
-            "The frame rate varies. Times are those of the frames; the spotter takes the mean rate for all of them."
+            "The frame rate varies. Times are the timestamps of the frames; the spotter uses the mean frame rate."
         )
     n = film.n_frames
     if interval is None and n is not None and seen.last + 1 < n:
-        notes.append(f"Frames {seen.last + 1} to {n - 1} cannot be read; the answer covers what comes before.")
+        notes.append(f"Frames {seen.last + 1} to {n - 1} cannot be read; the answer covers the frames before.")
     elif film.problems:
-        notes.append("Part of the video is missing or damaged; the answer covers what can be read.")
+        notes.append("Part of the video is missing or damaged; the answer covers the rest.")
     return reasons, notes
 
 
-def _intervals(person: Person, seen: _Seen, interval: Interval | None) -> list[Found]:
+def _intervals(person: Person, seen: _Seen, interval: Interval | None) -> list[Candidate]:
     if interval is not None:
-        return [Found(interval.onset, interval.apex, interval.offset)]
+        return [Candidate(interval.onset, interval.apex, interval.offset)]
     spots = sorted(seen.watches[person.number].spots, key=lambda spot: spot.onset)
-    return [Found(spot.onset, spot.apex, min(spot.offset, seen.last), spot.score) for spot in spots]
+    return [Candidate(spot.onset, spot.apex, min(spot.offset, seen.last), spot.score) for spot in spots]
 
 
-def _length(found: Found, seen: _Seen) -> float:
-    return seen.moment(found.offset).seconds - seen.moment(found.onset).seconds + 1 / seen.rate
+def _length(candidate: Candidate, seen: _Seen) -> float:
+    return seen.moment(candidate.offset).seconds - seen.moment(candidate.onset).seconds + 1 / seen.rate
 
 
-def _low(found: Found, seen: _Seen, rate: float) -> bool:
-    """A short interval at a rate at which short intervals mean nothing."""
-    return rate < ENOUGH_FPS - 0.5 and _length(found, seen) <= MICRO_LONGEST + 1.5 / rate
+def _low(candidate: Candidate, seen: _Seen, rate: float) -> bool:
+    """Return whether an interval is short while the frame rate is too low for short intervals."""
+    return rate < ENOUGH_FPS - 0.5 and _length(candidate, seen) <= MICRO_LONGEST + 1.5 / rate
 
 
 def _event(
-    film: Video, found: Found, number: int, person: Person, seen: _Seen, namer: Namer, rate: float, anyway: bool
+    film: Video, candidate: Candidate, number: int, person: Person, seen: _Seen, namer: Namer, rate: float, anyway: bool
 ) -> Event | None:
-    """One interval of one person; None where nothing is worth telling."""
-    eyes = eyes_at(person.places, found.onset) or eyes_at(person.places, found.apex or found.offset)
-    if found.score is not None and _low(found, seen, rate) and not anyway:
+    """Return one interval of one person with its class or reasons; None if it is to be left out."""
+    eyes = eyes_at(person.places, candidate.onset) or eyes_at(person.places, candidate.apex or candidate.offset)
+    if candidate.score is not None and _low(candidate, seen, rate) and not anyway:
         return None
     if eyes is None:
         return None
-    length = _length(found, seen)
+    length = _length(candidate, seen)
     kind_is_macro = length > MICRO_LONGEST + 1.5 / rate
-    if found.score is None or anyway or (not kind_is_macro and found.score >= LEAST_SCORE):
-        return name_interval(film, found, number, eyes, namer, rate, anyway=anyway)
-    # What will not be named need not be looked at again.
+    if candidate.score is None or anyway or (not kind_is_macro and candidate.score >= LEAST_SCORE):
+        return name_interval(film, candidate, number, eyes, namer, rate, anyway=anyway)
+    # No class will be named: the frames need not be read again.
     if kind_is_macro:
-        reason = Reason(
-            "macro",
-            f"It lasts {length:.2f} s: an ordinary expression, not a micro-expression. The weights know only those.",
-        )
+        reason = Reason("macro", too_long_for_micro(length))
     else:
-        reason = Reason(
-            "spotting",
-            f"It reaches only {found.score:.2f} times the spotter's threshold; below {LEAST_SCORE:g} times it may as "
-            f"well be noise.",
-        )
-    apex = found.apex if found.apex is not None else (found.onset + found.offset) // 2
+        reason = Reason("spotting", weak_score(candidate.score))
+    apex = candidate.apex if candidate.apex is not None else (candidate.onset + candidate.offset) // 2
     return Event(
-        number, "macro" if kind_is_macro else "micro", seen.moment(found.onset), seen.moment(apex),
-        seen.moment(found.offset), False, False, found.score, {}, (reason,), (), eyes,
+        number, "macro" if kind_is_macro else "micro", seen.moment(candidate.onset), seen.moment(apex),
+        seen.moment(candidate.offset), False, False, candidate.score, {}, (reason,), (), eyes,
     )  # fmt: skip
 
 
@@ -355,7 +371,7 @@ def _track(person: Person, number: int, seen: _Seen, events: list[Event], interv
         if lost.eyes is None and back.eyes is not None and back.index - lost.index > 1:
             gaps.append((seen.moment(lost.index), seen.moment(back.index - 1)))
     if interval is not None and not events:
-        reasons.append(Reason("face_lost", "The face is not in view at the beginning of the interval."))
+        reasons.append(Reason("face_lost", "The face is out of view at the beginning of the interval."))
     first = person.places[0].index if person.places else person.first
     return Track(
         number, seen.moment(first), seen.moment(person.last), person.n_frames, distance,

@@ -1,4 +1,4 @@
-"""What an answer is made of: frozen records, and the same as plain values for JSON."""
+"""The records that make up an answer, and their conversion to plain values for JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mien.classifiers.checkpoint import ModelCard
 About = Literal[
     "no_face", "frame_rate", "face_size", "face_lost", "head_motion", "spotting", "macro", "variable_rate", "input"
 ]
-"""What stands in the way of an answer."""
+"""The kinds of reasons for not giving an answer."""
 
 FORMAT = 1
 """Version of the JSON layout."""
@@ -20,11 +20,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in a video.
+    """A point in time of a video.
 
     Attributes:
         index: Number of the frame, from 0.
-        seconds: After the first frame, by the video's own timestamps.
+        seconds: Time since the first frame, by the timestamps of the video.
     """
 
     index: int
@@ -33,11 +33,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something is not said.
+    """Why there is no answer, or no class.
 
     Attributes:
-        about: What stands in the way.
-        text: In words, with what was measured and what the limit rests on.
+        about: Kind of the reason.
+        text: The reason in words, with the measured value and the limit.
     """
 
     about: About
@@ -49,18 +49,18 @@ class Event:
     """One expression of one person.
 
     Attributes:
-        person: Number of the track it belongs to, from 1.
-        kind: "micro" up to half a second, "macro" beyond.
+        person: Number of the person, from 1.
+        kind: "micro" up to half a second, "macro" if longer.
         onset: First frame of the movement.
         apex: Frame of its largest change.
         offset: Last frame of the movement (included).
-        given: The interval was given by the user; else it was found by the spotter.
-        apex_given: The apex was given, too.
-        score: How many times the spotter's threshold it reaches; None where the interval was given.
-        probabilities: Class names and probabilities, summing to 1; empty where no class is named.
-        abstained: Why no class is named; where the user asked for one anyway, why it means little.
-        notes: What else the reader should know.
-        eyes: x and y of the image-left, then the other eye at the onset, in pixels of the video.
+        given: Whether the user gave the interval; otherwise the spotter found it.
+        apex_given: Whether the user gave the apex as well.
+        score: Score of the spotter as a multiple of its threshold; None if the user gave the interval.
+        probabilities: Probability of each class, summing to 1; empty if no class is named.
+        abstained: Why no class is named. If the user asked for a class anyway, why it is unreliable.
+        notes: Other remarks for the reader.
+        eyes: x and y of the image-left eye, then of the other, at the onset, in pixels of the video.
     """
 
     person: int
@@ -78,30 +78,30 @@ class Event:
 
     @property
     def label(self) -> str | None:
-        """The most probable class; None where none is named."""
+        """The most probable class; None if no class is named."""
         return max(self.probabilities, key=lambda name: self.probabilities[name]) if self.probabilities else None
 
     @property
     def seconds(self) -> float:
-        """Length, from the beginning of its first frame to the end of its last."""
+        """Duration, from the beginning of the first frame to the end of the last."""
         frames = max(1, self.offset.index - self.onset.index)
         return (self.offset.seconds - self.onset.seconds) * (frames + 1) / frames
 
     @property
     def eye_distance(self) -> float:
-        """Pixels between the eyes at the onset."""
+        """Distance between the eyes at the onset, in pixels."""
         return math.dist(self.eyes[:2], self.eyes[2:])
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How much a face moved over time, thinned out to a few thousand points: the most in each stretch of frames.
+    """How much a face moved over time: one value for each group of frames, at most a few thousand values.
 
     Attributes:
-        first: Index of the frame at which the first stretch begins.
-        width: Frames in a stretch.
-        values: One number per stretch; NaN without a face.
-        unit: What the numbers count.
+        first: Index of the first frame of the first group.
+        width: Number of frames in a group.
+        values: The largest value of each group; NaN without a face.
+        unit: Unit of the values, in words.
     """
 
     first: int
@@ -112,11 +112,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a face was from some frame on.
+    """Where a face was, from some frame until the next place.
 
     Attributes:
         index: Number of the frame.
-        eyes: x and y of the image-left, then the other eye, in pixels; None where the face is lost from here on.
+        eyes: x and y of the image-left eye, then of the other, in pixels; None if the face is out of view from here on.
     """
 
     index: int
@@ -125,19 +125,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One person, as long as the face could be followed. Nobody is identified: a number stands for a place.
+    """One person, for as long as the face could be followed. Nobody is identified: a number stands for a position.
 
     Attributes:
-        person: Number, from 1, in order of appearance.
+        person: Number of the person, from 1, in order of appearance.
         first: First frame with the face.
-        last: Last frame with it.
-        n_frames: Frames with the face.
-        eye_distance: Median pixels between the eyes.
-        gaps: Stretches between first and last without the face: first and last frame of each.
-        places: Where the face was, a new entry whenever it had moved noticeably.
-        events: In the order of their onsets.
-        trace: How much the face moved; None where a given interval left nothing to search.
-        reasons: Why nothing could be said of this person.
+        last: Last frame with the face.
+        n_frames: Number of frames with the face.
+        eye_distance: Median distance between the eyes, in pixels.
+        gaps: Periods out of view between `first` and `last`: first and last frame of each.
+        places: Where the face was: a new entry each time it had moved noticeably.
+        events: The expressions, in the order of their onsets.
+        trace: How much the face moved; None if nothing was searched because the interval was given.
+        reasons: Why there is no answer for this person.
     """
 
     person: int
@@ -154,18 +154,18 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What was looked at.
+    """Facts about the video.
 
     Attributes:
-        source: As the user named it.
-        name: File name without its ending.
+        source: The video as the user named it.
+        name: File name without its extension.
         height: Rows.
         width: Columns.
-        n_frames: Frames that were read; where an interval was given, those that the file is said to have.
-        seconds: From the first to the last of them.
+        n_frames: Number of frames read; if an interval was given, the number that the file states.
+        seconds: Time from the first to the last of them.
         fps: Mean frames per second.
-        variable_rate: Whether frames follow each other at changing intervals; None when nothing tells.
-        problems: What was found missing or damaged.
+        variable_rate: Whether the time between frames varies; None if that is not known.
+        problems: What is missing or damaged.
     """
 
     source: str
@@ -181,17 +181,17 @@ class VideoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that is said about a video.
+    """The complete answer about a video.
 
     Attributes:
-        video: What was looked at.
-        tracks: One per person, in order of appearance.
-        spotter: Name of the method that found the intervals; None where the interval was given.
-        weights: The file that named the classes.
-        card: What those weights are.
-        reasons: Why something is not said about the whole video.
-        notes: What else the reader should know.
-        seconds_spent: Time that the answer took.
+        video: Facts about the video.
+        tracks: One for each person, in order of appearance.
+        spotter: Name of the method that found the intervals; None if the user gave the interval.
+        weights: File of the weights that predicted the classes.
+        card: Card of those weights.
+        reasons: Why there is no answer, or an incomplete one, for the whole video.
+        notes: Other remarks for the reader.
+        seconds_spent: Computing time in seconds.
     """
 
     video: VideoFacts
@@ -205,13 +205,13 @@ class Answer:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Those of all persons, in the order of their onsets."""
-        every = [event for track in self.tracks for event in track.events]
-        return tuple(sorted(every, key=lambda event: (event.onset.index, event.person)))
+        """The expressions of all people, in the order of their onsets."""
+        unsorted = [event for track in self.tracks for event in track.events]
+        return tuple(sorted(unsorted, key=lambda event: (event.onset.index, event.person)))
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
-    """An answer as values that JSON knows; lengths in pixels and seconds, NaN as null."""
+    """Convert an answer to values that JSON can represent: lengths in pixels and seconds, NaN as null."""
     from mien.recognition import wording
 
     plain = asdict(answer)

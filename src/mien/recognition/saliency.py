@@ -1,7 +1,7 @@
-"""What a trained network looked at: gradient saliency of any deep system, attention of SMA-STN-style, over the face.
+"""Show where a trained network looked: gradient saliency for any deep system, attention for SMA-STN, over the face.
 
-A map says where a change of the input would change the score. It does not say why a face moved, and a plausible map is
-no proof that the network is right.
+A saliency map shows where a change of the input would change the score. It does not explain why a face moved, and a
+plausible map does not prove that the network is right.
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ if TYPE_CHECKING:
 Method = Literal["integrated", "gradient", "smooth"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 STEPS: Final = 24
-"""Points of the path of integrated gradients, and noisy copies of a smoothed gradient."""
+"""Number of points for integrated gradients, and of noisy copies for the smoothed gradient."""
 
 Maps = NDArray[np.float32]
 
 
 @runtime_checkable
 class SoftScores(Protocol):
-    """A network whose answer has no slope (votes) and that offers scores that have one."""
+    """A network whose output has no gradient (votes), with scores that have one."""
 
     def soft_scores(self, x: Tensor) -> Tensor:
-        """The input of the network to scores (B, n_classes)."""
+        """Return scores (B, n_classes) for an input of the network."""
         ...
 
 
 @runtime_checkable
 class Attends(Protocol):
-    """A network that can tell what it attends to (`mien.models.sma_stn.SMASTN`)."""
+    """A network that can report its attention (`mien.models.sma_stn.SMASTN`)."""
 
     def look(self, x: Tensor) -> Any:
-        """The input of the network to `Seen`."""
+        """Return attention and segment weights (`Seen`) for an input of the network."""
         ...
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a classifier saw in one clip.
+    """The explanation of a prediction for one clip.
 
     Attributes:
-        key: The clip.
+        key: Key of the clip.
         classes: Class names.
-        probabilities: (C,), of the whole classifier.
+        probabilities: (C,) probabilities of the whole classifier.
         explained: Index of the class whose score is explained.
-        method: How.
-        heat: (H, W) >= 0, summing to 1: share of the saliency at each place of the input. All 0 where nothing matters.
-        over_time: (T,) >= 0, summing to 1: share of each frame or segment; None where the input has no time.
-        face: (H', W', 3), first frame as the recipe aligned it; None for ready flow pictures.
-        images: (S, h, w) dynamic images in grey levels; None for other systems.
-        segments: (S,) weights that sum to 1; None without.
-        attention: (S, h', w'), each summing to 1; None without.
-        names: (S), what each image shows.
-        notes: What the reader should know.
+        method: Name of the method.
+        heat: (H, W) >= 0, summing to 1: share of the saliency at each pixel of the input. All 0 if nothing matters.
+        over_time: (T,) >= 0, summing to 1: share of each frame or segment; None if the input has no time axis.
+        face: (H', W', 3) first frame, aligned by the recipe; None for flow pictures.
+        images: (S, h, w) dynamic images in grey levels; None for systems without them.
+        segments: (S,) weights of the segments, summing to 1; None for systems without them.
+        attention: (S, h', w') attention maps, each summing to 1; None for systems without them.
+        names: (S) titles of the images.
+        notes: Remarks for the reader.
     """
 
     key: str
@@ -93,22 +93,22 @@ class Explanation:
 def attribution(
     classifier: NetClassifier, x: NDArray[np.floating], target: int, method: str = "integrated", base: float = 0.0
 ) -> Maps:
-    """How much each number of a clip's input counts for the score of a class.
+    """Compute how much each element of an input contributes to the score of a class.
 
     Args:
-        classifier: A fitted network, or a committee: members and mirror images are averaged, as in prediction.
-        x: One input, as the system's recipe gives it.
+        classifier: A trained network or committee. Members and mirror images are averaged, as in prediction.
+        x: One input, as the recipe of the system makes it.
         target: Index of the class.
-        method: "integrated": integrated gradients from an input that is `base` everywhere; they sum to the difference
-            of the two scores. "gradient": the gradient. "smooth": the gradient averaged over noisy copies, of a tenth
-            of the input's range.
-        base: What no signal is in the input.
+        method: "integrated": integrated gradients, from an input that is `base` everywhere; they sum to the difference
+            between the two scores. "gradient": the gradient. "smooth": the gradient, averaged over copies with noise
+            of a tenth of the input's range.
+        base: Value of the input that means "no signal".
 
     Returns:
-        The shape of x, signed: a positive number speaks for the class.
+        Array of the shape of x; positive where the element speaks for the class.
 
     Raises:
-        MienError: Captum is not installed, an unknown method, or an untrained classifier.
+        MienError: Captum is not installed, the method is unknown, or the classifier is not trained.
 
     Source: Sundararajan, Taly, Yan, ICML 2017; Simonyan, Vedaldi, Zisserman, 2013; Smilkov et al., 2017; by Captum.
     """
@@ -117,7 +117,7 @@ def attribution(
     if method not in METHODS:
         raise unknown_name("saliency", method, METHODS, "mien explain --help")
     if not classifier.models:
-        raise MienError("An untrained network.", "one after `fit`.", "`mien train`.")
+        raise MienError("The network is not trained.", "a trained network.", "`mien train`.")
     captum = _captum()
     views = [_score_of(model, mirror) for model in classifier.models for mirror in _mirrors(classifier)]
     for model in classifier.models:
@@ -129,7 +129,7 @@ def attribution(
             total = total + view(batch)
         return total / len(views)
 
-    # The classifier's own scaling, so that "no signal" is in units of the recipe.
+    # Apply the scaling of the classifier to both, so that `base` is in units of the recipe.
     seen = classifier._finish(np.stack([x, np.full_like(x, base)]).astype(np.float32))
     start, nothing = seen[:1], seen[1:]
     with torch.random.fork_rng(devices=[]):
@@ -177,7 +177,7 @@ def _score_of(model: nn.Module, mirror: Callable[[Tensor], Tensor] | None) -> Ca
 
 
 def _at_rest(model: nn.Module) -> None:
-    """Evaluation mode; and no weight moves, even where a network would step within its backward pass."""
+    """Switch to evaluation mode, and stop networks that update weights in their backward pass from doing so."""
     from mien.classifiers.training import StepsItself
 
     model.eval()
@@ -186,21 +186,26 @@ def _at_rest(model: nn.Module) -> None:
 
 
 def spread_out(values: Maps, axes: str) -> tuple[Maps, Maps | None]:
-    """Where and when: a signed attribution as shares over places and over time.
+    """Sum an attribution to shares over the picture and over time.
 
     Args:
-        values: Attribution of one input.
-        axes: Its axes, one letter each, as a recipe declares them; K is left out.
+        values: Attribution of one input, signed; absolute values are summed.
+        axes: Axes of the input, one letter each, as its recipe declares them; K is ignored.
 
     Returns:
-        (H, W) and (T,), each >= 0 and summing to 1 (or all 0); None without time.
+        (H, W) and (T,), each >= 0 and summing to 1, or all 0; None instead of the second if there is no time axis.
 
     Raises:
-        MienError: The input has no H and W.
+        MienError: The input has no axes H and W.
+
+    Example:
+        >>> place, time = spread_out(np.array([[[1.0, -1.0]], [[2.0, 0.0]]], np.float32), "THW")
+        >>> place.tolist(), time.tolist()
+        ([[0.75, 0.25]], [0.5, 0.5])
     """
     axes = axes.removeprefix("K")
     if "H" not in axes or "W" not in axes:
-        raise MienError(f"An input with the axes {axes} is no picture.", "axes H and W.", "another system.")
+        raise MienError(f"An input with the axes {axes} is not a picture.", "the axes H and W.", "another system.")
     size = np.abs(values)
     total = float(size.sum()) or 1.0
 
@@ -220,17 +225,17 @@ def explain(
     of: str | None = None,
     method: str = "integrated",
 ) -> Explanation:
-    """What a checkpoint looks at in one clip.
+    """Explain the prediction of a trained network for one clip.
 
     Args:
-        classifier: From `mien.classifiers.checkpoint.load_checkpoint`.
-        card: Its card.
+        classifier: The classifier from `mien.classifiers.checkpoint.load_checkpoint`.
+        card: Its card, from the same function.
         clip: The clip.
-        of: Class to explain; None takes the predicted one.
+        of: Class to explain; None takes the predicted class.
         method: See `attribution`.
 
     Raises:
-        MienError: The clip cannot be prepared, an unknown class, a system whose input is no picture.
+        MienError: The clip cannot be prepared, the class is unknown, or the input of the system is not a picture.
     """
     import torch
 
@@ -271,7 +276,7 @@ def explain(
 
 
 def _prepared(recipe: Recipe, clip: Clip) -> tuple[NDArray[Any], Picture | None, tuple[str, ...]]:
-    """The input as it is tested, the face under it, and the notes."""
+    """Return the input as used in prediction, the face picture it was made from, and the notes of the recipe."""
     pictures: list[Picture] = []
 
     def watch(step: Step, array: Array, context: Context) -> None:
@@ -288,26 +293,30 @@ def _prepared(recipe: Recipe, clip: Clip) -> tuple[NDArray[Any], Picture | None,
 
 
 def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float = 0.75) -> Picture:
-    """A map drawn over a face: the stronger, the less of the face is left.
+    """Draw a saliency map over a face; the higher the value, the stronger the colour.
 
     Args:
-        face: (H, W, 3); None takes plain grey.
-        heat: (h, w) >= 0, any size; drawn a little blurred, its 99.5th percentile with the last colour.
-        strength: Share of the colour where the map is strongest.
+        face: (H, W, 3) RGB; None draws on plain grey.
+        heat: (h, w) >= 0, any size. It is slightly blurred; its 99.5th percentile gets the last colour.
+        strength: Opacity of the colour where the map is highest, 0 to 1.
 
     Returns:
-        (H, W, 3) RGB; the face itself where the map is 0.
+        (H, W, 3) RGB; the grey face where the map is 0.
+
+    Example:
+        >>> heat_over(np.full((4, 4, 3), 100, np.uint8), np.zeros((2, 2)))[0, 0].tolist()
+        [100, 100, 100]
     """
     if face is None:
         factor = max(1, 240 // heat.shape[0])
         face = np.full((factor * heat.shape[0], factor * heat.shape[1], 3), 205, np.uint8)
     height, width = face.shape[:2]
     large = cv2.resize(np.asarray(heat, np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    # Strided convolutions leave a pattern of dots; what is looked at is larger than a pixel.
+    # Strided convolutions leave a pattern of dots, which the blur removes.
     large = cv2.GaussianBlur(large, (0, 0), 0.018 * width)
     high = float(np.percentile(large, 99.5))
     share = np.clip(large / high, 0, 1) if high > 0 else np.zeros((height, width))
-    # The face in grey under the colours: skin and map do not mix their hues.
+    # The face is shown in grey so that the colour of the skin does not mix with the colours of the map.
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32) * np.ones(3, np.float32)
     colour = scalar_colours(share, 0, 1, "inferno").astype(np.float32)
     alpha = strength * np.clip(1.6 * share, 0, 1)[..., None]
@@ -315,7 +324,12 @@ def heat_over(face: Picture | None, heat: NDArray[np.floating], strength: float 
 
 
 def figure(explanation: Explanation, title: str = "") -> Figure:
-    """Face, saliency over it and probabilities; below, images, weights and attention of segments if any."""
+    """Draw the face, the saliency over it and the probabilities; below, images, weights and attention of segments.
+
+    Args:
+        explanation: The explanation.
+        title: Title of the figure; "" takes the key of the clip.
+    """
     from matplotlib.figure import Figure as NewFigure
 
     e = explanation
@@ -329,7 +343,7 @@ def figure(explanation: Explanation, title: str = "") -> Figure:
     for axes in grid.ravel():
         axes.axis("off")
     plain = np.full((height, width, 3), 205, np.uint8) if face is None else face
-    _show(grid[0, 0], plain, "first frame" if face is not None else "no face in flow pictures")
+    _show(grid[0, 0], plain, "first frame" if face is not None else "flow pictures show no face")
     _show(grid[0, 1], heat_over(face, e.heat), f"saliency for {e.classes[e.explained]}")
     _probabilities(grid[0, 2], e)
     if e.images is not None:
@@ -359,7 +373,7 @@ def _show(axes: Axes, picture: Picture, title: str) -> None:
 
 
 def _probabilities(axes: Axes, e: Explanation) -> None:
-    """Bars of the classes, the explained one dark."""
+    """Draw the class probabilities as bars, the explained class in a dark colour."""
     timed = e.images is None and e.over_time is not None and len(e.over_time) > 1
     inner = axes.inset_axes((0.45, 0.5, 0.5, 0.45) if timed else (0.45, 0.2, 0.5, 0.6))
     places = np.arange(len(e.classes))
@@ -381,7 +395,12 @@ def _bare(axes: Axes, sides: Sequence[str]) -> None:
 
 
 def as_json(explanation: Explanation, picture: Path | None = None) -> dict[str, Any]:
-    """An explanation's numbers, ready for JSON; maps as nested lists, rounded."""
+    """Convert an explanation to values that JSON can represent; maps become nested, rounded lists.
+
+    Args:
+        explanation: The explanation.
+        picture: File of the figure, if one was written.
+    """
     e = explanation
 
     def numbers(values: Maps | None, digits: int) -> Any:

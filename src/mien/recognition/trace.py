@@ -1,4 +1,4 @@
-"""How much a face moves, as one number per frame, thinned out so that a day fits on a page."""
+"""Record how much a face moves, in a number of values that does not grow with the video."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LAG: Final = 0.1
 """Seconds between the two rows that are compared."""
 
 MOST: Final = 2000
-"""Points of a trace, at least half of which are used once a film is longer."""
+"""A trace has at most twice as many values: when it is full, each pair of values becomes one."""
 
 
 def _regions(now: Rows, before: Rows) -> float:
-    """Mean motion of the two regions that moved most; the last number of a row tells of the lids."""
+    """Return the mean motion of the two regions that moved most; the last number of a row is about the eyelids."""
     moved = (now - before)[:-1].reshape(-1, 2)
     return float(np.sort(np.hypot(moved[:, 0], moved[:, 1]))[-2:].mean())
 
@@ -32,30 +32,30 @@ def _change(now: Rows, before: Rows) -> float:
 
 
 _MOVEMENT: Final[dict[str, tuple[Callable[[Rows, Rows], float], str]]] = {
-    "flow-peaks": (_regions, "motion in 0.1 s, in distances of the eyes")
+    "flow-peaks": (_regions, "motion within 0.1 s, as a fraction of the distance between the eyes")
 }
 
 
 class Tracer:
-    """Collects the trace of one person; what it holds does not grow with the film.
+    """Record the trace of one person; its memory does not grow with the video.
 
     Args:
-        spotter: Name of the spotter whose rows are shown.
+        spotter: Name of the spotter that makes the rows.
         fps: Frames per second.
-        first: Index of the first row's frame.
+        first: Index of the frame of the first row.
     """
 
     def __init__(self, spotter: str, fps: float, first: int) -> None:
-        self._measure, self._unit = _MOVEMENT.get(spotter, (_change, "change in 0.1 s of what the spotter watches"))
+        self._measure, self._unit = _MOVEMENT.get(spotter, (_change, "change of the spotter's signal within 0.1 s"))
         lag = max(1, round(_LAG * fps))
         self._held: deque[Rows] = deque(maxlen=lag + 1)
-        self._early = lag // 2  # what happens between two rows belongs halfway between them
+        self._early = lag // 2  # a change between two rows is shown halfway between them
         self._first, self._width, self._filled = first, 1, 0
         self._values: list[float] = []
         self.now = math.nan
 
     def add(self, row: Rows) -> None:
-        """The next frame's row."""
+        """Add the row of the next frame."""
         self._held.append(row)
         before = self._held[0]
         self.now = math.nan
@@ -75,10 +75,10 @@ class Tracer:
             self._width *= 2
 
     def result(self) -> Trace:
-        """What there is so far."""
+        """Return the trace so far."""
         return Trace(self._first, self._width, tuple(self._values), self._unit)
 
 
 def _larger(a: float, b: float) -> float:
-    """The larger of two numbers, NaN only where both are."""
+    """Return the larger of two numbers; NaN only if both are NaN."""
     return b if math.isnan(a) else a if math.isnan(b) else max(a, b)

@@ -1,5 +1,5 @@
-"""The local web page: the same functions as the command line, for people who would rather not type.
+"""The local web page: the functions of the command line in a browser.
 
-`server.build` makes the application, `jobs.Jobs` the queue behind it, `worker` answers in a process of its own, `guard`
-keeps other machines and other pages out, `reports` shows runs.
+`server.build` makes the application, `jobs.Jobs` is the queue, `worker` analyses videos in a separate process, `guard`
+refuses requests from other machines and other pages, `reports` shows benchmark runs.
 """

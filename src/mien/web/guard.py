@@ -1,7 +1,8 @@
-"""Who may ask: pages of this very server, by its own name. Everybody else is told so and learns nothing.
+"""Refuse requests from other machines and other pages.
 
-A page from elsewhere can make a browser send requests here, and can give its own name this machine's address (DNS
-rebinding): so the Host must be ours, and whatever a browser marks as coming from another page is refused.
+A page from elsewhere can make a browser send requests here, and can give its own host name the address of this machine
+(DNS rebinding). Therefore the Host header must be one of ours, and requests that the browser marks as coming from
+another page are refused.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What our own pages may do: nothing from outside, nothing written into them."""
+"""Content security policy of our pages: files of this server only, no inline scripts or styles."""
 
 REPORT_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-"""Reports bring their style along and run nothing."""
+"""Content security policy of reports: inline styles and pictures, no scripts."""
 
 _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -38,11 +39,11 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Guard:
-    """Refuses strangers, and puts the same headers on every answer.
+    """Middleware that refuses foreign requests, and adds the security headers to every response.
 
     Args:
-        app: What is guarded.
-        hosts: The names by which the server may be called, with the port: `127.0.0.1:8420`.
+        app: The application.
+        hosts: Allowed values of the Host header, with the port: `127.0.0.1:8420`.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
@@ -50,7 +51,7 @@ class Guard:
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -69,21 +70,32 @@ class Guard:
             await self._app(scope, receive, sending)
             return
         status, text = refusal
-        # What a stranger still sends is not read.
+        # The body of a refused request is not read.
         await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, sending)
 
 
 def refused(headers: Headers, method: str, path: str, hosts: frozenset[str]) -> tuple[int, str] | None:
-    """Why a request is refused, with its HTTP status; None where it may pass."""
+    """Return the HTTP status and the reason for refusing a request; None if it is allowed.
+
+    Args:
+        headers: Headers of the request.
+        method: Method of the request.
+        path: Path of the request.
+        hosts: Allowed values of the Host header.
+
+    Example:
+        >>> refused(Headers({"host": "evil.example"}), "GET", "/", frozenset({"127.0.0.1:8420"}))
+        (421, 'This server answers to 127.0.0.1:8420 only.')
+    """
     names = headers.getlist("host")
     if len(names) != 1 or names[0].lower() not in hosts:
         return 421, f"This server answers to {' and '.join(sorted(hosts))} only."
     if method in _SAFE and not path.startswith("/api/"):
-        return None  # a page may be opened from a link
+        return None  # pages may be opened from a link elsewhere
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"http://{names[0].lower()}":
         return 403, "This request comes from another page."
-    # `same-site` is another port of this machine: another program.
+    # `same-site` means another port of this machine, that is, another program.
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return 403, "This request comes from another page."
     return None

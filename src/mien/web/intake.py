@@ -1,4 +1,4 @@
-"""What is let in: a name that is only ever shown, and a film whose length is known before it is decoded."""
+"""Check uploads: make file names safe to display, and refuse videos that are too long or too large before decoding."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from mien.io.video import Video
 
 MOST_RATE: Final = 250.0
-"""Frames per second that `Limits.seconds` of film may have on average; the work grows with frames, not with seconds."""
+"""Highest mean frame rate of a video that lasts `Limits.seconds`: the work depends on the number of frames."""
 
 _NAME: Final = 120
-"""Letters of a name that are kept."""
+"""Longest file name that is displayed, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one upload may be.
+    """Limits of one upload.
 
     Attributes:
-        mib: Size of the file, MiB.
-        seconds: Length of the film.
+        mib: Largest size of the file in MiB.
+        seconds: Longest duration of the video in seconds.
     """
 
     mib: float = 512.0
@@ -36,19 +36,23 @@ class Limits:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Largest size of the file in bytes."""
         return int(self.mib * 2**20)
 
     @property
     def frames(self) -> int:
-        """Most frames of a film."""
+        """Largest number of frames."""
         return int(self.seconds * MOST_RATE)
 
 
 def shown_name(name: str) -> str:
-    """What a client calls its file, fit to be shown and to be offered as a name; never a place on this machine.
+    """Make the file name given by a client safe to display. It is never used as a path on this machine.
 
-    Folders of either kind of slash, control characters and marks that turn the direction of writing go.
+    Folders (with either kind of slash), control characters and marks that change the writing direction are removed.
+
+    Example:
+        >>> shown_name("../../etc/passwd")
+        'passwd'
     """
     last = re.split(r"[\\/]", name)[-1]
     kept = "".join(c for c in last if unicodedata.category(c)[0] != "C" and c not in ':*?"<>|')
@@ -61,20 +65,20 @@ def shown_name(name: str) -> str:
 
 
 def open_upload(path: Path, limits: Limits, fps: float | None = None) -> Video:
-    """Opens an uploaded film if it may be answered; but for its first frame nothing is decoded.
+    """Open an uploaded video if it is within the limits. Only its first frame is decoded.
 
     Args:
-        path: Where it was put.
-        limits: What it may be.
-        fps: Its true frame rate, where the client gave one.
+        path: The uploaded file.
+        limits: The limits.
+        fps: True frame rate, if the client gave one.
 
     Raises:
-        MienError: Nothing in it, no film, too long, frames too large.
+        MienError: The file is empty, not a video, too long, or its frames are too large.
     """
     from mien.io.video import open_video
 
     if path.stat().st_size == 0:
-        raise MienError("The file is empty.", "a video.", "another copy of it.")
+        raise MienError("The file is empty.", "a video.", "another copy of the file.")
     header = _header_seconds(path)
     if fps is None and header is not None and header > limits.seconds:
         raise too_long(header, limits)
@@ -82,7 +86,7 @@ def open_upload(path: Path, limits: Limits, fps: float | None = None) -> Video:
     n, rate = film.n_frames, film.fps
     if n is not None and n > limits.frames:
         raise MienError(
-            f"The film has {n} frames.", f"at most {limits.frames}.", "cutting it into parts and asking about each."
+            f"The video has {n} frames.", f"at most {limits.frames}.", "cutting it into parts and sending each of them."
         )
     if n is not None and rate is not None and math.isfinite(rate) and n / rate > limits.seconds:
         raise too_long(n / rate, limits)
@@ -90,24 +94,24 @@ def open_upload(path: Path, limits: Limits, fps: float | None = None) -> Video:
 
 
 def too_long(seconds: float, limits: Limits) -> MienError:
-    """The refusal of a long film."""
+    """Return the error for a video that is too long."""
     return MienError(
-        f"The film lasts {spoken(seconds)}.",
+        f"The video lasts {spoken(seconds)}.",
         f"at most {spoken(limits.seconds)}.",
-        "cutting it into parts and asking about each, or `mien recognise`, which takes films of any length.",
+        "cutting it into parts and sending each of them, or `mien recognise`, which accepts videos of any length.",
     )
 
 
 def _header_seconds(path: Path) -> float | None:
-    """Length as the file says; None where it does not.
+    """Return the duration that the file header states; None if it states none.
 
     Raises:
-        MienError: Its frames are too large.
+        MienError: The frames are too large.
     """
     import av
 
     try:
-        # Only this file: a play list may not make mien read others, or fetch them.
+        # Open this file only: a play list must not make mien read or download others.
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             decoders: list[Any] = [stream.codec_context for stream in container.streams.video]
             for decoder in decoders:
@@ -121,11 +125,16 @@ def _header_seconds(path: Path) -> float | None:
                     )
             return None if container.duration is None else container.duration / av.time_base
     except (av.FFmpegError, OSError, ValueError):
-        return None  # `open_video` says what is wrong with it.
+        return None  # `open_video` will raise the error
 
 
 def spoken(seconds: float) -> str:
-    """A length of time in words: `12 h`, `10 min`, `45 s`."""
+    """Format a duration: `12 h`, `10 min`, `45 s`.
+
+    Example:
+        >>> spoken(5400)
+        '1 h 30 min'
+    """
     if seconds < 120:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)

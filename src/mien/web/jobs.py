@@ -1,8 +1,8 @@
-"""The queue: who waits, who is being answered, whose answer is still there, and what is deleted when.
+"""The queue of videos to analyse: which wait, which are in progress, which answers are kept, and when all is deleted.
 
-A job is reserved before its film is sent, so that a refusal is cheap. Each has a folder of its own below one temporary
-folder; the film goes as soon as its answer and files are made, the rest when the client says so, when its page has not
-been heard of for a while, or when the server ends.
+A job is reserved before its video is sent, so that a refusal costs nothing. Each job has its own folder inside one
+temporary folder. The video is deleted as soon as the answer and its files are ready. The rest is deleted when the
+client asks for it, when its page has not contacted the server for a while, or when the server ends.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from mien.web import worker
 from mien.web.intake import Limits, shown_name
 
 State = Literal["sending", "waiting", "answering", "answered", "done", "failed", "gone"]
-"""sending: its film is on the way; answered: to be read, some files still being made."""
+"""sending: the video is being uploaded; answered: the answer can be read, but some files are not ready yet."""
 
 PREFIX: Final = "mien-serve-"
 _SPARE: Final = 256 << 20
-"""Bytes of disk that no upload may take."""
+"""Bytes of disk space that are always left free."""
 _TICK: Final = 0.25  # seconds
 
 
 class Refused(Exception):
-    """A job that is not taken.
+    """A job that is refused.
 
     Args:
         status: HTTP status.
-        error: Why.
+        error: The reason.
     """
 
     def __init__(self, status: int, error: MienError) -> None:
@@ -52,15 +52,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How many at once, and how long things stay.
+    """How many jobs are accepted, and how long they are kept.
 
     Attributes:
-        workers: Films answered at the same time.
-        waiting: Films that are being sent or wait, beside those.
-        kept: Answers kept at once; the oldest goes first.
-        idle: Seconds without a byte after which an upload is given up.
-        forgotten: Seconds after which an answer goes whose page is not heard of any more.
-        stuck: Seconds without any progress after which an answer is given up.
+        workers: Number of videos analysed at the same time.
+        waiting: Number of videos that may be uploading or waiting.
+        kept: Number of answers kept; the oldest is deleted first.
+        idle: Seconds without data after which an upload is cancelled.
+        forgotten: Seconds without a request from its page after which an answer is deleted.
+        stuck: Seconds without progress after which an analysis is cancelled.
     """
 
     workers: int = 1
@@ -73,22 +73,22 @@ class Rules:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One film and its answer.
+    """One video and its answer.
 
     Attributes:
-        token: Whoever knows it may read the answer; nobody else.
-        name: What the client calls the film, fit to be shown.
-        size: Bytes as announced.
-        folder: Where everything of it lies.
-        fps: True frame rate, where the client gave one.
-        anyway: Name classes even where there is a reason not to.
-        state: Where it is.
-        stage: What is being done with it.
-        share: How much of that, 0..1; None where that is not known.
+        token: Secret that gives access to the job.
+        name: File name given by the client, safe to display.
+        size: Announced size in bytes.
+        folder: Folder of the job.
+        fps: True frame rate, if the client gave one.
+        anyway: Name a class even if there are reasons not to.
+        state: State of the job.
+        stage: Current stage of the analysis.
+        share: Progress of the stage, 0 to 1; None if not known.
         error: Why there is no answer.
-        pictures: Names of the pictures of its answer.
+        pictures: File names of the pictures of the answer.
         files: Kinds of files that are ready.
-        touched: When it was last heard of, seconds of the monotonic clock.
+        touched: Time of the last request from its page, in seconds of the monotonic clock.
     """
 
     token: str
@@ -107,29 +107,26 @@ class Job:
 
     @property
     def gone(self) -> bool:
-        """Whether it was taken back; what still works on it should stop."""
+        """Whether the job was deleted; work on it should stop."""
         return self.state == "gone"
 
     @property
     def video(self) -> Path:
-        """The film."""
+        """Path of the uploaded video."""
         return self.folder / worker.VIDEO
 
     def file(self, kind: str) -> Path:
-        """One of its files."""
+        """Return the path of one of its files."""
         return self.folder / f"file.{kind}"
 
 
 class Jobs:
-    """The queue and the processes that work it off.
+    """The queue, and the processes that analyse the videos.
 
     Args:
-        weights: A `.safetensors` file; None takes those of the package.
-        limits: What an upload may be.
-        rules: How many, how long.
-
-    Raises:
-        MienError: On `start`: unusable weights.
+        weights: A `.safetensors` file; None uses the weights of the package.
+        limits: Limits of an upload.
+        rules: Limits of the queue.
     """
 
     def __init__(self, weights: Path | None, limits: Limits | None = None, rules: Rules | None = None) -> None:
@@ -145,10 +142,10 @@ class Jobs:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Makes the folder and the first process, and waits until its weights are open.
+        """Create the folder and the first process, and wait until it has loaded the weights.
 
         Raises:
-            MienError: Unusable weights.
+            MienError: The weights cannot be used.
         """
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
@@ -158,14 +155,14 @@ class Jobs:
         except BaseException:
             shutil.rmtree(self.root, ignore_errors=True)
             raise
-        hands: list[_Process | None] = [first, *[None] * (self.rules.workers - 1)]
-        self._threads = [threading.Thread(target=self._work, args=(hand,), daemon=True) for hand in hands]
+        processes: list[_Process | None] = [first, *[None] * (self.rules.workers - 1)]
+        self._threads = [threading.Thread(target=self._work, args=(one,), daemon=True) for one in processes]
         self._threads.append(threading.Thread(target=self._tidy, daemon=True))
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Ends the processes and deletes everything."""
+        """End the processes and delete everything."""
         with self._lock:
             self._closing = True
             self._lock.notify_all()
@@ -174,13 +171,19 @@ class Jobs:
         shutil.rmtree(self.root, ignore_errors=True)
         self._jobs.clear()
 
-    # What the server asks for
+    # Called by the server
 
     def reserve(self, name: str, size: int, fps: float | None = None, anyway: bool = False) -> Job:
-        """A place in the queue for a film that is about to be sent.
+        """Reserve a place in the queue for a video that is about to be sent.
+
+        Args:
+            name: File name given by the client.
+            size: Size of the file in bytes.
+            fps: True frame rate, if the client gave one.
+            anyway: Name a class even if there are reasons not to.
 
         Raises:
-            Refused: Too large (413), too many before it (429), no room on the disk (507).
+            Refused: The file is too large (413), the queue is full (429), or the disk is full (507).
         """
         if size > self.limits.size:
             raise Refused(413, too_large(self.limits, size))
@@ -192,13 +195,14 @@ class Jobs:
                     MienError(
                         f"{ahead} videos are waiting already.",
                         f"at most {self.rules.waiting} at a time.",
-                        "again in a few minutes; your video has not been sent.",
+                        "again in a few minutes; your video was not sent.",
                     ),
                 )
             promised = sum(job.size for job in self._jobs.values() if job.state == "sending")
             if shutil.disk_usage(self.root).free < promised + size + _SPARE:
                 raise Refused(
-                    507, MienError("There is no room on this machine's disk.", "room for the video.", "a shorter one.")
+                    507,
+                    MienError("The disk of this machine is full.", "free space for the video.", "a shorter video."),
                 )
             job = Job(secrets.token_urlsafe(24), shown_name(name), size, self.root / secrets.token_hex(12), fps, anyway)
             job.folder.mkdir(mode=0o700)
@@ -207,7 +211,7 @@ class Jobs:
             return job
 
     def get(self, token: str) -> Job | None:
-        """The job that belongs to a token."""
+        """Return the job of a token; None if there is none."""
         with self._lock:
             job = self._jobs.get(_key(token))
             if job is not None:
@@ -215,7 +219,7 @@ class Jobs:
             return job
 
     def begin(self, job: Job) -> bool:
-        """Takes the one upload that a job may have; False where it had its chance already."""
+        """Start the upload of a job; return False if there was one already."""
         with self._lock:
             if job.state != "sending" or job.stage:
                 return False
@@ -223,7 +227,7 @@ class Jobs:
             return True
 
     def submit(self, job: Job) -> None:
-        """Its film is there."""
+        """Put a job whose video is uploaded into the queue."""
         with self._lock:
             if job.state == "sending":
                 job.state, job.stage, job.share = "waiting", "", None
@@ -231,17 +235,17 @@ class Jobs:
                 self._lock.notify_all()
 
     def remove(self, job: Job) -> None:
-        """Forgets a job: what lies in its folder goes now, work on it stops."""
+        """Delete a job and its folder, and stop the work on it."""
         with self._lock:
             self._forget(job)
             self._lock.notify_all()
 
     def before(self, job: Job) -> int:
-        """How many wait in front of it."""
+        """Return how many jobs wait before this one."""
         with self._lock:
             return self._queue.index(job) if job in self._queue else 0
 
-    # Inside
+    # Internal
 
     def _forget(self, job: Job) -> None:
         working = job.state in ("answering", "answered")
@@ -249,7 +253,7 @@ class Jobs:
         self._jobs.pop(_key(job.token), None)
         with suppress(ValueError):
             self._queue.remove(job)
-        if not working:  # else its thread deletes it once nothing writes there any more
+        if not working:  # otherwise its thread deletes the folder once nothing writes there any more
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def _drop_oldest(self) -> None:
@@ -269,7 +273,7 @@ class Jobs:
                 self._lock.wait(timeout=min(2.0, self.rules.idle / 4, self.rules.forgotten / 4))
 
     def _work(self, process: _Process | None) -> None:
-        """One thread for each process: hands it jobs, listens to it, replaces it when it ends."""
+        """Run one process: give it jobs, receive its messages, replace it when it ends. One thread per process."""
         while True:
             with self._lock:
                 while not self._queue and not self._closing:
@@ -297,7 +301,7 @@ class Jobs:
             process.kill()
 
     def _follow(self, job: Job, process: _Process) -> _Process | None:
-        """Has one job answered; returns the process, or None where it had to be ended."""
+        """Have one job analysed; return the process, or None if it had to be ended."""
         address = f"/api/jobs/{job.token}/pictures/"
         process.pipe.send(worker.Task(job.folder, job.name, address, job.fps, job.anyway))
         heard = time.monotonic()
@@ -326,7 +330,7 @@ class Jobs:
                 return process
 
     def _take(self, job: Job, message: tuple[Any, ...]) -> bool:
-        """One message from a process; True where it was the last."""
+        """Process one message; return True if it was the last of the job."""
         with self._lock:
             if job.gone:
                 return message[0] in ("done", "failed", "broken")
@@ -338,7 +342,7 @@ class Jobs:
                 case ("file", kind):
                     job.files = (*job.files, kind)
                 case ("done",):
-                    # The film goes before anybody is told that all is ready.
+                    # The video is deleted before anybody reads that all is ready.
                     job.video.unlink(missing_ok=True)
                     job.state, job.stage, job.share = "done", "", None
                     return True
@@ -355,7 +359,7 @@ class Jobs:
             if job.gone:
                 return
             job.error = error
-            if job.state == "answered":  # it can be read; only a file is missing
+            if job.state == "answered":  # the answer can be read; only some files are missing
                 job.state = "done"
             else:
                 job.state = "failed"
@@ -377,21 +381,23 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process is running."""
         return self._process.is_alive()
 
     def ready(self) -> worker.About:
-        """Waits until its weights are open.
+        """Wait until the process has loaded the weights.
 
         Raises:
-            MienError: They cannot be used, or the process ended.
+            MienError: The weights cannot be used, or the process ended.
         """
         connection.wait([self.pipe, self._process.sentinel])
         try:
             kind, content = self.pipe.recv()
         except (EOFError, OSError):
             raise MienError(
-                "The process that answers ended before it began.", "one that opens the weights.", "`mien card FILE`."
+                "The process that analyses videos ended while it loaded the weights.",
+                "weights that can be loaded.",
+                "`mien card FILE`, to see whether the weights are readable.",
             ) from None
         if kind == "refused":
             self._process.join()
@@ -400,31 +406,31 @@ class _Process:
         return content
 
     def kill(self) -> None:
-        """Ends it now."""
+        """End the process now."""
         self._process.kill()
         self._process.join()
         self.pipe.close()
 
 
 def too_large(limits: Limits, size: int | None = None) -> MienError:
-    """The refusal of a large file."""
+    """Return the error for a file that is too large."""
     found = "The file is too large." if size is None else f"The file has {size / 2**20:,.0f} MiB."
-    return MienError(found, f"at most {limits.mib:,.0f} MiB.", "a shorter part of it.")
+    return MienError(found, f"at most {limits.mib:,.0f} MiB.", "a shorter part of the video.")
 
 
 def _broken() -> MienError:
     return MienError(
-        "The program that looked at this video ended unexpectedly.",
+        "The program that analysed this video ended unexpectedly.",
         "a video that can be decoded.",
-        "another copy of it, or the same again.",
+        "another copy of the video, or the same video again.",
     )
 
 
 def _key(token: str) -> bytes:
-    """What jobs are kept under: looking a digest up tells nothing about how much of a guess was right."""
+    """Return the key of a job. It is a hash, so that the time of a lookup reveals nothing about the token."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def sweep_left_behind() -> None:
-    """Deletes the folders of servers that were killed before they could."""
+    """Delete the folders that killed servers left behind."""
     files.sweep_left_behind(PREFIX, Path(tempfile.gettempdir()))

@@ -1,4 +1,4 @@
-"""Benchmark runs below one folder: a list to choose from, and the report of those chosen. Nothing is written there."""
+"""List the benchmark runs in a folder, and show the report of the selected runs. The folder is only read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Row", "Shelf", "find_runs", "share"]
 _DEEP: Final = 4
 _MOST: Final = 500
 _COMPARED: Final = 12
-"""Runs on one page at most."""
+"""Largest number of runs on one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,18 @@ class Row:
     """One run in the list.
 
     Attributes:
-        name: Its folder below that of all runs; "." where that itself is the run.
-        kind: What it measures.
-        system: Method.
-        protocol: How clips were divided.
-        data: Databases.
-        count: Clips, or videos.
+        name: Path of the run, relative to the folder of all runs; "." if that folder itself is the run.
+        kind: What the run measures.
+        system: Name of the system.
+        protocol: Protocol that divided the clips.
+        data: Names of the databases.
+        count: Number of clips, or of videos.
         score: UF1, or F1 of all intervals.
         second: UAR, or F1 of micro-expressions.
-        low: Lower end of the 95 % interval of the UF1 over subjects; None where there is none.
-        high: Upper end.
-        marks: What a reader must know before believing it.
-        problem: Why it cannot be read; else empty.
+        low: Lower end of the 95 % interval of the UF1 over subjects; None if there is none.
+        high: Upper end of that interval.
+        marks: Labels that warn the reader.
+        problem: Why the run cannot be read; "" if it can.
     """
 
     name: str
@@ -56,7 +56,11 @@ class Row:
 
 
 def find_runs(folder: Path) -> dict[str, Path]:
-    """Folders of runs by their name below `folder`, links not followed, a few levels deep."""
+    """Find the runs in a folder, a few levels deep. Symbolic links are not followed.
+
+    Returns:
+        Folders of runs by their path relative to `folder`.
+    """
     found: dict[str, Path] = {}
     for place, below, inside in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
@@ -70,10 +74,10 @@ def find_runs(folder: Path) -> dict[str, Path]:
 
 
 class Shelf:
-    """The runs of one folder. What was computed of a run is kept until its files change.
+    """The runs of one folder. Scores are cached until the files of the run change.
 
     Args:
-        folder: Holds runs, or is one.
+        folder: A folder of runs, or a run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,7 +86,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def rows(self) -> list[Row]:
-        """All runs, in the order of their names."""
+        """Return all runs, in the order of their names."""
         with self._lock:
             found = find_runs(self.folder)
             self._known = {name: known for name, known in self._known.items() if name in found}
@@ -93,23 +97,24 @@ class Shelf:
             return [self._known[name][1] for name in found]
 
     def page(self, names: Sequence[str]) -> tuple[str, Literal["report", "spotting"]]:
-        """The report of the runs of these names.
+        """Return the report of the selected runs.
 
-        A name is looked up among the runs that are there; it is never made into a path.
+        Names are looked up in the list of runs; they are never used as paths.
 
         Returns:
-            A whole page and "report"; or JSON and "spotting", where the runs are of spotters.
+            A complete page and "report"; for runs of spotters, JSON and "spotting".
 
         Raises:
-            MienError: None chosen, too many, not there, of both kinds, or nothing finished in one.
+            MienError: No run or too many were selected, one does not exist, they are of both kinds, or one has no
+                finished fold.
         """
         found = find_runs(self.folder)
         for name in names:
             if name not in found:
-                raise MienError(f"There is no run {name!r} (any more).", "one of the list.", "the list of reports.")
+                raise MienError(f"There is no run {name!r} (any more).", "a run from the list.", "the list of reports.")
         if not 1 <= len(names) <= _COMPARED:
             raise MienError(
-                f"{len(names)} runs were chosen.", f"1 to {_COMPARED} of them.", "ticking some in the list of reports."
+                f"{len(names)} runs were selected.", f"1 to {_COMPARED} runs.", "selecting some in the list of reports."
             )
         from mien.evaluation.report_html import write_html
         from mien.evaluation.spotting.ledger import is_spot_run
@@ -118,7 +123,9 @@ class Shelf:
         kinds = {is_spot_run(run) for run in runs}
         if len(kinds) > 1:
             raise MienError(
-                "Runs of recognition and of spotting were chosen.", "one kind.", "one kind at a time: scores differ."
+                "Runs of recognition and of spotting were selected together.",
+                "runs of one kind, because their scores differ.",
+                "comparing one kind at a time.",
             )
         if kinds == {True}:
             return json.dumps({"runs": [_spotting(name, found[name]) for name in names]}), "spotting"
@@ -133,7 +140,7 @@ def _spotting(name: str, run: Path) -> dict[str, Any]:
 
 
 def _stamp(run: Path) -> object:
-    """Changes when the run does: settings and ledger are written whole, file by file."""
+    """Return a value that changes when the run changes: settings and ledger are replaced as whole files."""
     ledger = run / "ledger"
     times = [(run / "run.json").stat().st_mtime_ns, ledger.stat().st_mtime_ns if ledger.is_dir() else 0]
     return times
@@ -146,16 +153,16 @@ def _row(name: str, run: Path) -> Row:
 
     try:
         if is_spot_run(run):
-            told = _spotting(name, run)
+            spots = _spotting(name, run)
             return Row(
-                name, "spotting", told["system"], told["protocol"], ", ".join(told["per_dataset"]), told["n_videos"],
-                told["all"]["f1"], told["micro"]["f1"], marks=_marks(told),
+                name, "spotting", spots["system"], spots["protocol"], ", ".join(spots["per_dataset"]),
+                spots["n_videos"], spots["all"]["f1"], spots["micro"]["f1"], marks=_marks(spots),
             )  # fmt: skip
-        told = report(read_ledger(run))
-        low, high = told["uf1_interval"]
+        scores = report(read_ledger(run))
+        low, high = scores["uf1_interval"]
         return Row(
-            name, "recognition", told["system"], f"{told['protocol']}, {told['label_map']}",
-            ", ".join(told["datasets"]), told["n_clips"], told["uf1"], told["uar"], low, high, _marks(told),
+            name, "recognition", scores["system"], f"{scores['protocol']}, {scores['label_map']}",
+            ", ".join(scores["datasets"]), scores["n_clips"], scores["uf1"], scores["uar"], low, high, _marks(scores),
         )  # fmt: skip
     except MienError as error:
         return Row(name, "unreadable", problem=error.found.replace(str(run), name))
@@ -163,11 +170,11 @@ def _row(name: str, run: Path) -> Row:
         return Row(name, "unreadable", problem=f"It cannot be read ({type(error).__name__}).")
 
 
-def _marks(told: dict[str, Any]) -> tuple[str, ...]:
+def _marks(scores: dict[str, Any]) -> tuple[str, ...]:
     marks = {
-        "drawn faces": told.get("drawn"),
-        "labels shuffled": told.get("shuffled_labels"),
-        "shares subjects": told.get("shares_subjects"),
-        "unfinished": not told["complete"],
+        "synthetic faces": scores.get("synthetic", scores.get("drawn")),
+        "labels shuffled": scores.get("shuffled_labels"),
+        "shares subjects": scores.get("shares_subjects"),
+        "unfinished": not scores["complete"],
     }
     return tuple(mark for mark, there in marks.items() if there)

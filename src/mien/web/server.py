@@ -1,4 +1,4 @@
-"""The application: its addresses and what each gives."""
+"""The web application: its addresses and their responses."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ _TYPES: Final = {
     "html": "text/html; charset=utf-8",
 }  # fmt: skip
 _BLOCK: Final = 1 << 20
-"""Bytes written at once."""
+"""Bytes written to disk at a time."""
 
 _ASKED: Final = 8192
-"""Most bytes of a request that is not a film."""
+"""Largest body, in bytes, of a request that is not an upload."""
 
 
 def build(jobs: Jobs | None, hosts: tuple[str, ...], runs: Path | None = None) -> Starlette:
-    """The application.
+    """Build the application.
 
     Args:
-        jobs: The queue, started by the application and closed with it; None where there are no weights.
-        hosts: Names by which it may be called, with the port.
-        runs: Folder of benchmark runs; None has no page of reports.
+        jobs: The queue, already started; the application closes it. None if there are no weights.
+        hosts: Allowed values of the Host header, with the port.
+        runs: Folder of benchmark runs; None makes no page of reports.
     """
     pages = Environment(
         loader=PackageLoader("mien.web", "templates"), autoescape=True, undefined=StrictUndefined,
@@ -153,7 +153,7 @@ def _job_routes(jobs: Jobs) -> list[Route]:
             return JSONResponse({"error": _plain(_given_up())}, 408, {"Connection": "close"})
         except ClientDisconnect:
             jobs.remove(job)
-            return Response(status_code=400)  # nobody reads it
+            return Response(status_code=400)  # nobody is left to read it
         except BaseException:
             jobs.remove(job)
             raise
@@ -184,7 +184,7 @@ def _job_routes(jobs: Jobs) -> list[Route]:
         if kind not in job.files:
             raise HTTPException(404)
         name = quote(f"{Path(job.name).stem}.{kind}")
-        # Never shown within our own pages' origin, whatever is in it.
+        # Always a download: a file must never be displayed as a page of this server.
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
         return FileResponse(job.file(kind), media_type=_TYPES[kind], headers=headers)
 
@@ -201,12 +201,12 @@ def _job_routes(jobs: Jobs) -> list[Route]:
 
 
 async def _store(request: Request, job: Job, jobs: Jobs) -> None:
-    """Writes a film as it comes, a block at a time; a client that sends more than it may is cut off.
+    """Write an upload to disk as it arrives, and stop a client that sends more than it announced.
 
     Raises:
-        Refused: Too large, not what was announced, no room.
-        ClientDisconnect: The client left.
-        TimeoutError: Nothing came for too long.
+        Refused: The file is too large, has not the announced size, or does not fit on the disk.
+        ClientDisconnect: The client disconnected.
+        TimeoutError: No data arrived for too long.
     """
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > jobs.limits.size:
@@ -215,7 +215,7 @@ async def _store(request: Request, job: Job, jobs: Jobs) -> None:
     chunks = request.stream()
     try:
         out = job.video.open("wb")
-    except FileNotFoundError:  # taken back before it began
+    except FileNotFoundError:  # deleted before the upload began
         raise Refused(410, _given_up()) from None
     with out:
         while True:
@@ -232,12 +232,13 @@ async def _store(request: Request, job: Job, jobs: Jobs) -> None:
             if len(block) >= _BLOCK:
                 await _write(out.write, bytes(block))
                 block.clear()
-                jobs.get(job.token)  # it is heard of
+                jobs.get(job.token)  # marks the job as alive
                 job.share = received / job.size
         await _write(out.write, bytes(block))
     if received != job.size:
         raise Refused(
-            400, MienError(f"{received} bytes came.", f"{job.size}, as announced.", "sending the video again.")
+            400,
+            MienError(f"{received} bytes arrived.", f"{job.size} bytes, as announced.", "sending the video again."),
         )
 
 
@@ -246,7 +247,8 @@ async def _write(write: Callable[[bytes], int], block: bytes) -> None:
         await run_in_threadpool(write, block)
     except OSError as error:
         raise Refused(
-            507, MienError(f"The video cannot be stored ({error.strerror}).", "room on the disk.", "a shorter one.")
+            507,
+            MienError(f"The video cannot be stored ({error.strerror}).", "free disk space.", "a shorter video."),
         ) from None
 
 
@@ -258,7 +260,7 @@ async def _small_body(request: Request) -> Any:
             if len(body) > _ASKED:
                 raise HTTPException(413)
     except ClientDisconnect:
-        raise HTTPException(400) from None  # nobody reads it
+        raise HTTPException(400) from None  # nobody is left to read it
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415)
     try:
@@ -268,31 +270,37 @@ async def _small_body(request: Request) -> Any:
 
 
 def _asked(body: Any) -> tuple[str, int, float | None, bool]:
-    """Name, size, frame rate and wish of a new job.
+    """Return name, size, frame rate and `anyway` of a new job from the body of its request.
 
     Raises:
-        Refused: Something else.
+        Refused: A value is missing or invalid.
     """
     found = body if isinstance(body, dict) else {}
     name, size, fps, anyway = (found.get(key) for key in ("name", "size", "fps", "anyway"))
     if not isinstance(name, str) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise Refused(
-            400, MienError("A request without name and size of a video.", "name, size.", "the page at this address.")
+            400,
+            MienError("The request has no name or no size of a video.", "name and size.", "the page at this address."),
         )
     if size == 0:
-        raise Refused(400, MienError("The file is empty.", "a video.", "another copy of it."))
+        raise Refused(400, MienError("The file is empty.", "a video.", "another copy of the file."))
     rate = None
     if fps is not None:
         if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not (math.isfinite(fps) and 0 < fps <= 1e5):
             raise Refused(
-                400, MienError(f"The frame rate {fps!r} was given.", "frames per second, above 0.", "200, or nothing.")
+                400,
+                MienError(
+                    f"The frame rate {fps!r} was given.",
+                    "frames per second, more than 0 and at most 100,000.",
+                    "200, or no frame rate.",
+                ),
             )
         rate = float(fps)
     return name, size, rate, bool(anyway)
 
 
 def _status(job: Job, jobs: Jobs) -> dict[str, Any]:
-    """What a page is told of its job."""
+    """Return the state of a job for its page."""
     return {
         "name": job.name, "state": job.state, "stage": job.stage, "share": job.share, "before": jobs.before(job),
         "files": list(job.files), "error": None if job.error is None else _plain(job.error),
@@ -304,23 +312,23 @@ def _plain(error: MienError) -> dict[str, str]:
 
 
 def _once() -> MienError:
-    return MienError("A video was sent for this already.", "one video for each question.", "asking anew.")
+    return MienError("A video was already sent for this job.", "one video per job.", "starting again.")
 
 
 def _given_up() -> MienError:
-    return MienError("This question was taken back.", "one that is still open.", "asking anew.")
+    return MienError("This job was cancelled.", "a job that is still open.", "starting again.")
 
 
 def _failed(pages: Environment, common: dict[str, Any], request: Request, error: HTTPException) -> Response:
-    """What there is not: as a page to people, in three parts to programs."""
-    told = MienError(
-        "There is nothing here (any more)." if error.status_code == 404 else f"{error.detail}.",
-        "an address of this server; answers go when they are deleted or their page is closed for long.",
-        "the first page.",
+    """Return the response for a failed request: a page for people, JSON in three parts for programs."""
+    shown = MienError(
+        "There is nothing at this address (any more)." if error.status_code == 404 else f"{error.detail}.",
+        "an address of this server. Answers are deleted some time after their page is closed.",
+        "the start page.",
     )
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": _plain(told)}, error.status_code, error.headers)
+        return JSONResponse({"error": _plain(shown)}, error.status_code, error.headers)
     if request.url.path.startswith("/static/"):
-        return PlainTextResponse("Not here.", error.status_code)
-    page = pages.get_template("failed.html.j2").render(error=told, here="", **common)
+        return PlainTextResponse("Not found.", error.status_code)
+    page = pages.get_template("failed.html.j2").render(error=shown, here="", **common)
     return HTMLResponse(page, error.status_code, error.headers)

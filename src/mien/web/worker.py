@@ -1,8 +1,8 @@
-"""Answers in a process of its own: a file that brings a decoder down does not bring the page down.
+"""The process that analyses videos. It is separate so that a file which crashes the decoder does not crash the page.
 
-Messages to the process are a `Task`, or None to end. Messages from it are tuples: ("ready", About), ("refused", error)
-once; then for each task ("stage", name, share), ("answer", names of its pictures), ("file", kind), and in the end
-("done",), ("failed", error) or ("broken", text).
+Messages to the process are a `Task`, or None to end it. Messages from the process are tuples. First ("ready", About) or
+("refused", error). Then for each task ("stage", name, share), ("answer", names of its pictures), ("file", kind), and at
+last ("done",), ("failed", error) or ("broken", text).
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from mien.recognition.naming import Namer
 
 BODY: Final = "answer.html"
-"""What the page shows of the answer."""
+"""File of the HTML that the page shows."""
 
 VIDEO: Final = "video"
-"""Name of an upload in its folder, whatever the client calls it."""
+"""File of the upload in the folder of its job; the name given by the client is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question.
+    """One video to analyse.
 
     Attributes:
-        folder: Holds the film, as `VIDEO`; everything made goes there.
-        name: What the client calls it.
-        address: Where the page finds the pictures, with a slash at its end.
-        fps: True frame rate; None takes the film's.
-        anyway: Name classes even where there is a reason not to.
+        folder: Folder of the job: contains the video as `VIDEO` and receives all results.
+        name: File name given by the client.
+        address: Address of the pictures for the page, with a slash at the end.
+        fps: True frame rate; None uses that of the file.
+        anyway: Name a class even if there are reasons not to.
     """
 
     folder: Path
@@ -51,40 +51,42 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What must be said of the weights before anybody asks them.
+    """The texts about the weights that the page shows.
 
     Attributes:
-        weights: Name of their file.
-        says: What they were trained on, how often they err, how often spotters do.
-        licence: Terms of use; may be empty.
-        isnot: What no answer is.
+        weights: File name of the weights.
+        says: What they were trained on, how often they are wrong, how well spotters do; shown with an answer.
+        licence: Licence of the weights; may be "".
+        caution: The caution in one line; always shown.
+        isnot: The whole caution.
     """
 
     weights: str
     says: tuple[str, ...]
     licence: str
+    caution: str
     isnot: str
 
 
 def about(namer: Namer) -> About:
-    """What must be said of some weights."""
+    """Return the texts about some weights."""
     from mien.recognition import wording
 
     card = namer.card
-    told = (wording.trained_on(card), wording.error_rate(card), wording.SPOTTING)
-    return About(namer.path.name, told, str(card.licence or ""), wording.NOT)
+    says = (wording.trained_on(card), wording.error_rate(card), wording.SPOTTING)
+    return About(namer.path.name, says, str(card.licence or ""), wording.SHORT, wording.NOT)
 
 
 def main(pipe: Connection, weights: Path | None, limits: Limits, folder: Path) -> None:
-    """The process: opens the weights once, then answers until it is told to end or nobody listens any more."""
-    # Ctrl-C reaches the whole group; the server decides when its workers end.
+    """Run the process: load the weights once, then analyse videos until asked to end or until the server is gone."""
+    # Ctrl-C reaches all processes of the group; the server decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir(folder)
     import torch
 
     from mien.recognition.naming import open_namer
 
-    # The networks are small: on a busy machine several threads wait for each other many times as long as one works.
+    # The networks are small: on a busy machine, several threads are many times slower than one.
     torch.set_num_threads(1)
     try:
         try:
@@ -113,10 +115,10 @@ def _answered(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> tup
 
 
 def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
-    """Answers one question: first what the page shows, then the files, then the film is deleted.
+    """Analyse one video: first write what the page shows, then the files to download.
 
     Raises:
-        MienError: The film is not one, or too long.
+        MienError: The file is not a video, or is too long.
     """
     from mien import export as exports
     from mien.export.elan import write_eaf
@@ -126,20 +128,20 @@ def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
     video = task.folder / VIDEO
     seconds = 0
 
-    def tell(stage: str, share: float) -> None:
+    def report(stage: str, share: float) -> None:
         nonlocal seconds
-        seconds += stage == "looking"  # told once for each second of film
+        seconds += stage == "looking"  # called once for each second of video
         if math.isnan(share) and seconds > limits.seconds + 1:
             raise too_long(seconds, limits)
         pipe.send(("stage", stage, None if math.isnan(share) else share))
 
-    tell("opening", math.nan)
+    report("opening", math.nan)
     film = open_upload(video, limits, task.fps)
-    true = recognise(film, namer, fps=task.fps, anyway=task.anyway, progress=tell)
-    # The film itself is read from where it lies; everything that leaves tells only what the client calls it.
-    true = replace(true, video=replace(true.video, source=str(video), name=Path(task.name).stem))
-    told = replace(true, video=replace(true.video, source=task.name), weights=namer.path.name)
-    drawn = draw_events(true, lambda share: pipe.send(("stage", "drawing", share)), namer)
+    inside = recognise(film, namer, fps=task.fps, anyway=task.anyway, progress=report)
+    # `inside` has the path of the video on this machine; everything the client gets has the client's file name only.
+    inside = replace(inside, video=replace(inside.video, source=str(video), name=Path(task.name).stem))
+    outside = replace(inside, video=replace(inside.video, source=task.name), weights=namer.path.name)
+    drawn = draw_events(inside, lambda share: pipe.send(("stage", "drawing", share)), namer)
     pictures: list[str] = []
 
     def keep(name: str, webp: bytes) -> str:
@@ -147,26 +149,26 @@ def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
         pictures.append(name)
         return task.address + name
 
-    body = page_body(told, drawn, keep)
+    body = page_body(outside, drawn, keep)
     (task.folder / BODY).write_text(body, encoding="utf-8")
     pipe.send(("answer", tuple(pictures)))
     for kind in exports.WRITERS:
         out = task.folder / f"file.{kind}"
         if kind == "eaf":
-            write_eaf(told, out, beside=task.name)
+            write_eaf(outside, out, beside=task.name)
         elif kind == "html":
-            exports.write_page(told, out, drawn=drawn)
+            exports.write_page(outside, out, drawn=drawn)
         elif kind == "mp4":
-            continue  # below: it takes longest, and it alone needs the film
+            continue  # written last: it takes the longest
         else:
-            exports.WRITERS[kind](told, out, lambda share: None)
+            exports.WRITERS[kind](outside, out, lambda share: None)
         pipe.send(("file", kind))
-    exports.write_mp4(true, task.folder / "file.mp4", lambda share: pipe.send(("stage", "marking", share)))
+    exports.write_mp4(inside, task.folder / "file.mp4", lambda share: pipe.send(("stage", "marking", share)))
     pipe.send(("file", "mp4"))
 
 
 def for_the_page(error: MienError, task: Task) -> MienError:
-    """An error without places on this machine or commands to type, for a reader of the page."""
+    """Return an error for the reader of the page: without paths of this machine, and without commands to type."""
     hidden = {str(task.folder / VIDEO): task.name, f"{VIDEO!r}": f"{task.name!r}", str(task.folder): ""}
 
     def plain(text: str) -> str:
@@ -176,7 +178,7 @@ def for_the_page(error: MienError, task: Task) -> MienError:
 
     fix = plain(error.fix)
     if "`--fps" in fix:
-        fix = "its true frame rate, under Options."
+        fix = "the true frame rate, under Options."
     elif "`" in fix and "`mien recognise`" not in fix:
-        fix = "another video, or another copy of this one."
+        fix = "another video, or another copy of this video."
     return MienError(plain(error.found), plain(error.expected), fix)

@@ -1,34 +1,35 @@
-// Sends a video, tells how far its answer is, shows it. Everything stays on this server; nothing else is asked.
+// Sends a video, shows the progress and then the answer. All requests go to this server; no other is contacted.
 
 const $ = (id) => document.getElementById(id);
 const STAGES = {
-  sending: "Being sent to the program on this machine",
-  opening: "Being opened",
+  sending: "Sending the video to the program on this machine",
+  opening: "Opening the video",
   looking: "Looking for faces and movements",
-  naming: "Naming what was found",
+  naming: "Predicting classes",
   drawing: "Drawing the pictures",
 };
 const FILES = {
   html: ["Page", "everything above in one file"],
   csv: ["Table", "CSV, one row per expression"],
   eaf: ["ELAN", "tiers to correct by hand"],
-  mp4: ["Marked film", "MP4 with faces and trace"],
+  mp4: ["Marked video", "MP4 with faces and trace"],
   json: ["JSON", "the whole answer, for programs"],
 };
 const LOST = {
-  found: "The program behind this page does not answer any more.",
+  found: "The program behind this page does not respond any more.",
   expected: "mien serve, still running.",
-  fix: "starting it again, then this page anew.",
+  fix: "starting mien serve again, then reloading this page.",
 };
 const KEPT = "mien-job";
 
-let current = null; // the job shown: {token, name, request, shown}
+let current = null; // the job on display: {token, name, request, shown}
 
 function show(section) {
   for (const id of ["ask", "work", "failure", "answer"]) $(id).hidden = id !== section;
-  // What an answer cannot say stands above it.
+  // With an answer, the caution stands above it and includes what is known about the weights.
   if (section === "answer") $("answer-title").after($("says"));
   else $("main").append($("says"));
+  $("says-answer").hidden = section !== "answer";
   if (section !== "ask") $(`${section}-title`).focus({ preventScroll: true });
   scrollTo({ top: 0 });
 }
@@ -83,7 +84,7 @@ async function ask(file) {
     fail(name, {
       found: `The file has ${mib} MiB; it was not sent.`,
       expected: `at most ${$("form").dataset.mib} MiB.`,
-      fix: "a shorter part of it.",
+      fix: "a shorter part of the video.",
     });
     return;
   }
@@ -110,7 +111,7 @@ async function ask(file) {
   }
 }
 
-// XMLHttpRequest, for fetch does not tell how much has been sent.
+// XMLHttpRequest, because fetch does not report how much has been sent.
 function send(mine, file) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -122,11 +123,11 @@ function send(mine, file) {
     };
     request.onload = () => {
       if (request.status === 202) return resolve();
-      let told = LOST;
-      try { told = JSON.parse(request.responseText).error ?? LOST; } catch { /* no text of ours */ }
-      reject(told);
+      let error = LOST;
+      try { error = JSON.parse(request.responseText).error ?? LOST; } catch { /* not an answer of this program */ }
+      reject(error);
     };
-    request.onerror = () => reject({ ...LOST, found: "The video could not be sent: the file changed or cannot be read, or the program ended." });
+    request.onerror = () => reject({ ...LOST, found: "The video could not be sent: the file was changed or cannot be read, or the program ended." });
     request.onabort = () => reject(LOST);
     request.send(file);
   });
@@ -152,7 +153,7 @@ async function follow(mine) {
       if (!mine.shown) await reveal(mine);
       if (current !== mine) return;
       offer(mine, job);
-      // Now and then the server hears that somebody is still reading.
+      // These requests let the server know that somebody is still reading.
       await pause(job.state === "done" ? 30000 : 700);
       continue;
     }
@@ -168,7 +169,7 @@ async function follow(mine) {
 async function reveal(mine) {
   const html = await (await asked(`/api/jobs/${mine.token}/answer`)).text();
   if (current !== mine) return;
-  // Made by the program on this machine, every text in it escaped; the policy of this page runs no script from it.
+  // The program on this machine made this HTML and escaped all text in it; the policy of this page runs no script in it.
   $("body").innerHTML = html;
   $("answer-title").textContent = mine.name;
   document.title = `${mine.name} · mien`;
@@ -183,8 +184,8 @@ async function reveal(mine) {
 function offer(mine, job) {
   const ready = job.files.length;
   const note = job.state !== "done"
-    ? `Being made: ${ready} of ${Object.keys(FILES).length} files are ready.`
-    : job.error ? `${job.error.found} Not every file could be made.` : "All files are ready; your video is deleted from this server.";
+    ? `${ready} of ${Object.keys(FILES).length} files are ready.`
+    : job.error ? `${job.error.found} Some files could not be made.` : "All files are ready; your video was deleted from this server.";
   if ($("files-note").textContent !== note) $("files-note").textContent = note;
   const rows = Object.entries(FILES).map(([kind, [title, text]]) => {
     const old = $(`file-${kind}`);
@@ -223,7 +224,7 @@ function forget() {
   if (job) drop(job);
 }
 
-// A click on the timeline goes to the pictures of that interval, and so does the reading place of the keyboard.
+// A click on the timeline scrolls to the pictures of that interval and moves the keyboard focus there.
 $("answer").addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#']");
   const goal = link && document.getElementById(link.getAttribute("href").slice(1));
@@ -237,7 +238,7 @@ $("answer").addEventListener("click", (event) => {
   goal.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
 });
 
-// Along a timeline with the arrow keys.
+// The arrow keys move along a timeline.
 $("body").addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   const line = step && event.target.closest("svg.timeline");
@@ -252,7 +253,7 @@ $("form").addEventListener("submit", (event) => event.preventDefault());
 for (const id of ["again", "more"]) $(id).addEventListener("click", () => { const job = current; fresh(); if (job) drop(job); });
 for (const id of ["stop", "forget"]) $(id).addEventListener("click", forget);
 
-// Dropped anywhere on the page, a file must not replace it.
+// A file dropped anywhere on the page must not replace the page.
 let depth = 0;
 addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; $("drop").classList.add("over"); });
 addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) $("drop").classList.remove("over"); });
@@ -267,7 +268,7 @@ addEventListener("drop", (event) => {
   ask(files[0]);
 });
 
-// After a reload: the answer that was there.
+// After a reload, show the answer that was on display.
 const kept = sessionStorage.getItem(KEPT);
 if (kept) {
   const mine = { token: kept, name: "", request: null, shown: false };
