@@ -15,6 +15,7 @@ from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, VideoSource
 from mien.cli.shell import Json, note, out, pairs, print_json, say, show
 
+
 def caution() -> str:
     """Return the caution shown with every result."""
     from mien.spotting.published import PUBLISHED
