@@ -16,11 +16,12 @@ import numpy as np
 from machine import stamp
 from measure import arguments, publish
 
-from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, versions
-from mien.classifiers.training import NetClassifier
+from mien.classifiers.checkpoint import SHIPPED, ModelCard, versions
+from mien.classifiers.net import NetClassifier
 from mien.export.onnx import Measured, export_onnx, made_up_inputs
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
+from mien.systems.trained import load_checkpoint
 from mien.types import Medium
 
 

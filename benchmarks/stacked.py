@@ -22,7 +22,8 @@ from machine import stamp
 from measure import arguments, publish, ratio
 from torch import nn
 
-from mien.classifiers.training import Schedule, fit
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import fit
 from mien.evaluation.execution.stacked import PROCESS_START, fit_stack
 from mien.models.rcn import RCN
 from mien.models.ststnet import STSTNet

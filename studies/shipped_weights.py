@@ -25,12 +25,13 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from machine import commit, machine
 
-from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint, save_checkpoint, versions
+from mien.classifiers.checkpoint import SHIPPED, ModelCard, save_checkpoint, versions
 from mien.datasets import open_specs
 from mien.evaluation.planning import make_plan
 from mien.preprocessing import CENTRED_FLOW_PICTURE
 from mien.synthesis.flow_pictures import FlowCorpus, flow_corpus
 from mien.systems import SYSTEMS
+from mien.systems.trained import load_checkpoint
 
 SEED, PICTURES = 7, 3000
 CHOSEN: Mapping[str, Any] = {
@@ -133,7 +134,7 @@ def main() -> None:
         parameters=parameters,
         classes=corpus.classes,
         labels="megc2019",
-        trained_on=({"dataset": "synthetic", "clips": PICTURES, "subjects": faces, "drawn": True},),
+        trained_on=({"dataset": "synthetic", "clips": PICTURES, "subjects": faces, "synthetic": True},),
         recipes={"flow": CENTRED_FLOW_PICTURE.fingerprint},
         shape=(3, 28, 28),
         seed=SEED,

@@ -24,7 +24,7 @@ from openpyxl import Workbook
 from safetensors.torch import load_file, save_file
 
 from mien import MOST_PIXELS
-from mien.classifiers.training import read_state, write_state
+from mien.classifiers.state import read_state, write_state
 from mien.datasets import parse_spec
 from mien.datasets.check import _look
 from mien.datasets.flow_images import read_flow_picture

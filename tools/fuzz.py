@@ -365,7 +365,7 @@ def run_folder(place: Path) -> list[tuple[str, bytes]]:
         "recipes": {"flow": "0"}, "protocol": "loso", "protocol_parameters": {}, "protocol_warning": None,
         "shares_subjects": False, "labels": "megc2019", "classes": list(classes),
         "data": [{"name": "flow_images", "root": "data"}], "datasets": ["casme2"], "n_clips": 9, "clip_table": "0",
-        "seeds": [0, 1], "n_folds": 3, "shuffle_labels": False, "drawn": False, "lacking": {"f0": ["positive"]},
+        "seeds": [0, 1], "n_folds": 3, "shuffle_labels": False, "synthetic": False, "lacking": {"f0": ["positive"]},
     }  # fmt: skip
     write_atomically(place / "run.json", json.dumps(settings, indent=1))
     rng = np.random.default_rng(0)
@@ -399,7 +399,7 @@ def spot_folder(place: Path) -> list[tuple[str, bytes]]:
     settings = {
         "task": "spot", "version": "0.1.0", "system": "mdmd", "system_title": "MDMD", "parameters": {"k": 12},
         "given": [], "protocol": "loso", "protocol_parameters": {}, "data": [{"name": "samm_lv", "root": "d"}],
-        "datasets": ["samm_lv"], "n_videos": 2, "video_table": "0", "seeds": [0], "n_folds": 2, "drawn": False,
+        "datasets": ["samm_lv"], "n_videos": 2, "video_table": "0", "seeds": [0], "n_folds": 2, "synthetic": False,
     }  # fmt: skip
     write_atomically(place / "run.json", json.dumps(settings))
     for number in range(2):
@@ -431,7 +431,7 @@ def checkpoints(place: Path) -> list[tuple[str, bytes]]:
     score |= dict.fromkeys(("uf1", "uar", "accuracy", "majority_accuracy"), 0.5)
     card = ModelCard(
         "strcn-g", parameters, ("negative", "positive", "surprise"), "megc2019",
-        ({"dataset": "casme2", "clips": 6, "subjects": 6, "drawn": True},), {"flow": "0"}, (3, 28, 28), 0, score,
+        ({"dataset": "casme2", "clips": 6, "subjects": 6, "synthetic": True},), {"flow": "0"}, (3, 28, 28), 0, score,
         versions=versions(),
     )  # fmt: skip
     save_checkpoint(place / "model.safetensors", net, card)
@@ -439,7 +439,7 @@ def checkpoints(place: Path) -> list[tuple[str, bytes]]:
 
 
 def states(place: Path) -> list[tuple[str, bytes]]:
-    from mien.classifiers.training import write_state
+    from mien.classifiers.state import write_state
 
     model, optimiser = _net_and_optimiser()
     write_state(place / "state.safetensors", model, optimiser, [1.0, 0.5])
@@ -589,7 +589,7 @@ def read_spot_run(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> None:
-    from mien.classifiers.checkpoint import load_checkpoint
+    from mien.systems.trained import load_checkpoint
 
     net, card = load_checkpoint(path)
     if card.shape == (3, 28, 28):
@@ -597,7 +597,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_unfinished(path: Path) -> None:
-    from mien.classifiers.training import read_state
+    from mien.classifiers.state import read_state
 
     if not read_state(path, *_net_and_optimiser()):
         raise MienError("No state.", "one.", "none.")

@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     # The state of a training after every epoch: a forked child has the same.
     assert training.fit.__kwdefaults__ is not None
-    training.fit.__kwdefaults__["keep_seconds"] = 0.0
+    training.fit.__kwdefaults__["state_seconds"] = 0.0
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="mien-soak-") as folder:
         place = Path(folder)

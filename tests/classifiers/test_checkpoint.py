@@ -1,14 +1,16 @@
 """Trained networks as files: what is loaded predicts what was saved, and anything else is told."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from mien.classifiers.checkpoint import (
+    SHIPPED,
     ModelCard,
-    load_checkpoint,
     read_card,
     require_unseen,
     save_checkpoint,
@@ -18,6 +20,7 @@ from mien.classifiers.checkpoint import (
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS
+from mien.systems.trained import load_checkpoint
 
 DEEP = ["strcn-g", "strcn-a", "strcn-2018", "ststnet", "sma-stn", "image-cnn"]
 
@@ -36,7 +39,7 @@ def trained(name: str) -> tuple[object, ModelCard, Inputs]:
     classifier = SYSTEMS[name].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
     card = ModelCard(
         name, parameters, ("negative", "positive", "surprise"), "megc2019",
-        ({"dataset": "smic_hs", "clips": 12, "subjects": 3, "drawn": True},), {"flow": "abc"}, x.shape, 1,
+        ({"dataset": "smic_hs", "clips": 12, "subjects": 3, "synthetic": True},), {"flow": "abc"}, x.shape, 1,
         versions=versions(),
     )  # fmt: skip
     return classifier, card, x
@@ -53,13 +56,21 @@ def test_what_is_loaded_predicts_what_was_saved(tmp_path: Path, name: str) -> No
     assert b"pickle" not in path.read_bytes()
 
 
+def test_a_card_of_an_earlier_version_is_read() -> None:
+    with safe_open(SHIPPED, framework="np") as file:
+        written = json.loads(file.metadata()["card"])["trained_on"][0]
+    assert written["drawn"] is True
+    (entry,) = read_card(SHIPPED).trained_on
+    assert entry == {**{k: v for k, v in written.items() if k != "drawn"}, "synthetic": True}
+
+
 def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> None:
     classifier, card, _ = trained("ststnet")
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
     with pytest.raises(MienError, match="checkpoint of ststnet"):
         load_checkpoint(path, "strcn-g")
-    with pytest.raises(MienError, match="knows the classes"):
+    with pytest.raises(MienError, match="has the classes"):
         load_checkpoint(path, classes=("positive", "negative", "surprise"))
     save_checkpoint(path, classifier, replace(card, system="strcn-g", parameters=SYSTEMS["strcn-g"].parameters))  # type: ignore[arg-type]
     with pytest.raises(MienError, match="do not fit"):
@@ -110,7 +121,7 @@ def test_training_on_from_a_checkpoint(tmp_path: Path) -> None:
 def test_weights_that_saw_the_database_under_test_are_refused(tmp_path: Path) -> None:
     classifier, card, _ = trained("strcn-g")
     path = tmp_path / "start.safetensors"
-    seen = ({"dataset": "casme2", "clips": 9, "subjects": 3, "drawn": False},)
+    seen = ({"dataset": "casme2", "clips": 9, "subjects": 3, "synthetic": False},)
     save_checkpoint(path, classifier, replace(card, trained_on=seen))  # type: ignore[arg-type]
     require_unseen(str(path), ["samm", "smic_hs"])
     with pytest.raises(MienError, match="casme2"):

@@ -6,19 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from mien.classifiers.training import (
-    CopyBatches,
-    NetClassifier,
-    Schedule,
-    balanced_loss,
-    device_of,
-    fit,
-    focal_loss,
-    mirror_flow,
-    read_state,
-    shifted_views,
-    write_state,
-)
+from mien.classifiers.augment import mirror_flow, shifted_views
+from mien.classifiers.batches import CopyBatches
+from mien.classifiers.losses import balanced_loss, focal_loss
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.state import read_state, write_state
+from mien.classifiers.training import device_of, fit
 from mien.errors import MienError
 from mien.models.masked import learn_mask, untrained
 from mien.models.rcn import RCN, Variant
@@ -184,7 +178,7 @@ def test_reading_batch_by_batch_trains_the_same_network(monkeypatch: pytest.Monk
     x, y, groups = clips()
     classifier = NetClassifier(small, Schedule(epochs=3, batch_size=8, lr=0.1), mirror=mirror_flow)
     held = classifier.fit(x, y, groups, seed=1).predict_proba(x)
-    monkeypatch.setattr("mien.classifiers.training.HELD", 0)
+    monkeypatch.setattr("mien.classifiers.net.IN_MEMORY", 0)
     read = classifier.fit(x, y, groups, seed=1).predict_proba(x)
     assert np.array_equal(held, read)
 
@@ -225,7 +219,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         # In memory, weights need not lie as they do in the file.
         model = net().to(memory_format=layout)  # type: ignore[call-overload]
         keep = tmp_path / "state.safetensors"
-        return model, fit(model, inputs, labels, schedule, progress=progress, keep=keep, keep_seconds=0)
+        return model, fit(model, inputs, labels, schedule, progress=progress, state_file=keep, state_seconds=0)
 
     whole, losses = train(None)
     assert not (tmp_path / "state.safetensors").exists()
@@ -252,7 +246,10 @@ def test_a_state_of_another_network_or_half_a_state_counts_as_none(tmp_path: Pat
         path.write_bytes(damaged)
         assert read_state(path, model, optimiser) == []
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert len(fit(model, torch.from_numpy(x), torch.from_numpy(y), Schedule(epochs=2, batch_size=8), keep=path)) == 2
+    assert (
+        len(fit(model, torch.from_numpy(x), torch.from_numpy(y), Schedule(epochs=2, batch_size=8), state_file=path))
+        == 2
+    )
 
 
 def test_one_clip_cannot_be_trained_on_and_cuda_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

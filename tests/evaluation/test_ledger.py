@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.errors import MienError, unknown_name
-from mien.evaluation.ledger import Row, fold_file, read_ledger, rows_as_csv
+from mien.evaluation.ledger import Row, fold_file, read_ledger, read_settings, rows_as_csv
 from mien.io.atomic import write_atomically
 from mien.progress import Meter
 
@@ -45,6 +45,13 @@ def test_the_column_and_values_of_earlier_versions_are_read(tmp_path: Path) -> N
     write_atomically(fold_file(run, 0, 0), now)
     assert mixed == read_ledger(run).rows
     assert [r.interval_source for r in mixed] == ["annotated", "detected", "ready", "annotated"]
+
+
+def test_settings_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    settings = json.loads((run / "run.json").read_text())
+    write_atomically(run / "run.json", json.dumps({**settings, "drawn": True}))
+    assert read_settings(run) == {**settings, "synthetic": True}
 
 
 def test_an_unknown_interval_source_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mien.classifiers.checkpoint import ModelCard, load_checkpoint, save_checkpoint, versions
-from mien.classifiers.training import NetClassifier
+from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
+from mien.classifiers.net import NetClassifier
 from mien.cli.main import app
 from mien.errors import MienError
 from mien.export import onnx as onnx_export
@@ -27,6 +27,7 @@ from mien.export.onnx import (
 from mien.export.onnx_file import OnnxClassifier
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import SYSTEMS
+from mien.systems.trained import load_checkpoint
 from mien.types import Medium
 
 pytest.importorskip("onnxruntime")
@@ -49,7 +50,7 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
     classifier = system.build(3, parameters).fit(x, np.arange(9) % 3, [("d", str(i)) for i in range(9)], seed=0)
     assert isinstance(classifier, NetClassifier)
     card = ModelCard(
-        name, parameters, CLASSES, "megc2019", ({"dataset": "casme2", "clips": 9, "subjects": 9, "drawn": True},),
+        name, parameters, CLASSES, "megc2019", ({"dataset": "casme2", "clips": 9, "subjects": 9, "synthetic": True},),
         {medium: recipe.fingerprint}, shape, 0, licence="For tests.", versions=versions(),
     )  # fmt: skip
     return classifier, card

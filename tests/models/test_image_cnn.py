@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.classifiers.training import NetClassifier
+from mien.classifiers.net import NetClassifier
 from mien.errors import MienError
 from mien.models.image_cnn import VGG16, VGG_FACE_MEAN, ImageCNN, vote
 from mien.preprocessing.inputs import ArrayInputs

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mien.classifiers.training import Schedule, fit
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import fit
 from mien.errors import MienError
 from mien.models.microexp import Dense, MicroExpFuseNet, MicroExpSTCNN, conv_pool, learn_levels, plain
 from mien.preprocessing.inputs import ArrayInputs

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.classifiers.training import CopyBatches, NetClassifier, Schedule, mirror_frames, shift_frames
+from mien.classifiers.augment import mirror_frames, shift_frames
+from mien.classifiers.batches import CopyBatches
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.schedule import Schedule
 from mien.errors import MienError
 from mien.models.sma_stn import (
     DEVIATIONS,

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mien.classifiers.training import NetClassifier, Schedule, fit
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import fit
 from mien.models.ststnet import CHUNK, STSTNet, _kept, _pictures, _Stem
 
 
@@ -55,7 +57,7 @@ def test_one_convolution_is_the_three_streams() -> None:
 
 def test_prepared_input_holds_the_pictures() -> None:
     x, _ = pictures()
-    assert torch.equal(_pictures(STSTNet().prepare(x), 28), x)
+    assert torch.equal(_pictures(STSTNet().rearrange(x), 28), x)
 
 
 @pytest.mark.parametrize("size", [28, 20, 13])
@@ -72,7 +74,7 @@ def test_fused_pass_equals_the_plain_one(size: int, negative: bool) -> None:
     fused = copy.deepcopy(plain)
     x, y = pictures()
     x = x[:, :, :size, :size].contiguous()
-    first, second = plain(x), fused.forward_prepared(fused.prepare(x))
+    first, second = plain(x), fused.forward_rearranged(fused.rearrange(x))
     assert torch.allclose(first, second, rtol=1e-4, atol=1e-4)
     for out in (first, second):
         nn.functional.cross_entropy(out, y).backward()  # type: ignore[no-untyped-call]
@@ -110,11 +112,11 @@ def test_dropout_keeps_the_expected_logits() -> None:
     torch.manual_seed(0)
     model = STSTNet(dropout=0.5)
     x, _ = pictures(8)
-    rows = model.prepare(x)
+    rows = model.rearrange(x)
     with torch.no_grad():
-        mean = torch.stack([model.forward_prepared(rows) for _ in range(400)]).mean(0)
+        mean = torch.stack([model.forward_rearranged(rows) for _ in range(400)]).mean(0)
         model.drop.p = 0.0
-        assert torch.allclose(mean, model.forward_prepared(rows), atol=0.1)
+        assert torch.allclose(mean, model.forward_rearranged(rows), atol=0.1)
 
 
 @pytest.mark.parametrize("size", [28, 13])
@@ -122,12 +124,12 @@ def test_one_generator_drops_the_same_in_both_paths(size: int) -> None:
     torch.manual_seed(3)
     model = STSTNet(dropout=0.4, size=size)
     x = pictures()[0][:, :, :size, :size].contiguous()
-    rows = model.prepare(x)
+    rows = model.rearrange(x)
     torch.manual_seed(4)
     plain = model(x)
     torch.manual_seed(4)
-    fused = model.forward_prepared(rows)
-    other = model.forward_prepared(rows)
+    fused = model.forward_rearranged(rows)
+    other = model.forward_rearranged(rows)
     assert torch.allclose(plain, fused, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(fused, other, rtol=1e-2, atol=1e-2)
 
@@ -136,7 +138,7 @@ def test_gradients_against_finite_differences() -> None:
     random = torch.Generator().manual_seed(0)
     size, filters = 7, 4
     x = torch.randn(CHUNK + 2, 2, size, size, generator=random)
-    rows = STSTNet(in_channels=2, size=size).prepare(x).double()
+    rows = STSTNet(in_channels=2, size=size).rearrange(x).double()
     norm = nn.BatchNorm2d(filters).double()
     weight = torch.randn(filters, rows.shape[2], generator=random, dtype=torch.float64, requires_grad=True)
     scale = (torch.rand(filters, generator=random, dtype=torch.float64) + 0.5).requires_grad_()

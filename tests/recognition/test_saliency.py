@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from mien.classifiers.augment import mirror_frames
 from mien.classifiers.checkpoint import ModelCard, save_checkpoint
-from mien.classifiers.training import NetClassifier, Schedule, mirror_frames, predict
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import predict
 from mien.cli.main import app, main
 from mien.datasets import open_dataset
 from mien.errors import MienError
@@ -145,7 +148,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         parameters,
         ("a", "b", "c"),
         "own",
-        ({"dataset": "casme2", "clips": 6, "subjects": 2, "drawn": True},),
+        ({"dataset": "casme2", "clips": 6, "subjects": 2, "synthetic": True},),
         {},
         x.shape,
         0,

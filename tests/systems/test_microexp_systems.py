@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.classifiers.checkpoint import load_checkpoint
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.report import report
@@ -18,6 +17,7 @@ from mien.evaluation.run import benchmark
 from mien.evaluation.train import train
 from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
+from mien.systems.trained import load_checkpoint
 
 NAMES = ("microexp-stcnn", "microexp-fusenet-intermediate", "microexp-fusenet-late")
 LAYOUTS = ("casme_sq", "smic_hs", "casme2")

@@ -1,6 +1,6 @@
-"""Trained networks as files: safetensors with a card that says what they are, never pickle.
+"""Checkpoints: trained networks as safetensors files, with a card that describes them.
 
-The card is JSON in the file's own header, readable without loading a single weight.
+The card is JSON in the header of the file: it is read without loading any weight.
 """
 
 from __future__ import annotations
@@ -14,48 +14,41 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import mien
 from mien.classifiers.base import Classifier
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
-from mien.preprocessing.inputs import ArrayInputs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from mien.classifiers.training import NetClassifier
 
 FORMAT = 1
 
 _LARGEST = 1 << 28
-"""Numbers that one input may have."""
-
-# What building a network raises for parameters that no network has.
-_UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
+"""Most numbers that one input may have."""
 
 SHIPPED = Path(__file__).parent / "weights" / "recognise.safetensors"
-"""Weights that come with the package, trained on made-up expressions only (`studies/shipped_weights.py`)."""
+"""Weights that are part of the package, trained on synthetic expressions only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a trained network is.
+    """Description of a trained network.
 
     Attributes:
         system: Name of the system.
         parameters: All its parameters.
         classes: Class names, in the order of the probabilities.
         labels: Label map.
-        trained_on: One entry per database: id, clips, subjects, drawn.
-        recipes: Fingerprint of the recipe of each kind of clip it was trained on.
+        trained_on: One entry per database: `dataset`, `clips`, `subjects`, and whether it is `synthetic`.
+        recipes: Fingerprint of the recipe for each medium of clips it was trained on.
         shape: Shape of one input.
         seed: Training seed.
-        score: What a protocol measured for the same settings, with its name; empty when not measured.
-        licence: Terms under which the file may be used.
-        versions: Of mien, torch and Python.
-        format: Version of this layout.
+        score: Score of the same settings under a protocol, with the name of the protocol; empty if not measured.
+        licence: Terms of use of the file.
+        versions: Versions of mien, torch and Python.
+        format: Version of the file format.
     """
 
     system: str
@@ -73,21 +66,21 @@ class ModelCard:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a network was trained with."""
+    """Return the versions of mien, torch and Python that are in use."""
     import torch
 
     return {"mien": mien.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def save_checkpoint(path: Path, classifier: Classifier, card: ModelCard) -> None:
-    """Writes a trained classifier and its card.
+    """Write a trained classifier and its card.
 
     Raises:
-        MienError: It is not a network, was not trained, or the file cannot be written.
+        MienError: The classifier has no trained network, or the file cannot be written.
     """
     from safetensors.torch import save
 
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
 
     if not isinstance(classifier, NetClassifier) or not classifier.models:
         raise MienError(
@@ -105,10 +98,10 @@ def save_checkpoint(path: Path, classifier: Classifier, card: ModelCard) -> None
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a checkpoint; no weight is read.
+    """Return the card of a checkpoint, without reading its weights.
 
     Raises:
-        MienError: It is not there, not a checkpoint of this library, damaged, or of a later layout.
+        MienError: The file is missing, damaged, not a checkpoint of mien, or of a later format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -131,6 +124,8 @@ def read_card(path: Path) -> ModelCard:
             )
         for key in ("classes", "trained_on", "shape"):
             content[key] = tuple(content[key])
+        # Cards of earlier versions say "drawn".
+        content["trained_on"] = tuple(_renamed(entry, "drawn", "synthetic") for entry in content["trained_on"])
         card = ModelCard(**content)
         _require_sound(card)
         return card
@@ -142,14 +137,18 @@ def read_card(path: Path) -> ModelCard:
         ) from None
 
 
+def _renamed(entry: Mapping[str, Any], former: str, name: str) -> dict[str, Any]:
+    return {name if key == former else key: value for key, value in dict(entry).items()}
+
+
 def _require_sound(card: ModelCard) -> None:
-    """Raises TypeError or ValueError where something on a card is not of its kind."""
+    """Raise TypeError or ValueError where an entry of a card has the wrong type or value."""
     texts = (card.system, card.labels, card.licence, *card.classes)
     kinds = (card.parameters, card.recipes, card.score, card.versions, *card.trained_on)
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(each, dict) for each in kinds):
-        raise TypeError("something on its card is of another kind")
+        raise TypeError("an entry of its card has the wrong type")
     for seen in card.trained_on:
-        if not isinstance(seen["dataset"], str) or not isinstance(seen["drawn"], bool):
+        if not isinstance(seen["dataset"], str) or not isinstance(seen["synthetic"], bool):
             raise TypeError("what it was trained on")
         if type(seen["clips"]) is not int or type(seen["subjects"]) is not int:
             raise TypeError("what it was trained on")
@@ -166,69 +165,36 @@ def _require_sound(card: ModelCard) -> None:
         raise ValueError("the shape of its input")
 
 
-def load_checkpoint(
-    path: Path, system: str | None = None, classes: Sequence[str] | None = None
-) -> tuple[NetClassifier, ModelCard]:
-    """A trained classifier, ready to predict, and its card.
-
-    Args:
-        path: The file.
-        system: The system it must be of; None takes any.
-        classes: The classes it must know, in this order; None takes any.
+def read_states(path: Path) -> dict[int, dict[str, Tensor]]:
+    """Return the weights of each network in a checkpoint, by the number of the network.
 
     Raises:
-        MienError: As `read_card`; another system or other classes; weights that do not fit the network.
+        OSError, SafetensorError, ValueError: The file cannot be read.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from mien.classifiers.training import NetClassifier
-    from mien.systems import system as system_named
-
-    card = read_card(path)
-    if system is not None and card.system != system:
-        raise MienError(f"{str(path)!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file.")
-    if classes is not None and tuple(classes) != card.classes:
-        raise MienError(
-            f"{str(path)!r} knows the classes {', '.join(card.classes)}.",
-            f"{', '.join(classes)}.",
-            "`--labels` to match.",
-        )
-    states: dict[int, dict[str, Any]] = {}
-    nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
-    try:
-        for name, tensor in load_file(path).items():
-            member, _, key = name.partition(".")
-            states.setdefault(int(member), {})[key] = tensor
-        parameters = system_named(card.system).with_parameters(card.parameters)
-        classifier = system_named(card.system).build(len(card.classes), parameters)
-        if not states or not isinstance(classifier, NetClassifier):
-            raise ValueError("it holds no network")
-        classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
-    except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:
-        raise MienError(
-            f"The weights in {str(path)!r} do not fit {card.system}: {(str(error) or 'damaged').splitlines()[0]}",
-            "weights of this network.",
-            "training it again with this version.",
-        ) from None
-    return classifier, card
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in load_file(path).items():
+        member, _, key = name.partition(".")
+        states.setdefault(int(member), {})[key] = tensor
+    return states
 
 
 def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
-    """What puts a checkpoint's weights into an untrained network of one system, for further training.
+    """Return a function that loads the weights of a checkpoint into an untrained network, for fine-tuning.
 
-    The last layer keeps its chance weights where the number of classes differs. Of a committee it takes the first
-    member that fits.
+    The last layer keeps its random weights where the number of classes differs. Of several networks in the file, the
+    first that fits is taken.
 
     Args:
-        path: The file, "shipped" for `SHIPPED`, or "" for none.
-        system: The system that the checkpoint must be of.
+        path: The file; "shipped" for `SHIPPED`; "" for none.
+        system: The system that the checkpoint must belong to.
 
     Returns:
-        A function of the network, or None for no file.
+        A function of the network; None for no file. It raises MienError where the weights belong to another network.
 
     Raises:
-        MienError: As `read_card`; another system. The function: the weights are of another network.
+        MienError: As `read_card`; or the checkpoint belongs to another system.
     """
     if not path:
         return None
@@ -238,12 +204,7 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
         raise MienError(f"{path!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file for `start`.")
 
     def put(model: nn.Module) -> None:
-        from safetensors.torch import load_file
-
-        states: dict[str, dict[str, Any]] = {}
-        for name, tensor in load_file(file).items():
-            member, _, key = name.partition(".")
-            states.setdefault(member, {})[key] = tensor
+        states = read_states(file)
         own = model.state_dict()
         head = set(list(own)[-2:])
 
@@ -254,9 +215,9 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
         fits = [given for _, given in sorted(states.items()) if not differs(given)]
         if not fits:
             raise MienError(
-                f"The weights in {path!r} are of another network ({min(differs(states['0']))} differs).",
+                f"The weights in {path!r} belong to another network ({min(differs(states[0]))} differs).",
                 "the same variant, maps, layers and input.",
-                f"`mien card {path}` for its parameters, and the same ones with --set.",
+                f"`mien card {path}` for its parameters, and the same with --set.",
             )
         model.load_state_dict({k: v if fits[0][k].shape != v.shape else fits[0][k] for k, v in own.items()})
 
@@ -264,20 +225,20 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
 
 
 def checkpoint_file(path: str) -> Path:
-    """The file of a checkpoint that a user names: "shipped" is `SHIPPED`."""
+    """Return the path of a checkpoint that a user names; "shipped" stands for `SHIPPED`."""
     return SHIPPED if path == "shipped" else Path(path)
 
 
 def require_unseen(path: str, datasets: Sequence[str]) -> None:
-    """Refuses to begin from weights that have seen a database under test.
+    """Refuse weights that were trained on a database under test.
 
     Raises:
-        MienError: One of `datasets` is among those the checkpoint was trained on and not a drawn one.
+        MienError: The checkpoint was trained on one of `datasets`, and that is not a synthetic one.
     """
-    seen = {entry["dataset"] for entry in read_card(checkpoint_file(path)).trained_on if not entry["drawn"]}
+    seen = {entry["dataset"] for entry in read_card(checkpoint_file(path)).trained_on if not entry["synthetic"]}
     if seen & set(datasets):
         raise MienError(
             f"{path!r} was trained on {', '.join(sorted(seen & set(datasets)))}, subjects under test among them.",
-            "weights that have seen other databases only.",
-            "`mien card` tells what a checkpoint was trained on.",
+            "weights that were trained on other databases only.",
+            f"`mien card {path}` for what a checkpoint was trained on.",
         )

@@ -34,11 +34,11 @@ def explain(
 
     Saliency over the face; for sma-stn also attention and the weights of the segments.
     """
-    from mien.classifiers.checkpoint import load_checkpoint
     from mien.motion.pictures import save
     from mien.recognition.saliency import as_json as numbers
     from mien.recognition.saliency import explain as explain_clip
     from mien.recognition.saliency import figure
+    from mien.systems.trained import load_checkpoint
 
     refuse_run(model)
     classifier, card = load_checkpoint(model)

@@ -40,9 +40,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a trained network as an ONNX file, with its card, after checking that both give the same answers."""
-    from mien.classifiers.checkpoint import checkpoint_file, load_checkpoint, read_card
+    from mien.classifiers.checkpoint import checkpoint_file, read_card
     from mien.export.onnx import check_target, export_onnx, require_deep
     from mien.export.onnx_file import require_packages
+    from mien.systems.trained import load_checkpoint
 
     refuse_run(model)
     require_packages()

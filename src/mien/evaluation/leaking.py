@@ -128,7 +128,7 @@ def leaking(
         protocol_parameters=protocol_parameters,
     )  # fmt: skip
     keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "seeds")
-    settings = {key: plan.settings[key] for key in (*keys, "datasets", "drawn")}
+    settings = {key: plan.settings[key] for key in (*keys, "datasets", "synthetic")}
     with lock_run(out), told_plainly(out):
         return _read(out / FILE, settings) or _train(plan, settings, out, seed, jobs, bars)
 
@@ -156,7 +156,7 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
     """Accuracy on the test clips after every pass."""
     from threadpoolctl import threadpool_limits
 
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
 
     classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier) or classifier.members != 1:
@@ -212,7 +212,10 @@ def _read(path: Path, settings: Mapping[str, Any]) -> Leak | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        same = found["settings"] == settings
+        there = found["settings"]
+        if "drawn" in there:  # what earlier versions wrote
+            there["synthetic"] = there.pop("drawn")
+        same = there == settings
         leak = Leak(
             found["settings"],
             tuple(found["accuracy"]),

@@ -211,6 +211,8 @@ def read_settings(run: Path) -> dict[str, Any]:
             f"{path} is not JSON ({error}).", "the file as it was written.", "a new --out folder."
         ) from None
     checked: dict[str, Any] = settings if isinstance(settings, dict) else {}
+    if "drawn" in checked:  # what earlier versions wrote
+        checked["synthetic"] = checked.pop("drawn")
     wrong = [key for key, right in _SETTINGS.items() if key in checked and not right(checked[key])]
     wrong += [key for key in ("seeds", "n_folds") if key not in checked]
     if wrong:
@@ -232,7 +234,7 @@ _SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
         ("version", "system", "system_title", "protocol", "labels", "task"), lambda value: isinstance(value, str)
     ),
     **dict.fromkeys(("parameters", "recipes"), lambda value: isinstance(value, dict)),
-    **dict.fromkeys(("shares_subjects", "shuffle_labels", "drawn"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("shares_subjects", "shuffle_labels", "synthetic"), lambda value: isinstance(value, bool)),
     **dict.fromkeys(("n_clips", "n_folds", "n_videos"), lambda value: type(value) is int and value >= 0),
     "protocol_parameters": lambda value: value is None or isinstance(value, dict),
     "protocol_warning": lambda value: value is None or isinstance(value, str),

@@ -129,7 +129,7 @@ def make_plan(
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
-        "drawn": any(d.drawn for d in data),
+        "synthetic": any(d.drawn for d in data),
         "lacking": {
             fold: [classes[label] for label in missing_labels]
             for fold, missing_labels in lacking_classes(table, folds).items()

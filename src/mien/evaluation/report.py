@@ -90,7 +90,7 @@ def report(
         "complete": ledger.complete,
         "folds": {"done": done, "total": total, "missing": total - done},
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
-        "drawn": bool(settings.get("drawn", False)),
+        "synthetic": bool(settings.get("synthetic", False)),
         "lacking": dict(settings.get("lacking", {})),
         "shares_subjects": bool(settings.get("shares_subjects", False)),
         "warning": settings.get("protocol_warning"),
@@ -112,7 +112,7 @@ def report(
     if curves:
         result["training"] = _training(curves)
     result["warnings"] = warnings_of(result)
-    result["published"] = [] if result["shuffled_labels"] or result["drawn"] else _published(settings, result)
+    result["published"] = [] if result["shuffled_labels"] or result["synthetic"] else _published(settings, result)
     return result
 
 
@@ -212,7 +212,7 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
         found.append(
             "The labels were shuffled before training: these scores show what chance gives, not what the system can do."
         )
-    if result["drawn"]:
+    if result["synthetic"]:
         found.append("The faces are drawn: these scores say that the chain works, nothing about real people.")
     if result["warning"]:
         found.append(str(result["warning"]))

@@ -214,7 +214,8 @@ def _way(
     # Every network is trained for some epochs; other systems are not worth loading here.
     if asked != "auto" or "epochs" not in plan.parameters or len(todo) == 1:
         return (asked if asked != "auto" else "processes"), {}
-    from mien.classifiers.training import NetClassifier, device_of
+    from mien.classifiers.net import NetClassifier
+    from mien.classifiers.training import device_of
     from mien.evaluation.execution.stacked import measure
 
     device = plan.parameters.get("device", "auto")
@@ -239,7 +240,7 @@ def _train_stacked(
     finished: Callable[[int], None],
 ) -> None:
     """Trains folds as one program, and writes those of a stack as soon as it is done."""
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
     from mien.evaluation.execution.stacked import cannot, fit_folds
 
     nets: list[NetClassifier] = []

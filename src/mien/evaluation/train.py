@@ -56,7 +56,7 @@ def train(
     """
     plan = make_plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(plan, scored)
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
 
     classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier):
@@ -108,9 +108,9 @@ def train(
 def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
     clips = Counter(s.clip.dataset for s in plan.samples)
     people = {s.clip.person for s in plan.samples}
-    drawn = any(d.drawn for d in data)
+    synthetic = any(d.drawn for d in data)
     return tuple(
-        {"dataset": name, "clips": n, "subjects": sum(p[0] == name for p in people), "drawn": drawn}
+        {"dataset": name, "clips": n, "subjects": sum(p[0] == name for p in people), "synthetic": synthetic}
         for name, n in sorted(clips.items())
     )
 

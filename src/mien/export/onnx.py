@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import mien
 from mien.classifiers.checkpoint import ModelCard
-from mien.classifiers.training import NetClassifier
+from mien.classifiers.net import NetClassifier
 from mien.errors import MienError
 from mien.export.onnx_file import Inputs, OnnxClassifier, needed, require_packages
 from mien.io.atomic import unwritable, write_atomically

@@ -5,7 +5,7 @@ goes into the first convolution and what follows it at full size. Four facts mak
 
 - The three parallel streams are one convolution of 16 filters: same function, same initial distribution (the bound
   depends on the fan-in, 27 for each).
-- Its input never changes, so the patches are laid out once (`prepare`), and needs no gradient.
+- Its input never changes, so the patches are laid out once (`rearrange`), and needs no gradient.
 - Batch normalisation after ReLU is affine per channel: for positive scales it commutes with max pooling, so only the
   pooled values need to be normalised; the statistics still cover every position.
 - The gradient of the statistics is affine in the activation, so the whole backward pass is one sparse part (where the
@@ -63,7 +63,7 @@ class STSTNet(nn.Module):
         logits: Tensor = self.classify(self.pool(self.drop(pooled)).flatten(1))
         return logits
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def rearrange(self, x: Tensor) -> Tensor:
         """Patches (N, positions, 9 * in_channels + 1) of all training clips, in pooling order, with a column of ones.
 
         On a GPU, or in another precision, the pictures come back as they are.
@@ -81,8 +81,8 @@ class STSTNet(nn.Module):
         out[:, :, -1] = real
         return out
 
-    def forward_prepared(self, batch: Tensor) -> Tensor:
-        """Some rows of `prepare`, to logits (B, C); in training mode only.
+    def forward_rearranged(self, batch: Tensor) -> Tensor:
+        """Some rows of `rearrange`, to logits (B, C); in training mode only.
 
         The fused path needs positive scales. One that training has driven to zero or below takes the plain path.
         """
@@ -176,7 +176,7 @@ def _order(size: int) -> tuple[Tensor, Tensor]:
 
 
 def _pictures(prepared: Tensor, size: int) -> Tensor:
-    """The pictures (B, channels, size, size) that `prepare` was given."""
+    """The pictures (B, channels, size, size) that `rearrange` was given."""
     order, real = _order(size)
     out, channels = size + 2, prepared.shape[2] // 9
     keep = real > 0

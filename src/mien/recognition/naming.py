@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifiers.checkpoint import SHIPPED, ModelCard, load_checkpoint
+from mien.classifiers.checkpoint import SHIPPED, ModelCard
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import FaceTrack, track_face
@@ -29,6 +29,7 @@ from mien.recognition.people import single_torch_thread
 from mien.recognition.records import Event, Moment, Place, Reason
 from mien.spotting.base import MACRO_LONGEST, MICRO_LONGEST
 from mien.systems import system as system_named
+from mien.systems.trained import load_checkpoint
 from mien.types import Clip, Interval
 
 Picture = NDArray[np.uint8]

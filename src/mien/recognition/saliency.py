@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mien.classifiers.checkpoint import ModelCard
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
 
 Method = Literal["integrated", "gradient", "smooth"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)

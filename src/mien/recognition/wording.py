@@ -33,7 +33,7 @@ def trained_on(card: ModelCard) -> str:
     """
     parts = [f"{d['clips']} clips of {d['subjects']} people ({d['dataset']})" for d in card.trained_on]
     text = f"Classes are predicted by {card.system}, trained on {' and '.join(parts) or 'data that its card omits'}."
-    if any(d.get("synthetic", d.get("drawn")) for d in card.trained_on):
+    if any(d["synthetic"] for d in card.trained_on):
         text += " The faces it was trained on are synthetic, made by a computer"
         tested = card.score.get("tested_on")
         text += (

@@ -149,7 +149,8 @@ def train(
     """
     import torch
 
-    from mien.classifiers.training import Schedule, fit
+    from mien.classifiers.schedule import Schedule
+    from mien.classifiers.training import fit
     from mien.models.softnet import SoftNet
 
     rng = np.random.default_rng([seed, 3])

@@ -73,7 +73,8 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained network, and which backbone it has in its `chosen`."""
-    from mien.classifiers.training import NetClassifier, mirror_frames, vary_frames
+    from mien.classifiers.augment import mirror_frames, vary_frames
+    from mien.classifiers.net import NetClassifier
     from mien.models.image_cnn import ImageCNN
     from mien.models.weights import weights_file
 

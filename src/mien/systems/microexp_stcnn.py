@@ -27,7 +27,7 @@ from mien.systems.base import System, check_choices
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
     from mien.models.microexp import MicroExpSTCNN
 
 PAPER = (
@@ -102,7 +102,8 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 
 def classifier(bare: Any, parameters: Mapping[str, Any]) -> NetClassifier:
     """A classifier around one of the two networks, which learns its levels when it is fitted."""
-    from mien.classifiers.training import NetClassifier, Schedule
+    from mien.classifiers.net import NetClassifier
+    from mien.classifiers.schedule import Schedule
     from mien.models.microexp import learn_levels
 
     def make(inputs: Inputs) -> nn.Module:

@@ -92,7 +92,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-A; its mask is learned when it is fitted."""
-    from mien.classifiers.training import NetClassifier
+    from mien.classifiers.net import NetClassifier
     from mien.models.masked import MaskedRCN, learn_mask, untrained
 
     check_choices(parameters, CHOICES)

@@ -27,7 +27,7 @@ from mien.preprocessing.named import aligned_face_step
 from mien.systems.base import System, check_choices
 
 if TYPE_CHECKING:
-    from mien.classifiers.training import Schedule
+    from mien.classifiers.schedule import Schedule
 
 PICTURES: Mapping[str, Any] = {
     "input": "picture",
@@ -103,9 +103,7 @@ def from_frames(p: Mapping[str, Any]) -> Recipe:
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STRCN-G."""
-    from mien.classifiers.checkpoint import start_from
-    from mien.classifiers.training import (
-        NetClassifier,
+    from mien.classifiers.augment import (
         in_turn,
         mirror_flow,
         random_patch,
@@ -113,6 +111,8 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
         random_strength,
         shifted_views,
     )
+    from mien.classifiers.checkpoint import start_from
+    from mien.classifiers.net import NetClassifier
     from mien.models.rcn import RCN
 
     check_choices(parameters, CHOICES)
@@ -158,7 +158,7 @@ def schedule(parameters: Mapping[str, Any]) -> Schedule:
     Raises:
         MienError: `decay` is neither "cosine" nor a number.
     """
-    from mien.classifiers.training import Schedule
+    from mien.classifiers.schedule import Schedule
 
     given = parameters["decay"]
     try:

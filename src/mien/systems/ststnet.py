@@ -18,7 +18,8 @@ from mien.systems.base import System
 
 def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     """An untrained STSTNet under the authors' settings."""
-    from mien.classifiers.training import NetClassifier, Schedule
+    from mien.classifiers.net import NetClassifier
+    from mien.classifiers.schedule import Schedule
     from mien.models.ststnet import STSTNet
 
     return NetClassifier(

@@ -172,7 +172,7 @@ def _row(name: str, run: Path) -> Row:
 
 def _marks(scores: dict[str, Any]) -> tuple[str, ...]:
     marks = {
-        "synthetic faces": scores.get("synthetic", scores.get("drawn")),
+        "synthetic faces": scores.get("synthetic"),
         "labels shuffled": scores.get("shuffled_labels"),
         "shares subjects": scores.get("shares_subjects"),
         "unfinished": not scores["complete"],

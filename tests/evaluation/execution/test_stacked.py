@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mien.classifiers.training import NetClassifier, Schedule, fit
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import fit
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.execution import stacked

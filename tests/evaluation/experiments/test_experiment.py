@@ -119,7 +119,7 @@ def test_train_and_card(corpus: Path, tmp_path: Path) -> None:
     )
     assert made.exit_code == 0, made.output
     card = json.loads(runner.invoke(app, ["card", str(model), "--json"]).stdout)
-    assert card["trained_on"] == [{"dataset": "casme2", "clips": 20, "subjects": 5, "drawn": True}]
+    assert card["trained_on"] == [{"dataset": "casme2", "clips": 20, "subjects": 5, "synthetic": True}]
     assert card["score"]["protocol"] == "kfold_subject"
     assert "strcn-g" in runner.invoke(app, ["card", str(model)]).stdout
     other = runner.invoke(app, ["train", data, "--system", "strcn-g", "--out", str(model), "--scored", str(run)])

@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.classifiers.base import Progress
-from mien.classifiers.training import HELD, CopyBatches, NetClassifier, Schedule, device_of, fit
+from mien.classifiers.batches import CopyBatches
+from mien.classifiers.net import IN_MEMORY, NetClassifier
+from mien.classifiers.schedule import Schedule
+from mien.classifiers.training import device_of, fit
 from mien.errors import MienError
 from mien.models.convolve import Conv1x1, Conv3x3
 from mien.models.rcn import RCN
@@ -166,7 +169,7 @@ def why_not(classifier: NetClassifier, model: nn.Module, inputs: Inputs) -> str:
         return "each fold stops by itself (min_change)"
     if classifier.schedule.loss not in LOSSES:
         return f"its loss is {classifier.schedule.loss}"
-    if rows * 4 * math.prod(inputs.shape) > HELD:
+    if rows * 4 * math.prod(inputs.shape) > IN_MEMORY:
         return "its training input is too large to be held at once"
     return ""
 
@@ -252,7 +255,7 @@ def _class_counts(y: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 LOSSES: Final[Mapping[str, Loss]] = {"cross_entropy": _cross_entropy, "balanced": _balanced, "focal": _focal}
-"""Those of `mien.classifiers.training.LOSSES` for all folds at once: log-probability of the true class (B, F),
+"""Those of `mien.classifiers.losses.LOSSES` for all folds at once: log-probability of the true class (B, F),
 classes (B, F), mask (B, F), counts (F,), to one loss per fold (F,)."""
 
 

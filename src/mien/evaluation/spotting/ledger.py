@@ -189,7 +189,7 @@ def read_spots(run: Path) -> SpotLedger:
             "a run that `mien benchmark ... --task spot` made.",
             f"`mien report {run}`.",
         )
-    missing = [key for key in ("system", "protocol", "datasets", "drawn") if key not in settings]
+    missing = [key for key in ("system", "protocol", "datasets", "synthetic") if key not in settings]
     if missing:
         raise MienError(
             f"The settings of {str(run)!r} lack {missing[0]}.", "run.json as it was written.", "a new --out folder."

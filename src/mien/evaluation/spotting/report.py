@@ -36,7 +36,7 @@ def spot_report(run: Path) -> dict[str, Any]:
         "protocol": settings["protocol"],
         "seeds": seeds,
         "complete": ledger.complete,
-        "drawn": settings["drawn"],
+        "synthetic": settings["synthetic"],
         "n_videos": len(films),
         "n_videos_without_expression": sum(not true for true, _ in films),
         **as_scores(count(films)),
@@ -84,7 +84,7 @@ def render_spot_report(report: dict[str, Any]) -> RenderableType:
                 f"their emotions: {s['majority_f1']:.3f}). Weights: {report['recogniser']['weights']}."
             )
         )
-    if report["drawn"]:
+    if report["synthetic"]:
         lines.append(Text.from_markup("[yellow]Drawn faces: these figures say nothing about people."))
     if not report["complete"]:
         lines.append(Text.from_markup("[yellow]Not finished: the same command goes on."))

@@ -1,0 +1,64 @@
+"""load_checkpoint(): a trained system from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.classifiers.checkpoint import ModelCard, read_card, read_states
+from mien.errors import MienError
+from mien.preprocessing.inputs import ArrayInputs
+from mien.systems import system as system_named
+
+if TYPE_CHECKING:
+    from mien.classifiers.net import NetClassifier
+
+_UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
+"""What building a network raises for parameters that no network can have."""
+
+
+def load_checkpoint(
+    path: Path, system: str | None = None, classes: Sequence[str] | None = None
+) -> tuple[NetClassifier, ModelCard]:
+    """Return a trained classifier, ready to predict, and its card.
+
+    Args:
+        path: The file.
+        system: The system that the checkpoint must belong to; None takes any.
+        classes: The classes that it must predict, in this order; None takes any.
+
+    Raises:
+        MienError: As `mien.classifiers.checkpoint.read_card`; another system or other classes; or weights that do not
+            fit the network of the system.
+    """
+    from safetensors import SafetensorError
+
+    from mien.classifiers.net import NetClassifier
+
+    card = read_card(path)
+    if system is not None and card.system != system:
+        raise MienError(f"{str(path)!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file.")
+    if classes is not None and tuple(classes) != card.classes:
+        raise MienError(
+            f"{str(path)!r} has the classes {', '.join(card.classes)}.",
+            f"{', '.join(classes)}.",
+            "`--labels` to match.",
+        )
+    nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
+    try:
+        states = read_states(path)
+        made_by = system_named(card.system)
+        classifier = made_by.build(len(card.classes), made_by.with_parameters(card.parameters))
+        if not states or not isinstance(classifier, NetClassifier):
+            raise ValueError("it holds no network")
+        classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
+    except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:
+        raise MienError(
+            f"The weights in {str(path)!r} do not fit {card.system}: {(str(error) or 'damaged').splitlines()[0]}",
+            "weights of this network.",
+            "training it again with this version.",
+        ) from None
+    return classifier, card
