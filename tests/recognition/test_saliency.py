@@ -158,7 +158,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_explanation_matches_the_prediction(model: tuple[Path, Path]) -> None:
-    from mien.classifiers.checkpoint import load_checkpoint
+    from mien.systems.trained import load_checkpoint
 
     classifier, card = load_checkpoint(model[0])
     clip = open_dataset("casme2", model[1]).clips()[0]

@@ -228,7 +228,7 @@ def explain(
     """Explain the prediction of a trained network for one clip.
 
     Args:
-        classifier: The classifier from `mien.classifiers.checkpoint.load_checkpoint`.
+        classifier: The classifier from `mien.systems.trained.load_checkpoint`.
         card: Its card, from the same function.
         clip: The clip.
         of: Class to explain; None takes the predicted class.
