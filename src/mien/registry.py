@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
-from mien.errors import MienError, unknown_name
+from mien.errors import MienError, plain_name, unknown_name
 
 T = TypeVar("T")
 Given = TypeVar("Given")
@@ -261,7 +261,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.kind, self.group, self.list_command = kind, group, list_command
         self._builtins = dict(builtins or {})
         self._accept, self._name_of = accept, name_of
-        self._aliases = {_plain(alias): name for alias, name in (aliases or {}).items()}
+        self._aliases = {plain_name(alias): name for alias, name in (aliases or {}).items()}
         self._registered: dict[str, tuple[T, Origin]] = {}
         self._loaded: dict[str, T] = {}
         self._points: dict[str, list[EntryPoint]] | None = None
@@ -496,15 +496,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _unknown(self, name: str) -> MienError:
         known = [*self._builtins, *self._registered, *self._entry_points]
-        meant = self._aliases.get(_plain(name)) or next((n for n in known if _plain(n) == _plain(name)), None)
-        error = unknown_name(self.kind, name, known, self.list_command)
-        if meant in known:
-            error = MienError(error.found, error.expected, f"`{meant}`, or `{self.list_command}` for the list.")
-        return error
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+        return unknown_name(self.kind, name, known, self.list_command, self._aliases)
 
 
 def _dist_name(point: EntryPoint) -> str:
