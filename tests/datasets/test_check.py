@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from mien.datasets.base import MARKER, Card, Dataset
-from mien.datasets.check import SHOWN, CheckResult, as_json, check_dataset, check_many, render_check
+from mien.datasets.check import SHOWN, CheckResult, as_json, check, check_dataset, render_check
 from mien.datasets.flow_images import FlowImages
 from mien.errors import MienError
 from mien.synthesis.flow_images import write_flow_images
@@ -280,7 +280,7 @@ def test_many_find_shared_keys_pictures_and_prints(clean: Listed, tmp_path: Path
     other = Listed(tmp_path, [write_clip(tmp_path, "sub01", "z", dataset="casme"), clean.listed[2]])
     other.listed[0].frames[0].write_bytes(clean.listed[2].frames[0].read_bytes())
     third = Listed(tmp_path, [])
-    results = check_many([clean, other, third])
+    results = check([clean, other, third])
     assert results[0].problems == ()
     assert results[2].problems == ()
     said = [(problem.where, problem.severity) for problem in results[1].problems]

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from mien.datasets import open_specs
 from mien.datasets.action_units import parse_action_units
 from mien.datasets.base import MANIFEST
-from mien.datasets.check import check_many
+from mien.datasets.check import check
 from mien.errors import MienError
 from mien.face.portrait import portrait
 from mien.synthesis import corpus as module
@@ -55,7 +55,7 @@ def test_readers_find_every_clip_and_nothing_is_wrong(written: tuple[str, Path])
             assert parse_action_units(clip.action_units)
         if "objective" in clip.extra:
             assert clip.extra["objective"] == str(objective_class(clip.action_units))
-    assert all(result.ok for result in check_many([dataset]))
+    assert all(result.ok for result in check([dataset]))
     if "spotting" in dataset.card.task and not name.startswith("smic"):
         videos = dataset.videos()
         assert len(videos) == 6

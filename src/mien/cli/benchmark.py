@@ -75,13 +75,12 @@ def benchmark(
             "no --weights.",
             "`--set start=FILE` to start from a checkpoint, where the system can.",
         )
-    from mien.datasets import open_specs
     from mien.evaluation.report import render_report, report_many
     from mien.evaluation.run import benchmark as run_benchmark
 
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
         run_benchmark(
-            open_specs(data),
+            data,
             system,
             run,
             protocol=protocol,
@@ -127,13 +126,12 @@ def experiment(
     as_json: Json = False,
 ) -> None:
     """Reproduce a table or figure of a paper on your databases."""
-    from mien.datasets import open_specs
     from mien.evaluation.experiments import grid
     from mien.motion.pictures import save
 
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
         cells = grid.experiment(
-            name, open_specs(data), folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
+            name, data, folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
             parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs, bars=True,
             on_warning=None if as_json else lambda text: say((text, "dim")), cluster=cluster,
         )  # fmt: skip

@@ -22,11 +22,11 @@ def check(
 
     Compares its folders, numbers of clips and frames, and label sheet with the published ones.
     """
-    from mien.datasets import open_specs
     from mien.datasets.check import as_json as results_as_json
-    from mien.datasets.check import check_many, render_check
+    from mien.datasets.check import check as check_copies
+    from mien.datasets.check import render_check
 
-    results = check_many(open_specs(data), deep=deep)
+    results = check_copies(data, deep=deep)
     if as_json:
         print_json(results_as_json(results))
     else:

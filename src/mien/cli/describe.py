@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.completion import complete_descriptor
-from mien.cli.inputs import CacheFolder, Fps, IntervalText, clips_of, read_interval
+from mien.cli.inputs import CacheFolder, Fps, IntervalText, read_interval
 from mien.cli.shell import Jobs, Json, failure, note, pairs, print_json, say
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def describe(
     from mien.descriptors.table import check_target, write_table
     from mien.descriptors.table import describe as describe_clips
     from mien.preprocessing.cache import Cache, default_folder
+    from mien.preprocessing.prepare import clips_of
     from mien.progress import Bars
 
     known(descriptor)

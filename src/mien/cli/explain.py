@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.inputs import Fps, IntervalText, clips_of, read_interval
+from mien.cli.inputs import Fps, IntervalText, read_interval
 from mien.cli.shell import Json, note, print_json, say
 from mien.errors import MienError
 
@@ -35,6 +35,7 @@ def explain(
     Saliency over the face; for sma-stn also attention and the weights of the segments.
     """
     from mien.motion.pictures import save
+    from mien.preprocessing.prepare import clips_of
     from mien.recognition.saliency import as_json as numbers
     from mien.recognition.saliency import explain as explain_clip
     from mien.recognition.saliency import figure

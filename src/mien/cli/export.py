@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from mien.cli.explain import refuse_run
-from mien.cli.inputs import clips_of
 from mien.cli.shell import Json, note, out, print_json, say
 from mien.errors import MienError
 
@@ -69,9 +68,10 @@ def _prepared(card: ModelCard, sources: list[str], quiet: bool) -> Any:
     """Return the inputs of up to `MOST` clips, evenly spread over all."""
     import numpy as np
 
+    from mien.preprocessing.prepare import clips_of
     from mien.systems import system
 
-    clips = clips_of(sources, None, None)
+    clips = clips_of(sources)
     chosen = system(card.system)
     arrays, problem = [], None
     for place in np.unique(np.linspace(0, len(clips) - 1, min(MOST, len(clips))).astype(int)) if clips else []:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,7 @@ from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.preprocessing.prepare import Outcome
-    from mien.types import Clip, Interval
+    from mien.types import Interval
 
 CacheFolder = Annotated[
     Path | None,
@@ -58,25 +57,6 @@ def read_interval(text: str | None) -> Interval | None:
     )
 
 
-def clips_of(sources: Iterable[str], interval: Interval | None, fps: float | None) -> list[Clip]:
-    """Return the clips of databases (NAME=FOLDER) and videos (paths), in the order given.
-
-    Raises:
-        MienError: There is no such file, folder or database.
-    """
-    from mien.datasets import DATASETS, open_specs
-    from mien.preprocessing.prepare import video_clip
-
-    clips: list[Clip] = []
-    for source in sources:
-        name, mark, _ = source.partition("=")
-        if mark and (name in DATASETS or not Path(source).exists()):
-            clips += [clip for data in open_specs([source]) for clip in data.clips()]
-        else:
-            clips.append(video_clip(source, interval, fps))
-    return clips
-
-
 def prepare(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Videos, or databases as NAME=FOLDER.")],
     recipe: Annotated[
@@ -105,6 +85,7 @@ def prepare(
     """
     from mien.preprocessing import named_recipe
     from mien.preprocessing.cache import Cache, default_folder
+    from mien.preprocessing.prepare import clips_of
     from mien.preprocessing.prepare import prepare as prepare_clips
     from mien.progress import Bars
 

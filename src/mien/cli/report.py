@@ -45,11 +45,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Test whether one run is better than another (McNemar's test, bootstrap over subjects)."""
-    from mien.evaluation.compare import compare as compare_ledgers
+    from mien.evaluation.compare import compare as compare_runs
     from mien.evaluation.compare import render_comparison
-    from mien.evaluation.ledger import read_ledger
 
-    result = compare_ledgers(read_ledger(first), read_ledger(second))
+    result = compare_runs(first, second)
     if as_json:
         print_json(asdict(result))
     else:

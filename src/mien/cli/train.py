@@ -29,11 +29,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on every clip and save it with a card. For scores see `mien benchmark`."""
-    from mien.datasets import open_specs
     from mien.evaluation.train import train as train_on_all
 
     made = train_on_all(
-        open_specs(data), system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
+        data, system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
         licence=licence, bars=True, on_warning=warn,
     )  # fmt: skip
     _show_card(asdict(made), target, as_json)

@@ -19,7 +19,7 @@ from mien.datasets.synthetic import Synthetic
 from mien.errors import MienError, unknown_name
 from mien.io.atomic import at_home
 
-__all__ = ["DATASETS", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
+__all__ = ["DATASETS", "Databases", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
 
 _ALL: tuple[type[Dataset], ...] = (
     SmicHs,
@@ -41,7 +41,7 @@ DATASETS: dict[str, type[Dataset]] = {each.id: each for each in _ALL}
 """Every database mien reads, by id."""
 
 
-def open_dataset(name: str, root: Path) -> Dataset:
+def open_dataset(name: str, root: str | Path) -> Dataset:
     """One copy of a database.
 
     Args:
@@ -69,10 +69,15 @@ def parse_spec(spec: str) -> tuple[str, Path]:
     return name, at_home(folder)
 
 
-def open_specs(specs: Sequence[str]) -> list[Dataset]:
-    """Several copies, from their specs.
+Databases = str | Dataset | Sequence[str | Dataset]
+"""What functions take as their data: "casme2=/data/CASMEII", an open dataset, or several of these."""
+
+
+def open_specs(specs: Databases) -> list[Dataset]:
+    """Open several copies, each given as NAME=FOLDER; datasets that are open stay as they are.
 
     Raises:
         MienError: A spec is wrong, or one folder does not hold its database.
     """
-    return [open_dataset(*parse_spec(spec)) for spec in specs]
+    each = [specs] if isinstance(specs, str | Dataset) else specs
+    return [spec if isinstance(spec, Dataset) else open_dataset(*parse_spec(spec)) for spec in each]

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien import MOST_PIXELS
+from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.datasets.flow_images import read_flow_picture
 from mien.errors import MienError
@@ -91,25 +92,24 @@ def check_dataset(dataset: Dataset, *, deep: bool = False, progress: Progress | 
     return _check(dataset, deep, progress)[0]
 
 
-def check_many(
-    datasets: Sequence[Dataset], *, deep: bool = False, progress: Progress | None = None
-) -> list[CheckResult]:
+def check(datasets: Databases, *, deep: bool = False, progress: Progress | None = None) -> list[CheckResult]:
     """Each dataset by itself, then what goes wrong only when they are pooled: shared keys, shared pictures.
 
     A problem between two datasets stands with the later one.
 
     Args:
-        datasets: The copies, in the order of the results.
+        datasets: NAME=FOLDER, an open dataset, or several of these, in the order of the results.
         deep: Decode every pixel of every picture.
         progress: Told how many pictures of the present dataset are done, as (done, all).
 
     Raises:
         MienError: The clips of a dataset cannot be listed at all.
     """
+    opened = open_specs(datasets)
     results: list[CheckResult] = []
     earlier: list[Clip] = []
     owners: dict[str, dict[_Person, str]] = {}
-    for dataset in datasets:
+    for dataset in opened:
         result, clips, digests = _check(dataset, deep, progress)
         common = owners.keys() & digests.keys()
         found = [

@@ -21,6 +21,7 @@ from mien.io.atomic import write_atomically
 from mien.parameters import with_defaults
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
+from mien.preprocessing.prepare import Sources, clips_of
 from mien.types import Clip
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class DescriptorTable:
 
 
 def describe(
-    clips: Sequence[Clip],
+    clips: Sources,
     descriptor: str = "lbp-top",
     parameters: Mapping[str, str | Any] | None = None,
     *,
@@ -115,6 +116,7 @@ def describe(
     from joblib import Parallel, delayed
 
     chosen = descriptor_named(descriptor)
+    clips = clips_of(clips)
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
     recipes = {medium: chosen.recipe(parameters, medium) for medium in {clip.medium for clip in clips}}

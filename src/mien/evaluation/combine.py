@@ -27,7 +27,7 @@ SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "s
 """Settings that must agree: the members then learned from the same clips in every fold."""
 
 
-def combine(runs: Sequence[Path], out: Path) -> Ledger:
+def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
     """A run whose probabilities are the mean of several runs', each run counting the same, its seeds averaged first.
 
     Honest by construction: in every fold each member was trained without the test subject, and the weights are equal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from mien.errors import MienError
-from mien.evaluation.ledger import Ledger
+from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.metrics import NO_ANSWER, accuracy_of, counts_by_person, resamples, uar_of, uf1_of
 
 
@@ -57,7 +58,7 @@ def _answers(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isnan(probabilities[..., 0]), NO_ANSWER, probabilities.argmax(-1))
 
 
-def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison:
+def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, seed: int = 0) -> Comparison:
     """Paired comparison of two ledgers.
 
     Scores are means over each run's seeds; the bootstrap draws persons, the same for both runs. McNemar's test needs
@@ -65,14 +66,15 @@ def compare(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison
     there.
 
     Args:
-        a: Complete ledger of run A.
-        b: Complete ledger of run B, over the same clips, classes and true labels.
+        a: Folder of run A, or its complete ledger.
+        b: Folder of run B, or its complete ledger, over the same clips, classes and true labels.
         n: Bootstrap samples.
         seed: Of the draws.
 
     Raises:
         MienError: A run is unfinished, or the two differ in clips, classes or true labels.
     """
+    a, b = (each if isinstance(each, Ledger) else read_ledger(Path(each)) for each in (a, b))
     for name, ledger in (("A", a), ("B", b)):
         if not ledger.complete or not ledger.rows:
             raise MienError(

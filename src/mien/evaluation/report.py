@@ -31,7 +31,7 @@ METRICS = (*SPREAD, "macro_precision", "majority_accuracy", "majority_uf1")
 
 
 def report(
-    ledger: Ledger, curves: Mapping[str, Mapping[str, Any]] | None = None, *, run: Path | None = None
+    ledger: Ledger | str | Path, curves: Mapping[str, Mapping[str, Any]] | None = None, *, run: Path | None = None
 ) -> dict[str, Any]:
     """All scores of one run, ready for JSON.
 
@@ -39,8 +39,9 @@ def report(
     each and `spread` their standard deviation, minimum and maximum; confusion counts are summed over the seeds.
 
     Args:
-        ledger: The run's predictions.
-        curves: Logs of the folds by name (`s0-f0003`), as `read_logs` gives them; None leaves out `training`.
+        ledger: Folder of the run, or its ledger.
+        curves: Logs of the folds by name (`s0-f0003`), as `read_logs` gives them; None leaves out `training`, or
+            reads them from the folder.
         run: Folder of the run, for the command that makes it again.
 
     Returns:
@@ -52,6 +53,9 @@ def report(
     Raises:
         MienError: No fold is finished yet.
     """
+    if not isinstance(ledger, Ledger):
+        run = Path(ledger)
+        ledger, curves = read_ledger(run), curves or read_logs(run)
     settings = ledger.settings
     where = str(run) if run is not None else "RUN"
     missing = [key for key in _NEEDED if key not in settings]

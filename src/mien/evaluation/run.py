@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.datasets.base import Dataset
+from mien.datasets import Databases, open_specs
 from mien.errors import MienError, unknown_name
 from mien.evaluation.execution.cluster import Cluster
 from mien.evaluation.execution.folds import (
@@ -41,9 +41,9 @@ WAYS = ("auto", "stacked", "processes", "sequential")
 
 
 def benchmark(
-    data: Sequence[Dataset],
+    data: Databases,
     system: str | System,
-    out: Path,
+    out: str | Path,
     *,
     protocol: str = "loso",
     labels: str | None = None,
@@ -66,6 +66,7 @@ def benchmark(
     row without an answer, which counts as wrong. It is the same clips in every fold of a run.
 
     Args:
+        data: NAME=FOLDER, an open dataset, or several of these: they are pooled.
         out: Folder of the run.
         jobs: Folds trained side by side; None takes the number of cores.
         bars: Show progress on the terminal.
@@ -73,7 +74,7 @@ def benchmark(
         cluster: Where clips are prepared and folds trained instead of in processes of this machine.
         folds: "stacked" trains them as one program (`mien.evaluation.execution.stacked`; the ledger is then the same
             up to rounding), "processes" and "sequential" each alone; "auto" takes what would be fastest here.
-        data, system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `make_plan`.
+        system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `make_plan`.
 
     Returns:
         The complete ledger.
@@ -85,7 +86,7 @@ def benchmark(
     out = Path(out)
     _require_way(folds, cluster)
     plan = make_plan(
-        data,
+        open_specs(data),
         system,
         protocol=protocol,
         labels=labels,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
+from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.evaluation.ledger import FAILED, read_settings
@@ -23,9 +24,9 @@ from mien.systems.base import System
 
 
 def train(
-    data: Sequence[Dataset],
+    data: Databases,
     system: str | System,
-    out: Path,
+    out: str | Path,
     *,
     labels: str | None = None,
     seed: int = 0,
@@ -39,7 +40,7 @@ def train(
     """Trains on all clips and writes a checkpoint with its card.
 
     Args:
-        data: One or more databases.
+        data: NAME=FOLDER, an open dataset, or several of these.
         system: Name of a deep system.
         out: The `.safetensors` file.
         labels: Label map, as in `benchmark`.
@@ -54,6 +55,7 @@ def train(
     Raises:
         MienError: As `benchmark`; `scored` is another run; the system has no network to save.
     """
+    out, data = Path(out), open_specs(data)
     plan = make_plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(plan, scored)
     from mien.classifiers.net import NetClassifier

@@ -18,10 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
+from mien.preprocessing.named import named_recipe
 from mien.types import Clip, Interval, IntervalSource
 
 INDEX = "index.csv"
@@ -66,11 +68,43 @@ class Cluster(Protocol):
         ...
 
 
+Sources = str | Path | Clip | Dataset | Sequence[str | Path | Clip | Dataset]
+"""What functions take as clips: a clip, a video, a dataset or NAME=FOLDER, or several of these."""
+
+
+def clips_of(sources: Sources, interval: Interval | None = None, fps: float | None = None) -> list[Clip]:
+    """Return the clips of databases and videos, in the order given.
+
+    Args:
+        sources: A clip, the path of a video, an open dataset or NAME=FOLDER, or several of these.
+        interval: Part of the videos, in frames counted from 0; None takes all of them.
+        fps: Frames per second of the videos, where the files do not say.
+
+    Raises:
+        MienError: There is no such file, folder or database.
+    """
+    from mien.datasets import DATASETS, open_specs
+
+    clips: list[Clip] = []
+    for source in [sources] if isinstance(sources, str | Path | Clip | Dataset) else sources:
+        if isinstance(source, Clip):
+            clips.append(source)
+        elif isinstance(source, Dataset):
+            clips += source.clips()
+        else:
+            name, mark, _ = str(source).partition("=")
+            if mark and (name in DATASETS or not Path(source).exists()):
+                clips += [clip for data in open_specs(str(source)) for clip in data.clips()]
+            else:
+                clips.append(video_clip(source, interval, fps))
+    return clips
+
+
 def prepare(
-    clips: Sequence[Clip],
-    recipe: Recipe,
+    clips: Sources,
+    recipe: str | Recipe,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     cache: Cache | None = None,
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -79,8 +113,8 @@ def prepare(
     """Runs a recipe on clips; what is in the cache is not made again, so a stopped run goes on where it was.
 
     Args:
-        clips: The clips.
-        recipe: The recipe.
+        clips: A clip, the path of a video, an open dataset or NAME=FOLDER, or several of these.
+        recipe: A recipe, or a name in `mien.recipes()`.
         out: Folder for one `.npy` file per clip, `index.csv` and `recipe.json`; None only fills the cache.
         cache: Where inputs are kept; None keeps none.
         jobs: Processes side by side.
@@ -96,6 +130,9 @@ def prepare(
     """
     from joblib import delayed
 
+    clips = clips_of(clips)
+    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    out = None if out is None else Path(out)
     if out is not None:
         _open_folder(out, recipe)
     jobs = max(1, min(jobs, len(clips)))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError, unknown_name
 from mien.evaluation.execution.cluster import Cluster
@@ -130,8 +131,8 @@ def experiments() -> Mapping[str, Experiment]:
 
 def experiment(
     name: str,
-    data: Sequence[Dataset],
-    out: Path,
+    data: Databases,
+    out: str | Path,
     *,
     preset: str = "paper",
     seeds: Sequence[int] = (0,),
@@ -146,7 +147,7 @@ def experiment(
 
     Args:
         name: Name of the experiment.
-        data: Databases; each is a column of its own.
+        data: NAME=FOLDER, an open dataset, or several of these; each is a column of its own.
         out: Folder for the runs.
         preset: Preset of every system that has it; systems without it keep their defaults.
         seeds: Training seeds.
@@ -166,8 +167,9 @@ def experiment(
     """
     if name not in experiments():
         raise unknown_name("experiment", name, experiments(), "mien experiments")
+    out, opened = Path(out), open_specs(data)
     chosen = experiments()[name]
-    wanted = [(p, row, one) for p in protocols or chosen.protocols for row in chosen.rows for one in data]
+    wanted = [(p, row, one) for p in protocols or chosen.protocols for row in chosen.rows for one in opened]
     # Trained in this process, whose random numbers are one stream.
     alone = threading.Lock()
 
@@ -211,7 +213,7 @@ def experiment(
     if cluster is None:
         return [cell(*each, bars) for each in wanted]
     # The last folds of one cell leave machines idle, so the next begins: as many at once as fill them all.
-    subjects = min(len({clip.person for clip in one.clips()}) for one in data)
+    subjects = min(len({clip.person for clip in one.clips()}) for one in opened)
     at_once = min(8, 1 + math.ceil(cluster.places / max(1, subjects)))
     with ThreadPoolExecutor(at_once) as pool, Bars(show=bars) as shown:
         finished = shown.start("cells", len(wanted))
