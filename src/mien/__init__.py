@@ -60,7 +60,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mien.classifiers.checkpoint import load_checkpoint, read_card
+    from mien.classifiers.checkpoint import read_card
     from mien.datasets import open_dataset
     from mien.datasets.base import Card
     from mien.datasets.check import check
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from mien.spotting.spot import spot
     from mien.synthesis.corpus import synthesise
     from mien.systems import System, register_system
+    from mien.systems.trained import load_checkpoint
 
 __all__ = [
     "MienError",
@@ -135,7 +136,7 @@ MOST_PIXELS = 36_000_000
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 _HOMES: Final = {
-    "mien.classifiers.checkpoint": "load_checkpoint read_card",
+    "mien.classifiers.checkpoint": "read_card",
     "mien.datasets": "open_dataset",
     "mien.datasets.check": "check",
     "mien.descriptors": "register_descriptor",
@@ -161,6 +162,7 @@ _HOMES: Final = {
     "mien.spotting.spot": "spot",
     "mien.synthesis.corpus": "synthesise",
     "mien.systems": "register_system",
+    "mien.systems.trained": "load_checkpoint",
 }
 _HOME: Final = {name: module for module, names in _HOMES.items() for name in names.split()}
 """The module of each public name."""
