@@ -1,25 +1,26 @@
-"""Label sheets (xlsx, xls, csv) as rows of text under canonical names: forgiving in spelling, strict on columns."""
+"""Label sheets (xlsx, xls, csv) as tables of text, each cell as the spreadsheet program shows it."""
 
 from __future__ import annotations
 
 import csv
-import difflib
+import datetime
 import fnmatch
+import io
 import json
 import re
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
-from python_calamine import CalamineError, CalamineWorkbook
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from mien.errors import MienError
-
-Row = dict[str, str]
 
 _MOST_CELLS: Final = 2_000_000
 _MOST_UNPACKED: Final = 64 << 20  # bytes; the largest released sheet has less than one
@@ -27,8 +28,31 @@ _MOST_PARTS: Final = 2000
 _REFERENCE: Final = re.compile(rb"""\sr\s*=\s*["']\$?([A-Za-z]*)\$?([0-9]+)""")
 _CELL: Final = re.compile(rb"<c[\s>]")
 
-_SUFFIXES = (".xlsx", ".xls", ".csv")
-_HEADER_WITHIN = 40  # SAMM prints 13 lines of remarks before its header
+_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv", ".tsv")
+_ZIP: Final = b"PK"
+_OLE: Final = bytes.fromhex("d0cf11e0a1b11ae1")  # an old xls, or an xlsx that a password protects
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+_DECIMALS: Final = re.compile(r"(?:#,)?[#0]*0?(?:\.([0#]+))?")
+_SHORTEST_LOOSE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One table of a spreadsheet, or a csv file.
+
+    Attributes:
+        path: The file.
+        tab: Name of the table in the file; "" for csv.
+        cells: Cells as text, as the spreadsheet program shows them; row 1 of the file is `cells[0]`.
+    """
+
+    path: Path
+    tab: str
+    cells: list[list[str]]
+
+    def __str__(self) -> str:
+        """Name the file and the table, for messages."""
+        return f"{str(self.path)!r}" + (f", sheet {self.tab!r}" if self.tab else "")
 
 
 def listing(folder: Path, most: int = 12) -> str:
@@ -40,7 +64,20 @@ def listing(folder: Path, most: int = 12) -> str:
 
 
 def find_sheet(root: Path, patterns: Sequence[str]) -> Path | None:
-    """The label sheet in a folder or one level below it; of several matches of one pattern, the last by name.
+    """Return the label sheet in a folder or one level below it; of several matches of one pattern, the last by name.
+
+    Args:
+        root: Folder of the database.
+        patterns: File names or shell patterns, in order of preference; case and kind (xlsx, xls, csv) do not matter.
+    """
+    found = find_sheets(root, patterns)
+    return max(found[0], key=lambda p: p.name.lower()) if found else None
+
+
+def find_sheets(root: Path, patterns: Sequence[str]) -> list[list[Path]]:
+    """Return all label sheets in a folder or one level below it, best first: one list of files for each pattern.
+
+    Stores drop carets and write "_" for "-", so where no name fits as it is, spaces and punctuation do not count.
 
     Args:
         root: Folder of the database.
@@ -48,63 +85,146 @@ def find_sheet(root: Path, patterns: Sequence[str]) -> Path | None:
     """
     candidates = [p for p in [*sorted(root.glob("*")), *sorted(root.glob("*/*"))] if p.suffix.lower() in _SUFFIXES]
     # "~$" starts the lock file that a spreadsheet program leaves beside an open sheet.
-    candidates = [p for p in candidates if not p.name.startswith(("~$", "."))]
-    for pattern in patterns:
-        stem = re.sub(r"\.(xlsx|xls|csv)$", "", pattern.lower())
-        found = [p for p in candidates if fnmatch.fnmatchcase(p.stem.lower(), stem)]
-        shallow = [p for p in found if p.parent == root] or found
-        if shallow:
-            return max(shallow, key=lambda p: p.name.lower())
-    return None
+    candidates = [p for p in candidates if not p.name.startswith(("~$", ".")) and p.is_file()]
+    stems = [re.sub(r"\.(xlsx|xlsm|xls|csv|tsv)$", "", pattern.lower()) for pattern in patterns]
+    exact = [[p for p in candidates if fnmatch.fnmatchcase(p.stem.lower(), _literal(stem))] for stem in stems]
+    loose = [
+        # A short name without its punctuation would fit the sheets of other databases.
+        [p for p in candidates if len(_bare(stem)) >= _SHORTEST_LOOSE and fnmatch.fnmatchcase(_bare(p.stem), _bare(stem))]
+        for stem in stems
+    ]
+    for groups in (exact, loose):
+        found = [[p for p in group if p.parent == root] or group for group in groups if group]
+        if found:
+            return found
+    return []
+
+
+def _literal(pattern: str) -> str:
+    return pattern.replace("[", "[[]")
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[^a-z0-9*]+", "", text.lower())
 
 
 def cell_text(value: object) -> str:
-    """A cell as text: whole numbers without ".0", runs of white space as one space, no spaces at the ends."""
+    """Return a cell as text: whole numbers without ".0", runs of white space as one space, no spaces at the ends."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
+        return f"date {value}"
     return re.sub(r"\s+", " ", str(value)).strip()
+
+
+def shown(value: float, number_format: str) -> str:
+    """Return a number as a spreadsheet program shows it under a number format.
+
+    Args:
+        value: The number that the cell holds.
+        number_format: The cell's format, such as "0", "0.00", "#,##0" or "General". Other kinds of format (dates,
+            fractions, powers) leave the number as it is.
+
+    Example:
+        >>> shown(566.4, "0"), shown(566.4, "General")
+        ('566', '566.4')
+    """
+    plain = re.sub(r'\[[^\]]*\]|"[^"]*"|\\\\.|_.|\*.|[ ]', "", number_format.split(";")[0])
+    match = _DECIMALS.fullmatch(plain)
+    if not plain or match is None:
+        return cell_text(value)
+    try:
+        step = Decimal(1).scaleb(-len(match[1] or ""))
+        return str(Decimal(repr(value)).quantize(step, ROUND_HALF_UP))
+    except InvalidOperation:
+        return cell_text(value)
 
 
 _UNREADABLE = OSError, ValueError, NotImplementedError, csv.Error, CalamineError, zipfile.BadZipFile, zlib.error
 
 
 def read_cells(path: Path, sheet: str | int = 0) -> list[list[str]]:
-    """All cells of one sheet as text.
+    """Return all cells of one table as text, as the spreadsheet program shows them.
 
     Args:
         path: xlsx, xls or csv file.
-        sheet: Number of the sheet from 0, or its name; ignored for csv.
+        sheet: Number of the table from 0, or its name; ignored for csv.
 
     Raises:
-        MienError: The file cannot be read or has no such sheet.
+        MienError: The file cannot be read or has no such table.
     """
+    return _read(path, [sheet])[0].cells
+
+
+def read_pages(path: Path, preferred: Sequence[str] = ()) -> list[Page]:
+    """Return all tables of a file that hold anything, those with a preferred name first.
+
+    Args:
+        path: xlsx, xls or csv file.
+        preferred: Names of tables, best first; case does not matter.
+
+    Raises:
+        MienError: The file cannot be read.
+    """
+    pages = [page for page in _read(path, None) if any(any(row) for row in page.cells)]
+    order = {_plain(name): place for place, name in enumerate(preferred)}
+    return sorted(pages, key=lambda page: order.get(_plain(page.tab), len(order)))
+
+
+def _read(path: Path, sheets: Sequence[str | int] | None) -> list[Page]:
     try:
-        if path.suffix.lower() == ".csv":
-            return _csv_cells(path.read_bytes())
-        if path.suffix.lower() == ".xls":
-            return _cells_apart(path, sheet)
-        _require_bounded(path)
-        return _book_cells(path, sheet)
+        with path.open("rb") as file:
+            start = file.read(8)
+        if start == _OLE:
+            if path.suffix.lower() != ".xls" and _ENCRYPTED in path.read_bytes():
+                raise _protected(path)
+            found = _cells_apart(path, sheets)
+        elif start.startswith(_ZIP):
+            found = _book_cells(path, sheets)
+        elif path.suffix.lower() in (".csv", ".tsv"):
+            return [Page(path, "", _csv_cells(path.read_bytes()))]
+        else:
+            raise ValueError("it is neither a zip archive, as xlsx is, nor an old xls" if start else "it is empty")
     except _UNREADABLE as error:
+        if "password" in str(error).lower():
+            raise _protected(path) from None
         raise MienError(
             f"The label sheet {str(path)!r} cannot be read ({error}).",
             "a spreadsheet (xlsx, xls) or a csv file.",
             "open it in a spreadsheet program and save it again as xlsx.",
         ) from None
+    return [Page(path, tab, cells) for tab, cells in found]
+
+
+def _protected(path: Path) -> MienError:
+    return MienError(
+        f"The label sheet {str(path)!r} is protected by a password.",
+        "a spreadsheet that opens without one.",
+        "open it in a spreadsheet program with the password and save it again as xlsx without one.",
+    )
 
 
 def _csv_cells(raw: bytes) -> list[list[str]]:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("gb18030", errors="replace")
-    return [[cell_text(cell) for cell in line] for line in csv.reader(text.splitlines())]
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = raw.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("gb18030", errors="replace")
+    # Where the comma is the decimal sign, spreadsheet programs write semicolons between the cells.
+    head = text[:4000]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [[cell_text(cell) for cell in line] for line in reader]
 
 
-def _book_cells(path: Path, sheet: str | int) -> list[list[str]]:
-    """Cells of a spreadsheet. Raises ValueError and CalamineError."""
+def _book_cells(path: Path, sheets: Sequence[str | int] | None) -> list[tuple[str, list[list[str]]]]:
+    """Tables of a spreadsheet by name. Raises ValueError and CalamineError."""
+    is_zip = zipfile.is_zipfile(path)
+    odd = _require_bounded(path) if is_zip else False
     try:
         book = CalamineWorkbook.from_path(path)
     except BaseException as error:
@@ -113,6 +233,25 @@ def _book_cells(path: Path, sheet: str | int) -> list[list[str]]:
             raise ValueError("the reader failed over it") from None
         raise
     names = book.sheet_names
+    wanted = range(len(names)) if sheets is None else [_number_of(path, names, sheet) for sheet in sheets]
+    tables = []
+    for place in wanted:
+        try:
+            found = book.get_sheet_by_index(place)
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":
+                raise ValueError("the reader failed over it") from None
+            if sheets is None:
+                continue  # a chart has no cells
+            raise
+        tables.append((names[place], _table(found)))
+    fractions = any(isinstance(value, float) for _, values in tables for row in values for value in row)
+    if is_zip and (odd or fractions):
+        _as_shown(path, tables)
+    return [(name, [[cell_text(value) for value in row] for row in values]) for name, values in tables]
+
+
+def _number_of(path: Path, names: Sequence[str], sheet: str | int) -> int:
     if isinstance(sheet, str):
         wanted = next((i for i, name in enumerate(names) if _plain(name) == _plain(sheet)), None)
     else:
@@ -123,23 +262,56 @@ def _book_cells(path: Path, sheet: str | int) -> list[list[str]]:
             f"a sheet {sheet!r}.",
             "the file as its owners ship it.",
         )
-    try:
-        found = book.get_sheet_by_index(wanted)
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":
-            raise ValueError("the reader failed over it") from None
-        raise
+    return wanted
+
+
+def _table(found: CalamineSheet) -> list[list[object]]:
+    """Cells of one table; whole numbers as int, and what is merged over several rows in each of them."""
     if found.total_height * found.total_width > _MOST_CELLS:
         raise ValueError(f"{found.total_height} rows of {found.total_width} cells")
-    return [[cell_text(cell) for cell in row] for row in found.to_python(skip_empty_area=False)]
+    values: list[list[object]] = [
+        [int(value) if isinstance(value, float) and value.is_integer() else value for value in row]
+        for row in found.to_python(skip_empty_area=False)
+    ]
+    for (top, left), (bottom, right) in found.merged_cell_ranges or ():
+        if left == right and top < len(values) and left < len(values[top]):
+            for row in values[top + 1 : bottom + 1]:
+                row[left] = values[top][left]
+    return values
 
 
-def _require_bounded(path: Path) -> None:
+def _as_shown(path: Path, tables: Iterable[tuple[str, list[list[object]]]]) -> None:
+    """Puts in place what the quick reader loses: rounded numbers, errors, and formulas without a stored result."""
+    # Only odd sheets need this slower reader.
+    from openpyxl import load_workbook
+
+    try:
+        book = load_workbook(path, data_only=True)
+        formulas = load_workbook(path)
+    except Exception:  # whatever it cannot read stays as the quick reader gave it
+        return
+    for name, values in tables:
+        if name not in book.sheetnames:
+            continue
+        for cells in formulas[name].iter_rows():
+            for cell in cells:
+                if cell.value is None or cell.row > len(values) or cell.column > len(values[cell.row - 1]):
+                    continue
+                row, place = values[cell.row - 1], cell.column - 1
+                result = book[name].cell(cell.row, cell.column).value
+                if row[place] == "" and cell.data_type in ("f", "e"):
+                    row[place] = str(result) if result is not None else f"formula {cell.value}"
+                elif isinstance(row[place], float):
+                    row[place] = shown(float(str(row[place])), str(cell.number_format))
+
+
+def _require_bounded(path: Path) -> bool:
     """Refuses an xlsx that unpacks to more than any label sheet, or has a cell so far out that the table fills memory.
 
     What the archive says of its sizes is not believed. Raises ValueError, OSError,
-    NotImplementedError, BadZipFile and zlib.error.
+    NotImplementedError, BadZipFile and zlib.error. Returns whether some cell holds a formula or an error.
     """
+    odd = False
     left = _MOST_UNPACKED
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         if len(archive.infolist()) > _MOST_PARTS:
@@ -165,6 +337,8 @@ def _require_bounded(path: Path) -> None:
             rows, columns = _extent(bytes(content))
             if rows * columns > _MOST_CELLS:
                 raise ValueError(f"a cell in row {rows}, column {columns}")
+            odd = odd or b"<f>" in content or b"<f " in content or b't="e"' in content
+    return odd
 
 
 def _extent(content: bytes) -> tuple[int, int]:
@@ -185,25 +359,24 @@ def _column_number(letters: bytes) -> int:
     return number
 
 
-def _cells_apart(path: Path, sheet: str | int) -> list[list[str]]:
+def _cells_apart(path: Path, sheets: Sequence[str | int] | None) -> list[tuple[str, list[list[str]]]]:
     """Cells of an xls, read in a process of its own: one forged cell makes the reader ask for all memory and abort.
 
     Raises ValueError and OSError.
     """
-    words = [sys.executable, "-c", _APART, str(path.absolute()), json.dumps(sheet)]
+    words = [sys.executable, "-c", _APART, str(path.absolute()), json.dumps(sheets)]
     try:
-        told = subprocess.run(words, capture_output=True, timeout=60, check=False)
+        finished = subprocess.run(words, capture_output=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:
         raise ValueError("it takes longer than a minute") from None
-    if told.returncode:
+    if finished.returncode:
         raise ValueError("the reader failed over it")
-    answer = json.loads(told.stdout)
+    answer = json.loads(finished.stdout)
     if "error" in answer:
         if len(answer["error"]) == 3:
             raise MienError(*answer["error"])
         raise ValueError(answer["error"][0])
-    cells: list[list[str]] = answer["cells"]
-    return cells
+    return [(tab, cells) for tab, cells in answer["pages"]]
 
 
 _APART: Final = """
@@ -218,92 +391,14 @@ except (ImportError, ValueError, OSError):
 from mien.datasets.sheet import _book_cells
 from mien.errors import MienError
 try:
-    told = {"cells": _book_cells(Path(sys.argv[1]), json.loads(sys.argv[2]))}
+    answer = {"pages": _book_cells(Path(sys.argv[1]), json.loads(sys.argv[2]))}
 except MienError as error:
-    told = {"error": [error.found, error.expected, error.fix]}
+    answer = {"error": [error.found, error.expected, error.fix]}
 except Exception as error:
-    told = {"error": [str(error)]}
-sys.stdout.write(json.dumps(told))
+    answer = {"error": [str(error)]}
+sys.stdout.write(json.dumps(answer))
 """
 
 
-def rows_by_title(
-    cells: Sequence[Sequence[str]],
-    columns: Mapping[str, Sequence[str]],
-    optional: Mapping[str, Sequence[str]],
-    where: Path,
-) -> list[Row]:
-    """Rows below the header line, under canonical names.
-
-    Args:
-        cells: Cells as text.
-        columns: Canonical name -> the titles it may have in the sheet. All must be there.
-        optional: The same for columns that some versions of the sheet lack.
-        where: The file, for errors.
-
-    Returns:
-        One mapping per row that names a subject and a clip; blank lines and closing remarks are dropped.
-
-    Raises:
-        MienError: A column is missing; tells the nearest title found.
-    """
-    wanted = {_plain(title): name for name, titles in columns.items() for title in titles}
-    lines = [[_plain(cell) for cell in row] for row in cells[:_HEADER_WITHIN]]
-    scores = [len({wanted[cell] for cell in line if cell in wanted}) for line in lines]
-    best = max(scores, default=0)
-    at = scores.index(best) if best else 0
-    header = lines[at] if lines else []
-    place = {name: _place(header, titles) for name, titles in {**optional, **columns}.items()}
-    missing = [columns[name][0] for name in columns if place[name] is None]
-    if missing:
-        known = {_plain(title) for titles in columns.values() for title in titles}
-        found = [cell for cell in (cells[at] if cells else []) if cell]
-        spare = [cell for cell in found if _plain(cell) not in known]
-        near = {title: difflib.get_close_matches(title, spare, n=1, cutoff=0.4) for title in missing}
-        fixes = [f"rename {guess[0]!r} to {title!r}" for title, guess in near.items() if guess]
-        raise MienError(
-            f"{str(where)!r} has no column {', '.join(map(repr, missing))}; it has {', '.join(found) or 'none'}.",
-            f"the columns {', '.join(titles[0] for titles in columns.values())}.",
-            (" and ".join(fixes) if fixes else "the label sheet as its owners ship it") + ".",
-        )
-    rows = []
-    for line in cells[at + 1 :]:
-        row = {name: line[i] if i < len(line) else "" for name, i in place.items() if i is not None}
-        if row["subject"] and row["clip"]:
-            rows.append(row)
-    return rows
-
-
-def rows_by_position(cells: Sequence[Sequence[str]], positions: Sequence[str], where: Path) -> list[Row]:
-    """Rows of a sheet without a header, by the place of each column.
-
-    Raises:
-        MienError: The sheet is narrower than expected.
-    """
-    width = max((len([cell for cell in line if cell]) for line in cells), default=0)
-    needed = len(positions) - 1  # the last column may be blank throughout
-    if width < needed:
-        raise MienError(
-            f"The first sheet of {str(where)!r} has {width} columns.",
-            f"{len(positions)} columns: {', '.join(positions)}.",
-            "the label sheet as its owners ship it.",
-        )
-    rows = [dict(zip(positions, [*line, *[""] * len(positions)], strict=False)) for line in cells]
-    # A header, where somebody added one, has no number as its onset.
-    return [row for row in rows if row["subject"] and row["clip"] and whole_number(row["onset"]) is not None]
-
-
-def whole_number(text: str) -> int | None:
-    """The number a cell prints; None for a blank, a slash or anything else that is no whole number of a frame."""
-    return int(float(text)) if re.fullmatch(r"-?[0-9]{1,15}(\.0*)?", text) else None
-
-
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().lower()
-
-
-def _place(header: Sequence[str], titles: Sequence[str]) -> int | None:
-    for title in titles:
-        if _plain(title) in header:
-            return header.index(_plain(title))
-    return None
+    return re.sub(r"[\s_.]+", "", text).lower()
