@@ -28,7 +28,8 @@ from mien.classifiers.state import read_state, write_state
 from mien.datasets import parse_spec
 from mien.datasets.check import _look
 from mien.datasets.flow_images import read_flow_picture
-from mien.datasets.sheet import read_cells, whole_number
+from mien.datasets.rows import whole_number
+from mien.datasets.sheet import read_cells
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
 from mien.parameters import read_value

@@ -19,7 +19,8 @@ from mien.datasets.base import card
 from mien.datasets.labels import label_maps_of, samples
 from mien.datasets.layout import Correction, correct, layout
 from mien.datasets.official import OfficialDataset, pictures, read_interval
-from mien.datasets.sheet import cell_text, find_sheet, read_cells, rows_by_title
+from mien.datasets.rows import rows_by_title
+from mien.datasets.sheet import cell_text, find_sheet, read_cells
 from mien.errors import MienError
 from mien.evaluation.spotting.benchmark import filmed
 from mien.synthesis.writer import OFFICIAL, write_corpus

@@ -1,63 +1,141 @@
-"""Databases in their owners' own layout: what they are, how to open them."""
+"""Databases in their owners' own layout: which there are, and how to open a copy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
-from mien.datasets.base import Dataset
-from mien.datasets.casme import Casme, Casme2
-from mien.datasets.casme3 import Casme3A
-from mien.datasets.casme_sq import CasmeSq
-from mien.datasets.flow_images import FlowImages
-from mien.datasets.fourdme import FourDme
+from mien.datasets.base import Dataset, add_table, card, read_table
 from mien.datasets.labels import label_maps_of
-from mien.datasets.mmew import Mmew
-from mien.datasets.samm import Samm, SammLongVideos
-from mien.datasets.smic import SmicHs, SmicNir, SmicVis
-from mien.datasets.synthetic import Synthetic
-from mien.errors import MienError, unknown_name
+from mien.datasets.official import OfficialDataset
+from mien.errors import MienError
 from mien.io.atomic import at_home
+from mien.registry import Registry
 
-__all__ = ["DATASETS", "Databases", "label_maps_of", "open_dataset", "open_specs", "parse_spec"]
+__all__ = ["DATASETS", "Databases", "label_maps_of", "open_dataset", "open_specs", "parse_spec", "register_dataset"]
 
-_ALL: tuple[type[Dataset], ...] = (
-    SmicHs,
-    SmicVis,
-    SmicNir,
-    Casme,
-    Casme2,
-    CasmeSq,
-    Samm,
-    SammLongVideos,
-    Mmew,
-    Casme3A,
-    FourDme,
-    FlowImages,
-    Synthetic,
+
+def _accept(given: Any) -> type[Dataset]:
+    """The class of a dataset: a class with a table, or a table alone, which is read as every official layout is."""
+    if isinstance(given, type) and issubclass(given, Dataset):
+        found: type[Dataset] = given
+    elif isinstance(given, Traversable):
+        found = _from_table(given)
+    else:
+        raise MienError(
+            f"{given!r} is no dataset.",
+            "a subclass of `mien.datasets.base.Dataset`, or the path of a table (TOML).",
+            "`register_dataset(table=Path('my_database.toml'))`.",
+        )
+    name = getattr(found, "id", None)
+    if not isinstance(name, str):
+        raise MienError(
+            f"The dataset class {found.__name__} has no id.",
+            "a class attribute `id`, such as `id = 'my_database'`.",
+            "name it in the class.",
+        )
+    if found.table_file is not None and name not in DATASETS.builtins:
+        add_table(name, found.table_file)
+    card(name)  # tells what the table lacks while it is known who brings it
+    return found
+
+
+def _from_table(table: Traversable) -> type[Dataset]:
+    name = str(read_table(table).get("card", {}).get("id", Path(table.name).stem))
+    return type(name, (OfficialDataset,), {"id": name, "table_file": table, "__module__": __name__})
+
+
+DATASETS: Registry[type[Dataset]] = Registry(
+    "dataset",
+    "mien.datasets",
+    "mien datasets",
+    builtins={
+        "smic_hs": "mien.datasets.smic:SmicHs",
+        "smic_vis": "mien.datasets.smic:SmicVis",
+        "smic_nir": "mien.datasets.smic:SmicNir",
+        "casme": "mien.datasets.casme:Casme",
+        "casme2": "mien.datasets.casme:Casme2",
+        "casme_sq": "mien.datasets.casme_sq:CasmeSq",
+        "samm": "mien.datasets.samm:Samm",
+        "samm_lv": "mien.datasets.samm:SammLongVideos",
+        "mmew": "mien.datasets.mmew:Mmew",
+        "casme3_a": "mien.datasets.casme3:Casme3A",
+        "fourdme": "mien.datasets.fourdme:FourDme",
+        "flow_images": "mien.datasets.flow_images:FlowImages",
+        "synthetic": "mien.datasets.synthetic:Synthetic",
+    },
+    accept=_accept,
+    name_of=lambda found: found.id,
+    aliases={
+        "casmeii": "casme2",
+        "casme1": "casme",
+        "casmesq": "casme_sq",
+        "casmesquare": "casme_sq",
+        "casme22": "casme_sq",
+        "cas(me)^3": "casme3_a",
+        "cas(me)3": "casme3_a",
+        "casme3": "casme3_a",
+        "smic": "smic_hs",
+        "sammlongvideos": "samm_lv",
+        "sammlv": "samm_lv",
+        "4dme": "fourdme",
+        "megc2019": "flow_images",
+    },
 )
+"""Every database mien reads, by id: those of this package, registered ones, and those of installed packages."""
 
-DATASETS: dict[str, type[Dataset]] = {each.id: each for each in _ALL}
-"""Every database mien reads, by id."""
+
+def register_dataset(cls: type[Dataset] | None = None, *, table: Traversable | None = None) -> type[Dataset]:
+    """Register a database from outside this package: a table, and where needed a class. Works as a class decorator.
+
+    With a table alone, the database is read as every official layout is (`mien.datasets.official`); its id is the `id`
+    in the table's `[card]`, else the file's name. A class that has a table names it here or as `table_file`.
+
+    Args:
+        cls: Subclass of `mien.datasets.base.Dataset` (mostly of `OfficialDataset`) with an `id`.
+        table: Its TOML file: a `Path`, or a resource from `importlib.resources.files`.
+
+    Returns:
+        The class.
+
+    Raises:
+        MienError: It is no dataset, its table lacks something, or the id is taken.
+
+    Example:
+        >>> from mien.datasets.base import Dataset
+        >>> register_dataset(table=Path("my_database.toml"))  # doctest: +SKIP
+        <class 'mien.datasets.my_database'>
+    """
+    if cls is None:
+        if table is None:
+            raise MienError(
+                "register_dataset was given neither a class nor a table.",
+                "a table (TOML), a class, or both.",
+                "`register_dataset(table=Path('my_database.toml'))`.",
+            )
+        cls = _from_table(table)
+    elif table is not None:
+        cls.table_file = table
+    return DATASETS.register(cls)
 
 
 def open_dataset(name: str, root: str | Path) -> Dataset:
-    """One copy of a database.
+    """Open one copy of a database.
 
     Args:
-        name: Dataset id.
+        name: Dataset id, or the import path `package.module:attribute` of a dataset's class.
         root: Folder that holds the copy.
 
     Raises:
         MienError: There is no such dataset, or the folder does not hold it.
     """
-    if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS, "mien datasets")
     return DATASETS[name](Path(root))
 
 
 def parse_spec(spec: str) -> tuple[str, Path]:
-    """`casme2=/data/x` as the dataset's name and its folder; "~" stands for the home folder.
+    """Return `casme2=/data/x` as the dataset's name and its folder; "~" stands for the home folder.
 
     Raises:
         MienError: There is no "=", or nothing on one side of it.

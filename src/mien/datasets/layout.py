@@ -1,4 +1,4 @@
-"""The layout of a database, as its table `tables/<id>.toml` tells it: sheet, columns, folders, corrections."""
+"""Layout of a database, as its table `tables/<id>.toml` has it: sheet, columns, folders, corrections."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mien.datasets.base import table
-from mien.datasets.sheet import Row
+from mien.datasets.base import clears_with_tables, table, table_file
+from mien.datasets.rows import SECOND, Row
+from mien.errors import MienError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ class Layout:
         columns: Canonical name -> titles it may have.
         optional: The same for columns that may be missing; they end in `Clip.extra`.
         joins: Further sheets.
+        tabs: Names of the table in the file that holds the labels, in order of preference; the first that fits else.
         subject: Format of a subject that the sheet prints as a number.
+        subject_pattern: How else a subject may be printed; its one group is the number. "" for no other way.
+        clip_pattern: How the database prints its clips, to tell a sheet of another database; "" where not known.
         name: Format of the clip's name.
         roots: Folders that may hold the frames, in order of preference.
         folders: Formats of a clip's folder below the root, tried in order; may hold "*".
@@ -80,17 +84,27 @@ class Layout:
     columns: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]]
     joins: tuple[Join, ...]
+    tabs: tuple[str, ...]
     subject: str
+    subject_pattern: str
+    clip_pattern: str
     name: str
     roots: tuple[str, ...]
     folders: tuple[str, ...]
     picture: str
     corrections: tuple[Correction, ...]
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Canonical names of the columns that hold frame numbers."""
+        names = [*self.columns, *self.optional, *self.positions]
+        return tuple(n for n in names if n in ("onset", "apex", "offset", "apex2") or SECOND.fullmatch(n))
 
+
+@clears_with_tables
 @cache
 def layout_table(dataset_id: str) -> Mapping[str, Any]:
-    """The table of a dataset, with that of the family it `shares` below it and its own `values` filled in."""
+    """Return the table of a dataset, with that of the family it `shares` below it and its own `values` filled in."""
     own = table(dataset_id)
     if "shares" not in own:
         return own
@@ -98,26 +112,48 @@ def layout_table(dataset_id: str) -> Mapping[str, Any]:
     return merged
 
 
+@clears_with_tables
 @cache
 def layout(dataset_id: str) -> Layout:
-    """The layout of one dataset."""
-    entry = layout_table(dataset_id)
+    """Return the layout of one dataset.
+
+    Raises:
+        MienError: Its table lacks a part.
+    """
+    try:
+        return _layout(layout_table(dataset_id))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MienError(
+            f"The table {str(table_file(dataset_id))!r} is not complete ({type(error).__name__}: {error}).",
+            "[sheet] with files, [columns], and [frames] with roots and folders.",
+            "compare it with a table in `mien/datasets/tables`, such as casme2.toml.",
+        ) from None
+
+
+def _layout(entry: Mapping[str, Any]) -> Layout:
     sheet, frames = entry["sheet"], entry["frames"]
+    subject = entry.get("subject", {})
     return Layout(
         sheets=tuple(sheet["files"]),
-        writes=sheet["writes"],
+        writes=sheet.get("writes", sheet["files"][0]),
         required=sheet.get("required", True),
         preamble=sheet.get("preamble", 0),
         header=tuple(sheet.get("header", ())),
         positions=tuple(sheet.get("positions", ())),
         columns=_titles(entry.get("columns", {})),
         optional=_titles(entry.get("optional", {})),
-        joins=tuple(Join(tuple(j["files"]), j["writes"], _titles(j["columns"])) for j in entry.get("join", ())),
-        subject=entry.get("subject", {}).get("number", "{}"),
+        joins=tuple(
+            Join(tuple(j["files"]), j.get("writes", j["files"][0]), _titles(j["columns"]))
+            for j in entry.get("join", ())
+        ),
+        tabs=tuple(sheet.get("tabs", ())),
+        subject=subject.get("number", "{}"),
+        subject_pattern=subject.get("pattern", ""),
+        clip_pattern=sheet.get("clips", ""),
         name=entry.get("name", "{clip}"),
         roots=tuple(frames["roots"]),
         folders=tuple(frames["folders"]),
-        picture=frames["picture"],
+        picture=frames.get("picture", "{no}.jpg"),
         corrections=tuple(
             Correction(**{("printed" if k == "from" else k): str(v) for k, v in c.items()})
             for c in entry.get("corrections", ())
@@ -125,13 +161,13 @@ def layout(dataset_id: str) -> Layout:
     )
 
 
-def correct(row: Row, subject: str, corrections: Sequence[Correction]) -> tuple[Row, list[Correction]]:
-    """A row with its known mistakes mended, and the corrections that did it.
+def correct(row: Mapping[str, str], subject: str, corrections: Sequence[Correction]) -> tuple[Row, list[Correction]]:
+    """Return a row with its known mistakes mended, and the corrections that did it.
 
     A correction applies only where the sheet prints the very value it names, so a newer sheet, in which the owners
     have mended the mistake themselves, stays as it is.
     """
-    mended, applied = dict(row), []
+    mended, applied = Row(row, getattr(row, "number", 0)), []
     for c in corrections:
         if (c.subject, c.clip) == (subject, row["clip"]) and row.get(c.field) == c.printed:
             mended[c.field] = c.to

@@ -13,7 +13,7 @@ from mien.datasets.sheet import Page
 from mien.errors import MienError
 
 _HEADER_WITHIN: Final = 40  # SAMM prints 13 lines of remarks before its header
-_ABSENT: Final = frozenset({"", "/", "\\", "-", "--", "—", "–", "?", "x", "na", "n/a", "nan", "null", "none", "nil"})
+_ABSENT: Final = frozenset({"", "/", "\\", "-", "--", "\u2013", "\u2014", "?", "x", "na", "n/a", "nan", "null", "none"})
 _WHOLE: Final = re.compile(r"([+-]?[0-9]{1,15})(?:\.0*)?\??")
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}(?:[, ][0-9]{3})+")
 _SHOWN: Final = 6
@@ -224,7 +224,8 @@ def _named(where: Path | Page) -> str:
 
 
 def _cut(found: Sequence[str], most: int = 20) -> str:
-    return ", ".join(text[:60] for text in found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(text[:60] for text in found[:most]) + more
 
 
 def _plain(text: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mien.datasets.official import OfficialDataset, folders
-from mien.datasets.sheet import Row
 from mien.types import Clip
 
 
@@ -21,13 +21,13 @@ class SammLongVideos(OfficialDataset):
     id = "samm_lv"
 
     def videos(self) -> list[Clip]:
-        """All long videos, those without an expression included."""
+        """Return all long videos, those without an expression included."""
         found = [(p.name.split("_")[0], p, "video") for p in folders(self.frame_root, "*_*")]
         return list(self._whole(found))
 
-    def _fields(self, row: Row, subject: str) -> dict[str, str]:
+    def _fields(self, row: Mapping[str, str], subject: str) -> dict[str, str]:
         # The expression 006_1_2 is the second of the video 006_1.
         return {**super()._fields(row, subject), "video": "_".join(row["clip"].split("_")[:2])}
 
-    def _extra(self, row: Row, folder: Path | None, units: str) -> dict[str, str]:
+    def _extra(self, row: Mapping[str, str], folder: Path | None, units: str) -> dict[str, str]:
         return {**super()._extra(row, folder, units), "video": self._fields(row, row["subject"])["video"]}

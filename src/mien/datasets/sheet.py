@@ -88,11 +88,9 @@ def find_sheets(root: Path, patterns: Sequence[str]) -> list[list[Path]]:
     candidates = [p for p in candidates if not p.name.startswith(("~$", ".")) and p.is_file()]
     stems = [re.sub(r"\.(xlsx|xlsm|xls|csv|tsv)$", "", pattern.lower()) for pattern in patterns]
     exact = [[p for p in candidates if fnmatch.fnmatchcase(p.stem.lower(), _literal(stem))] for stem in stems]
-    loose = [
-        # A short name without its punctuation would fit the sheets of other databases.
-        [p for p in candidates if len(_bare(stem)) >= _SHORTEST_LOOSE and fnmatch.fnmatchcase(_bare(p.stem), _bare(stem))]
-        for stem in stems
-    ]
+    # A short name without its punctuation would fit the sheets of other databases.
+    bare = [_bare(stem) if len(_bare(stem)) >= _SHORTEST_LOOSE else "" for stem in stems]
+    loose = [[p for p in candidates if stem and fnmatch.fnmatchcase(_bare(p.stem), stem)] for stem in bare]
     for groups in (exact, loose):
         found = [[p for p in group if p.parent == root] or group for group in groups if group]
         if found:

@@ -17,17 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets.base import family_of
 from mien.errors import MienError
 from mien.evaluation.ledger import Ledger, answer_problem
 from mien.evaluation.metrics import uf1
 from mien.types import Fold, Problem, Sample
-
-FAMILIES: tuple[frozenset[str], ...] = (
-    frozenset({"casme", "casme2", "casme_sq", "casme3_a"}),
-    frozenset({"smic_hs", "smic_vis", "smic_nir"}),
-    frozenset({"samm", "samm_lv"}),
-)
-"""Databases recorded by one group, in which one person may appear under two ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +100,9 @@ def check_folds(samples: Sequence[Sample], folds: Sequence[Fold], *, shares_subj
 
 def _family_notes(fold: Fold, trained: set[str], tested: set[str]) -> list[Problem]:
     notes = []
-    for family in FAMILIES:
-        left, right = trained & family, tested & family
+    families = {name: family_of(name) for name in sorted(trained | tested)}
+    for family in sorted(set(families.values()) - {""}):
+        left, right = ({name for name in side if families[name] == family} for side in (trained, tested))
         if left and right and left != right:
             text = f"{', '.join(sorted(left | right))} come from one group and may share people"
             notes.append(Problem(fold.name, text, "note"))

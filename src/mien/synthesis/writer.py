@@ -29,7 +29,7 @@ from mien.io.atomic import write_atomically
 from mien.synthesis.moving_face import mark_as_drawn, render_clip
 from mien.types import Clip, Interval
 
-OFFICIAL = tuple(name for name, each in DATASETS.items() if issubclass(each, OfficialDataset))
+OFFICIAL = tuple(name for name in DATASETS.builtins if issubclass(DATASETS[name], OfficialDataset))
 """Ids of the layouts `write_corpus` writes."""
 
 _QUIET = 8  # neutral frames before, between and after the expressions of a long video
