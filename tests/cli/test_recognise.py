@@ -59,7 +59,7 @@ def test_the_table_and_what_must_be_said(folder: Path) -> None:
     words = " ".join(text.split())
     assert "No answer" in words
     assert "30 frames per second are too few" in words
-    assert "no lie detector" in words
+    assert "not a lie detector" in words
     assert "made by a computer" in words
     assert "has not been measured" in words
 

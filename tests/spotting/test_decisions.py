@@ -43,7 +43,7 @@ def move(rows: NDArray[np.float32], fps: float, start: float, length: float, hei
 
 
 @pytest.mark.parametrize("fps", [30.0, 60.0, 100.0, 200.0])
-def test_bumps_of_both_kinds_are_found_at_any_rate(fps: float) -> None:
+def test_bumps_of_both_kinds_are_found_at_any_frame_rate(fps: float) -> None:
     rows = quiet(40, fps)
     true = [
         move(rows, fps, 5, 0.3, 0.03, MOUTH),
@@ -60,7 +60,7 @@ def test_bumps_of_both_kinds_are_found_at_any_rate(fps: float) -> None:
         assert abs(t.apex - f.apex) <= max(2, 0.06 * t.n_frames)
 
 
-def test_what_is_no_expression_is_not_found() -> None:
+def test_steps_ramps_and_noise_are_not_found() -> None:
     fps = 100.0
     rows = quiet(30, fps)
     assert decide(rows, fps, dict(FLOW_PEAKS.parameters)) == []
@@ -71,7 +71,7 @@ def test_what_is_no_expression_is_not_found() -> None:
     assert not [s for s in decide(rows, fps, dict(FLOW_PEAKS.parameters)) if s.n_frames > 4 * fps]
 
 
-def test_a_small_bump_at_the_brows_with_a_blink_is_left_out_but_not_one_at_the_mouth() -> None:
+def test_bump_during_a_blink_is_dropped_at_the_brows_but_not_at_the_mouth() -> None:
     fps = 100.0
     for region, expected in ((BROW, 0), (MOUTH, 1)):
         rows = quiet(20, fps)
@@ -81,7 +81,7 @@ def test_a_small_bump_at_the_brows_with_a_blink_is_left_out_but_not_one_at_the_m
         assert len(decide(rows, fps, dict(FLOW_PEAKS.parameters))) == expected
 
 
-def test_lost_frames_are_bridged_and_never_part_of_an_interval() -> None:
+def test_frames_without_a_face_are_bridged_and_never_part_of_an_interval() -> None:
     fps = 100.0
     rows = quiet(20, fps)
     true = move(rows, fps, 15, 0.3, 0.03, MOUTH)
@@ -93,7 +93,7 @@ def test_lost_frames_are_bridged_and_never_part_of_an_interval() -> None:
 
 
 @pytest.mark.parametrize("name", ["flow-peaks", "lbp-chi2", "mdmd"])
-def test_along_a_film_and_row_by_row_the_parts_hold_everything(name: str) -> None:
+def test_searching_in_parts_equals_searching_the_whole_video(name: str) -> None:
     spotter = SPOTTERS[name]
     fps = 30.0
     rng = np.random.default_rng(4)
@@ -118,7 +118,7 @@ def test_along_a_film_and_row_by_row_the_parts_hold_everything(name: str) -> Non
         assert sorted(found, key=lambda s: s.onset) == decide(rows, fps, spotter.parameters)
 
 
-def test_contrast_and_threshold_against_loops() -> None:
+def test_contrast_and_threshold_equal_a_loop() -> None:
     curve, k = np.random.default_rng(0).random(50), 4
     slow = [
         max(0.0, curve[i] - (curve[i - k] + curve[i + k]) / 2) if k <= i < len(curve) - k else 0.0
@@ -132,14 +132,14 @@ def test_contrast_and_threshold_against_loops() -> None:
     assert [(s.onset, s.apex, s.offset) for s in around_peaks(level, 0.1, 4, "micro")] == [(8, 12, 16)]
 
 
-def test_pseudo_labels_against_a_loop() -> None:
+def test_pseudo_labels_equal_a_loop() -> None:
     true = [Spot(10, 12, 14, "micro"), Spot(30, 33, 39, "macro")]
     k, n = 4, 60
     slow = [float(any(i <= f <= i + k for f in range(10, 15))) for i in range(n)]
     np.testing.assert_array_equal(pseudo_labels(n, true, k, "micro"), slow)
 
 
-def test_thresholds_are_chosen_on_what_is_given() -> None:
+def test_thresholds_are_chosen_on_the_training_videos() -> None:
     fps = 100.0
     rows, true = [], []
     for seed in range(2):

@@ -48,7 +48,9 @@ def truth(made: Film) -> list[Spot]:
     return [Spot(e.onset, e.apex, e.offset, "micro" if e.kind == "micro" else "macro") for e in made.events]
 
 
-def test_head_motion_and_blinks_do_not_hide_the_expressions(staged: tuple[Film, list[Picture]], tmp_path: Path) -> None:
+def test_flow_peaks_finds_expressions_despite_head_motion_and_blinks(
+    staged: tuple[Film, list[Picture]], tmp_path: Path
+) -> None:
     made, shown = staged
     stream = Stream(FPS)
     found = [s for frame in shown for s in stream.add(frame)] + stream.finish()
@@ -64,9 +66,7 @@ def test_head_motion_and_blinks_do_not_hide_the_expressions(staged: tuple[Film, 
 
 
 @pytest.mark.parametrize("name", ["flow-peaks", "lbp-chi2", "mdmd", "softnet"])
-def test_every_frame_has_one_row_and_a_lost_face_none_that_is_known(
-    name: str, staged: tuple[Film, list[Picture]]
-) -> None:
+def test_each_frame_gives_one_row_and_nan_without_a_face(name: str, staged: tuple[Film, list[Picture]]) -> None:
     shown = staged[1][:160]
     blank = np.full_like(shown[0], 90)
     chosen = spotter(name)
@@ -83,7 +83,7 @@ def test_every_frame_has_one_row_and_a_lost_face_none_that_is_known(
             assert s.kind in KINDS
 
 
-def test_a_new_rectangle_carries_old_pictures_along(staged: tuple[Film, list[Picture]]) -> None:
+def test_old_pictures_are_aligned_with_a_new_rectangle(staged: tuple[Film, list[Picture]]) -> None:
     still = staged[1][0]
     stream = FaceStream(FPS)
     before = stream.look(still)
@@ -105,7 +105,7 @@ def test_a_new_rectangle_carries_old_pictures_along(staged: tuple[Film, list[Pic
     assert np.abs(before.picture[inner].astype(float) - fresh[inner]).mean() > 6
 
 
-def test_real_films_have_sensible_outcomes(read_video: Callable[[str], list[Picture]], tmp_path: Path) -> None:
+def test_real_videos_give_plausible_outcomes(read_video: Callable[[str], list[Picture]], tmp_path: Path) -> None:
     smile = read_video("single_face.mp4")
     write_video(tmp_path / "smile.mkv", iter(smile), fps=30)
     outcome = spot(tmp_path / "smile.mkv")
@@ -118,7 +118,9 @@ def test_real_films_have_sensible_outcomes(read_video: Callable[[str], list[Pict
     assert "No face" in outcome.abstained
 
 
-def test_what_cannot_be_answered_is_said(staged: tuple[Film, list[Picture]], tmp_path: Path) -> None:
+def test_videos_without_an_answer_and_wrong_arguments_are_reported(
+    staged: tuple[Film, list[Picture]], tmp_path: Path
+) -> None:
     shown = staged[1][:30]
     write_video(tmp_path / "short.mkv", iter(shown), fps=FPS)
     assert "0.60 s" in spot(tmp_path / "short.mkv").abstained
@@ -126,7 +128,7 @@ def test_what_cannot_be_answered_is_said(staged: tuple[Film, list[Picture]], tmp
     assert "15 frames per second" in spot(tmp_path / "slow.mkv").abstained
     with pytest.raises(MienError, match="no spotter called 'flow-peak'"):
         spot(tmp_path / "short.mkv", "flow-peak")
-    with pytest.raises(MienError, match="has to be trained"):
+    with pytest.raises(MienError, match="must be trained"):
         spot(tmp_path / "short.mkv", "softnet")
     with pytest.raises(MienError, match="has no parameter"):
         spot(tmp_path / "short.mkv", parameters={"hight": 1})
@@ -134,13 +136,13 @@ def test_what_cannot_be_answered_is_said(staged: tuple[Film, list[Picture]], tmp
         Stream(12.0)
 
 
-def test_a_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_path: Path) -> None:
+def test_spotting_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke(
         app, ["benchmark", f"samm_lv={corpus}", "--task", "spot", "--system", "flow-peaks", "--out",
               str(tmp_path / "run"), "--jobs", "1", "--json"],
     )  # fmt: skip
     assert run.exit_code == 0, run.output
-    report = json.loads(run.output)
+    report = json.loads(run.stdout)
     data = filmed(open_specs([f"samm_lv={corpus}"]))
     assert report["n_videos"] == len(data) == 6
     assert report["n_videos_without_expression"] == 2
@@ -153,7 +155,7 @@ def test_a_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_pa
     for row in ledger.rows:
         subject = row.subject
         assert subject in row.fold  # each video is decided in the fold that holds its subject out
-    # A killed run goes on and ends with the same bytes.
+    # A killed run resumes where it stopped and ends with the same bytes.
     one = tmp_path / "run" / "ledger" / "s0-f0001.csv"
     text = one.read_bytes()
     one.unlink()
@@ -170,7 +172,7 @@ def test_a_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_pa
         read_spots(tmp_path / "run")
 
 
-def test_softnet_is_trained_on_training_subjects_and_repeats(corpus: Path, tmp_path: Path) -> None:
+def test_softnet_is_trained_on_training_subjects_and_reproducible(corpus: Path, tmp_path: Path) -> None:
     data = open_specs([f"samm_lv={corpus}"])
     given = {"epochs": "1"}
     for name in ("one", "two"):
@@ -183,7 +185,7 @@ def test_softnet_is_trained_on_training_subjects_and_repeats(corpus: Path, tmp_p
     assert all(1 <= row.onset <= row.offset for row in ends)
 
 
-def test_bad_benchmarks(corpus: Path, tmp_path: Path) -> None:
+def test_wrong_benchmark_arguments_are_refused(corpus: Path, tmp_path: Path) -> None:
     data = open_specs([f"samm_lv={corpus}"])
     with pytest.raises(MienError, match="does not serve spotting"):
         spot_benchmark(data, "flow-peaks", tmp_path / "x", protocol="lovo")

@@ -1,9 +1,9 @@
-"""What a spotter is: a watcher of pictures that makes numbers, and a decision that makes intervals of them.
+"""The interface of a spotter: a watcher turns each frame into a row of numbers, a decision finds intervals in the rows.
 
-    film -> face_stream -> Watcher: a row of numbers per frame -> Spotter.decide: intervals
+    video -> face_stream -> Watcher: one row of numbers per frame -> Spotter.decide: intervals
 
-The first part is slow and has nothing to tune; the second is fast and holds every threshold. Both run along the film:
-rows are decided part by part, so nothing grows with the film's length.
+The watcher is slow and has no thresholds; the decision is fast and has all of them. Both work on the video as it runs:
+rows are searched in parts, so memory does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -23,23 +23,29 @@ KINDS: Final[tuple[Kind, ...]] = ("micro", "macro")
 Rows = NDArray[np.floating[Any]]
 
 MICRO_LONGEST: Final = 0.5
-"""Seconds; what lasts longer, up to `MACRO_LONGEST`, is a macro-expression (Yan et al. 2013; MEGC 2020)."""
+"""Longest micro-expression in seconds; longer ones, up to `MACRO_LONGEST`, are macro-expressions (Yan et al. 2013;
+MEGC 2020)."""
 
 MACRO_LONGEST: Final = 4.0
-"""Seconds."""
+"""Longest macro-expression in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One expression, found or true; frames counted from 0, both ends included.
+    """The interval of one expression, found or true. Frames are counted from 0; both ends are included.
 
     Attributes:
         onset: First frame.
-        apex: Frame of the strongest expression; None where it is not known.
+        apex: Frame of the strongest expression; None if not known.
         offset: Last frame.
         kind: "micro" or "macro".
-        score: How far above the threshold, in the spotter's own unit; larger is surer. 1 for true ones.
-        emotion: Its class, "" where not known.
+        score: How far the signal exceeds the threshold, in the unit of the spotter; larger is more certain. 1 for true
+            intervals.
+        emotion: Class of the expression; "" if not known.
+
+    Example:
+        >>> Spot(10, 14, 19, "micro").n_frames
+        10
     """
 
     onset: int
@@ -56,52 +62,52 @@ class Spot:
 
 
 class Watcher(Protocol):
-    """Turns faces into rows of numbers. Holds a window of pictures, whatever the film's length."""
+    """Turns face pictures into rows of numbers. Keeps a window of pictures only, whatever the length of the video."""
 
     def see(self, look: Look) -> list[Rows]:
-        """The rows that this frame completes, in the order of the frames: one for each frame, possibly later."""
+        """Return the rows that this frame completes. Each frame gets one row, in order, but possibly later."""
         ...
 
     def finish(self) -> list[Rows]:
-        """The rows still owed at the end of the film."""
+        """Return the rows of the last frames, at the end of the video."""
         ...
 
 
 class Decide(Protocol):
-    """Intervals from rows; a pure function."""
+    """Finds intervals in rows; a pure function."""
 
     def __call__(self, rows: Rows, fps: float, parameters: Mapping[str, Any], /) -> list[Spot]:
-        """Intervals in (T, ...) rows, apexes given, in time order. NaN rows are frames without a face."""
+        """Return the intervals, with apexes, in (T, ...) rows, in time order. Rows of NaN are frames without a face."""
         ...
 
 
 class Model(Protocol):
-    """A trained part between rows and decision."""
+    """The trained part of a spotter, between the watcher and the decision."""
 
     def score(self, rows: Rows) -> Rows:
-        """The rows that are decided on, from those that were watched."""
+        """Return the rows for the decision, from the rows of the watcher."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Spotter:
-    """One method.
+    """One spotting method.
 
     Attributes:
         name: Name on the command line.
         title: Name in print.
         paper: Citation.
-        summary: What it does, in one sentence.
+        summary: What the method does, in one sentence.
         departures: Each difference from the paper, with its reason.
         parameters: Every parameter with its default.
-        tuned: Parameters that `benchmark --task spot` chooses on training subjects, by kind, with what it tries.
+        tuned: Parameters that `benchmark --task spot` chooses on training subjects, by kind, with the values to try.
         watch: Makes a watcher from frames per second and parameters.
-        decide: Rows to intervals.
-        part: Seconds of rows decided at once.
-        margin: Seconds of rows before and after a part that its decision also sees.
+        decide: Finds intervals in rows.
+        part: Seconds of rows that are searched at a time.
+        margin: Seconds of rows before and after such a part that the decision also sees.
         train: Makes a model from (rows of each training video, their true expressions, frames per second, parameters,
-            seed); None where nothing is trained.
-        rate: Frames per second that are enough; of faster films every so manieth frame is watched. 0 watches all.
+            seed); None if nothing is trained.
+        rate: Sufficient frames per second: of faster videos only every `step`-th frame is used, see `hop`. 0 uses all.
     """
 
     name: str
@@ -121,44 +127,44 @@ class Spotter:
     rate: float = 0.0
 
     def hop(self, fps: float) -> int:
-        """Every so manieth frame is watched."""
+        """Return the step between the frames that are used, at a frame rate."""
         return max(1, round(fps / self.rate)) if self.rate else 1
 
     def with_parameters(self, given: Mapping[str, str | Any]) -> dict[str, Any]:
-        """All parameters, those given replacing the defaults.
+        """Return all parameters: the given values, and the defaults for the others.
 
         Raises:
-            MienError: An unknown parameter, or a value of the wrong kind.
+            MienError: A parameter is unknown, or a value has the wrong type.
         """
         return with_defaults(self.name, self.parameters, given)
 
 
 class Along:
-    """A spotter's decision along a film: rows in, intervals out, one part held.
+    """Applies the decision of a spotter to a running video, part by part; only one part is kept in memory.
 
     Args:
-        spotter: Whose decision.
+        spotter: The spotter.
         fps: Frames per second.
         parameters: All parameters of the spotter.
-        model: The trained part, where the spotter has one.
+        model: The trained part, if the spotter has one.
     """
 
     def __init__(self, spotter: Spotter, fps: float, parameters: Mapping[str, Any], model: Model | None = None) -> None:
         self._spotter, self._fps, self._parameters, self._model = spotter, fps, parameters, model
         self._part, self._margin = max(1, round(spotter.part * fps)), round(spotter.margin * fps)
         self._rows: list[Rows] = []
-        self._first = 0  # index of the first row held
-        self._next = 0  # index of the first frame not decided yet
+        self._first = 0  # index of the first row kept
+        self._next = 0  # index of the first frame that has not been searched
 
     def add(self, rows: Sequence[Rows]) -> Iterator[Spot]:
-        """Intervals that the next rows settle."""
+        """Add the next rows, and yield the intervals that are now final."""
         for row in rows:
             self._rows.append(row)
             if self._first + len(self._rows) >= self._next + self._part + self._margin:
                 yield from self._settle(self._next + self._part)
 
     def finish(self) -> Iterator[Spot]:
-        """Intervals in what is left."""
+        """Yield the intervals in the remaining rows."""
         if self._rows:
             yield from self._settle(self._first + len(self._rows))
 
@@ -183,6 +189,20 @@ class Along:
 def decide_all(
     spotter: Spotter, rows: Rows, fps: float, parameters: Mapping[str, Any], model: Model | None = None
 ) -> list[Spot]:
-    """Intervals of a whole film whose rows are at hand, part by part as along the film."""
+    """Return the intervals of a whole video from all its rows, searched in the same parts as a running video.
+
+    Args:
+        spotter: The spotter.
+        rows: (T, ...) rows of its watcher.
+        fps: Frames per second.
+        parameters: All parameters of the spotter.
+        model: The trained part, if the spotter has one.
+
+    Example:
+        >>> from mien.spotting import spotter
+        >>> chosen = spotter("lbp-chi2")
+        >>> decide_all(chosen, np.zeros((100, 2), np.float32), 100, chosen.with_parameters({}))
+        []
+    """
     along = Along(spotter, fps, parameters, model)
     return [*along.add(list(rows)), *along.finish()]

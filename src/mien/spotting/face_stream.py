@@ -1,8 +1,8 @@
-"""A face in a film, frame by frame: one small picture of it per frame, cut by a rectangle that stays as long as it may.
+"""Crop one face from a video: a small picture per frame, with a crop rectangle that moves as rarely as possible.
 
-Landmarks jitter and cost milliseconds, so they are looked for a few times a second only, and the rectangle is made anew
-only when the face has left its place. A step from one rectangle to the next is told with the picture, so that what was
-kept from before can be brought to it.
+Landmarks are noisy and cost milliseconds. Therefore they are searched only a few times a second, and the rectangle
+changes only when the face has moved. Each change of the rectangle is reported with the picture, so that earlier
+pictures can be aligned with the new rectangle.
 """
 
 from __future__ import annotations
@@ -29,28 +29,29 @@ HEIGHT: Final = 140
 """Rows of the small picture."""
 
 WIDTH: Final = 112
-"""Columns of the small picture; the eyes are 56 pixels apart in it."""
+"""Columns of the small picture."""
 
 EYES: Final = WIDTH / 2
-"""Pixels between the centres of the eyes in the small picture, when the rectangle is made."""
+"""Distance between the centres of the eyes in the small picture, in pixels, when the rectangle is chosen."""
 
-_DELTAS: Final = (0.5, 0.75, 2.5, 2.0)  # from above the brows to below the chin, in distances of the eyes
+_DELTAS: Final = (0.5, 0.75, 2.5, 2.0)  # from above the brows to below the chin; see `crop_box`
 _PRESENT: Final = 0.5
 _MOVED, _TURNED, _GROWN = 0.06, math.radians(4), 0.07
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One frame's face.
+    """The face in one frame.
 
     Attributes:
-        index: The frame's number, from 0.
-        picture: (HEIGHT, WIDTH) grey levels; None where there is no face.
-        points: (68, 2) landmarks in pixels of the picture, x then y, as they were when the rectangle was made; None
-            where there is no face.
-        change: (2, 3), from pixels of this picture to pixels of the pictures before; None where the rectangle is the
-            same. Where `fresh`, nothing before belongs to this face.
-        fresh: The first picture of a face, at the beginning and after it was lost.
+        index: Number of the frame, from 0.
+        picture: (HEIGHT, WIDTH) grey levels; None if there is no face.
+        points: (68, 2) landmarks in pixels of the picture, x then y, as they were when the rectangle was chosen; None
+            if there is no face.
+        change: (2, 3) affine map from pixels of this picture to pixels of the earlier pictures; None if the rectangle
+            did not change.
+        fresh: Whether this is the first picture of a face, at the beginning or after the face was lost. Earlier
+            pictures must not be compared with it.
     """
 
     index: int
@@ -61,20 +62,24 @@ class Look:
 
 
 class FaceStream:
-    """Follows the largest face of a film; holds no frame.
+    """Follow the largest face of a video. No frame is kept.
 
     Args:
         fps: Frames per second.
-        every: Seconds between two looks for landmarks.
-        device: Where the networks run.
-        detect: The faces in a frame that may be followed; None takes them all, so that the largest is.
+        every: Seconds between two searches for landmarks.
+        device: Device of the networks ("cpu", "cuda").
+        detect: Returns the faces of a frame that may be followed; None allows all, so that the largest is followed.
 
     Attributes:
-        seen: Frames looked at so far.
-        found: Frames with a face so far.
-        most_faces: The most faces seen in one frame.
-        eye_distance: Pixels between the eyes in the film, when the face was last found; 0 before.
-        too_small: Pixels of the largest face that was too small to use; 0 where there was none.
+        seen: Number of frames so far.
+        found: Number of frames with a face so far.
+        most_faces: Largest number of faces in one frame.
+        eye_distance: Distance between the eyes in the video, in pixels, when the face was last found; 0 before.
+        too_small: Size in pixels of the largest face that was too small to use; 0 if there was none.
+
+    Example:
+        >>> FaceStream(100).look(np.full((64, 64), 128, np.uint8)).picture is None
+        True
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class FaceStream:
         self.too_small = 0.0
 
     def look(self, frame: Picture) -> Look:
-        """The face of the next frame.
+        """Return the face of the next frame.
 
         Args:
             frame: (H, W) grey or (H, W, 3) RGB, 8 bits.
@@ -109,7 +114,7 @@ class FaceStream:
         self.seen += 1
         change: Matrix | None = None
         fresh = False
-        if index >= self._due:  # frames may be missing: not every multiple of the step is seen
+        if index >= self._due:  # not `index % step == 0`, because frames may be missing
             self._due = index + self._step
             had = self._matrix
             eyes_points = self._landmarks(frame)
@@ -130,11 +135,11 @@ class FaceStream:
 
     @property
     def eyes(self) -> Floats | None:
-        """(2, 2) centres of the eyes in the film as they were when the rectangle was made; None without a face."""
+        """(2, 2) centres of the eyes in the video as they were when the rectangle was chosen; None without a face."""
         return None if self._box is None else self._eyes
 
     def _landmarks(self, frame: Picture) -> Floats | None:
-        """(68, 2) landmarks in the frame; None where there is no face."""
+        """Return (68, 2) landmarks in the frame; None if there is no face."""
         if self._square is not None:
             points, presence = find_mesh([frame], [self._square], device=self._device)
             if presence[0] >= _PRESENT:
@@ -163,7 +168,7 @@ class FaceStream:
         return np.asarray(ibug68(points[0]), np.float32)
 
     def _left(self, points: Floats) -> bool:
-        """Whether the face is elsewhere, larger or more tilted than when the rectangle was made."""
+        """Return whether the face has moved, grown, shrunk or tilted since the rectangle was chosen."""
         assert self._eyes is not None
         was, now = self._eyes, _eyes(points)
         across_was, across_now = was[1] - was[0], now[1] - now[0]
@@ -177,7 +182,7 @@ class FaceStream:
         return far > _MOVED or turned > _TURNED or grown > _GROWN
 
     def _cut(self, points: Floats) -> None:
-        """A new rectangle from (68, 2) landmarks."""
+        """Choose a new rectangle from (68, 2) landmarks."""
         self._eyes = _eyes(points)
         self.eye_distance = float(np.hypot(*(self._eyes[1] - self._eyes[0])))
         self._box = crop_box(self._eyes, _DELTAS, level=True)
@@ -187,7 +192,20 @@ class FaceStream:
 
 
 def carried(picture: Picture, change: Matrix) -> Picture:
-    """A picture from before a change of the rectangle, as the new rectangle would have cut it."""
+    """Align a picture from before a change of the rectangle with the new rectangle.
+
+    Args:
+        picture: (H, W) grey levels, cropped by the old rectangle.
+        change: `Look.change`.
+
+    Returns:
+        (H, W) grey levels.
+
+    Example:
+        >>> picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+        >>> bool((carried(picture, np.eye(2, 3)) == picture).all())
+        True
+    """
     return np.asarray(
         cv2.warpAffine(
             picture,
@@ -201,7 +219,7 @@ def carried(picture: Picture, change: Matrix) -> Picture:
 
 
 def _eyes(points: Floats) -> Floats:
-    """(2, 2) centres of the eyes among 68 points, image-left first."""
+    """Return (2, 2) centres of the eyes from 68 landmarks, image-left eye first."""
     return np.asarray(points[36:48].reshape(2, 6, 2).mean(1), np.float32)
 
 
@@ -210,6 +228,6 @@ def _inverse(matrix: Matrix) -> Matrix:
 
 
 def _compose(second: Matrix, first: NDArray[Any]) -> Matrix:
-    """The map that applies `first`, then `second`; all (2, 3)."""
+    """Return the (2, 3) affine map that applies `first`, then `second`."""
     linear = second[:, :2] @ first[:, :2]
     return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])

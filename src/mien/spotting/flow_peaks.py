@@ -1,16 +1,17 @@
-"""The spotter this library offers first: bumps in how regions of the face move, head motion and blinks taken out.
+"""The default spotter: bumps in the motion of facial regions, after head motion and blinks are removed.
 
-Every frame's flow from a reference picture of the same face, at most `reference` seconds old, gives how the skin of 14
-regions has moved. The head's own motion, a similarity fitted robustly to the whole face and then the motion of the
-nose, is taken away; so a row of numbers is the path of 14 points of skin upon the head, in distances of the eyes.
+Optical flow from a reference picture, at most `reference` seconds old, gives the motion of 14 regions of the skin. The
+motion of the head is subtracted: a similarity fitted robustly to the whole face, then the remaining motion of the nose.
+Each row contains the positions of 14 points of the skin relative to the head, in multiples of the distance between the
+eyes.
 
-An expression is a bump in these paths: away and back. For some half widths w, b(t) = x(t) - (x(t - w) + x(t + w)) / 2
-is large at its apex; the paths projected on b show the bump with the least noise, and there its shape is tested: how
-high, how long, does it rise and fall, is it part of a longer one. Bumps near the eyes that come with a blink are left
-out.
+An expression is a bump in these paths: the skin moves away and comes back. For several half widths w,
+b(t) = x(t) - (x(t - w) + x(t + w)) / 2 is large at the apex. Projecting the paths on b gives one curve with little
+noise, and the shape of the bump is tested on that curve: its height, its length, whether it rises and falls, whether it
+is part of a longer one. Bumps near the eyes that coincide with a blink are dropped.
 
-The idea of regional flow relative to the nose, read as a path over time, is that of OF-FD (He, MEGC 2021) and SOFTNet
-(Liong et al. 2021); the rest is our own. docs/spotting.md tells what each part is worth.
+Regional flow relative to the nose, read as a path over time, comes from OF-FD (He, MEGC 2021) and SOFTNet (Liong et al.
+2021); the rest is our own. docs/methods/spotting.md explains each part.
 """
 
 from __future__ import annotations
@@ -44,30 +45,31 @@ REGIONS: Final[Mapping[str, tuple[int, ...]]] = {
     "lower lip": (56, 57, 58),
     "chin": (7, 8, 9, 57),
 }
-"""Regions and the points of iBUG 300-W in whose middle each lies."""
+"""The regions, each with the iBUG 300-W landmarks whose mean is its centre."""
 
 NEAR_EYES: Final = 7
-"""So many of the first regions lie close enough to the eyes for a blink to pull at them."""
+"""The first 7 regions are so close to the eyes that a blink moves them."""
 
 _NOSE = (28, 29, 30)
-_SPREAD = 0.10 * EYES  # standard deviation of a region's weights, pixels
-_GRID = 4  # pixels between the samples of the flow that the head's motion is fitted to
+_SPREAD = 0.10 * EYES  # standard deviation of the weights of a region, in pixels
+_GRID = 4  # pixels between the flow samples to which the motion of the head is fitted
 _ROUNDS = 3
 
 
 class FlowWatcher:
-    """Rows of 2 x 14 + 1 numbers: x then y of each region, in distances of the eyes; then how the eyes have changed.
+    """Makes rows of 2 x 14 + 1 numbers: x and y of each region, then the change of the eyes.
 
-    The last number is the mean difference of the eyes' grey levels between two frames 0.05 s apart, in standard
-    deviations of the grey levels around the eyes: lids, and nothing else on a face, change so much so fast.
+    x and y are in multiples of the distance between the eyes. The last number shows blinks: it is the mean difference
+    between the grey levels of the eyes in two frames 0.05 s apart, divided by the standard deviation of those grey
+    levels. Only moving eyelids change so much in so short a time.
 
     Args:
         fps: Frames per second.
-        parameters: `reference`, seconds after which the reference picture is taken anew.
+        parameters: Uses `reference`, the seconds after which a new reference picture is taken.
     """
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
-        self._hold = max(1, round(parameters["reference"] * fps))
+        self._lifetime = max(1, round(parameters["reference"] * fps))
         self._lag = max(1, round(0.05 * fps))
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._reference: NDArray[np.uint8] | None = None
@@ -77,7 +79,7 @@ class FlowWatcher:
         self._eyes: list[tuple[Floats, float]] = []
 
     def see(self, look: Look) -> list[Rows]:
-        """This frame's row; NaN without a face."""
+        """Return the row of this frame; NaN without a face."""
         if look.picture is None or look.points is None:
             self._reference, self._eyes = None, []
             return [np.full(2 * len(REGIONS) + 1, np.nan, np.float32)]
@@ -86,7 +88,7 @@ class FlowWatcher:
             self._base = self._last = np.zeros((len(REGIONS), 2), np.float32)
             self._place(look.points)
         elif look.change is not None:
-            # The same reference in the new rectangle; the way so far is kept.
+            # Align the reference with the new rectangle; the paths continue.
             self._reference = carried(self._reference, look.change)
             self._eyes = []
             self._place(look.points)
@@ -95,16 +97,16 @@ class FlowWatcher:
         self._last = self._base + self._regions(np.asarray(flow, np.float32))
         changed = self._eyes_changed(look.picture)
         self._age += 1
-        if self._age >= self._hold:
+        if self._age >= self._lifetime:
             self._reference, self._age, self._base = look.picture, 0, self._last
         return [np.append(self._last.ravel(), np.float32(changed)).astype(np.float32)]
 
     def finish(self) -> list[Rows]:
-        """Nothing is owed: every frame has its row at once."""
+        """Return no rows: each frame has had its row at once."""
         return []
 
     def _place(self, points: Floats) -> None:
-        """Where the regions, the nose and the eyes lie in the picture."""
+        """Compute where the regions, the nose and the eyes lie in the picture."""
         middles = np.array([points[list(of)].mean(0) for of in REGIONS.values()])
         self._weights = _hills(middles, _SPREAD)
         self._nose = _hills(points[list(_NOSE)], _SPREAD).mean(0, keepdims=True)
@@ -143,11 +145,11 @@ class FlowWatcher:
         self._boxes = boxes
 
     def _regions(self, flow: Floats) -> Floats:
-        """(14, 2) motion of the regions without the head's, in distances of the eyes."""
+        """Return the (14, 2) motion of the regions relative to the head, in multiples of the distance of the eyes."""
         motion = self._weights @ flow.reshape(-1, 2)
         samples = flow[self._rows, self._columns]
         head = _robust(self._design, np.concatenate([samples[:, 0], samples[:, 1]]))
-        nose = self._nose @ flow.reshape(-1, 2)  # at the centre of the fit the head moves by its first two numbers
+        nose = self._nose @ flow.reshape(-1, 2)  # there, the fitted motion of the head is `head[:2]`
         moved = motion - (self._at_regions @ head) - (nose[0] - head[:2])
         return np.asarray(moved / EYES, np.float32)
 
@@ -162,7 +164,7 @@ class FlowWatcher:
 
 
 def _hills(middles: NDArray[Any], spread: float) -> Floats:
-    """(N, HEIGHT * WIDTH) Gaussian weights about N points, each summing to 1."""
+    """Return (N, HEIGHT * WIDTH) Gaussian weights around N points, each row summing to 1."""
     y, x = np.arange(HEIGHT), np.arange(WIDTH)
     down = np.exp(-0.5 * ((y - middles[:, 1:]) / spread) ** 2)
     along = np.exp(-0.5 * ((x - middles[:, :1]) / spread) ** 2)
@@ -171,7 +173,7 @@ def _hills(middles: NDArray[Any], spread: float) -> Floats:
 
 
 def _robust(design: NDArray[Any], seen: NDArray[Any]) -> NDArray[np.float64]:
-    """Least squares with Cauchy's weights, both components of a sample sharing one: an expression is an outlier."""
+    """Fit by least squares with Cauchy weights, one for both components of a sample: expressions are outliers."""
     n = len(seen) // 2
     weight = np.ones(n)
     found = np.zeros(design.shape[1])
@@ -190,12 +192,16 @@ _HALF_WIDTHS: Final[tuple[tuple[float, Kind], ...]] = ((0.25, "micro"), (0.6, "m
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
-    """Bumps of the right height and length, in time order.
+    """Return the bumps of sufficient height and allowed length, in time order.
 
     Args:
-        rows: (T, 29), see `FlowWatcher`.
+        rows: (T, 29) rows of `FlowWatcher`.
         fps: Frames per second.
         parameters: As in `FLOW_PEAKS`.
+
+    Example:
+        >>> decide(np.zeros((200, 29), np.float32), 100, FLOW_PEAKS.with_parameters({}))
+        []
     """
     lost = np.isnan(rows[:, 0])
     n = len(rows)
@@ -205,14 +211,14 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     paths = gaussian_filter1d(paths, max(parameters["smooth"] * fps, 0.3), axis=0, mode="nearest")
     blinking = maximum_filter1d(np.nan_to_num(rows[:, -1]), 2 * round(0.12 * fps) + 1, mode="nearest")
     found: list[_Bump] = []
-    # A blink pulls at the brows but not at nose, mouth and chin: either group is looked at without the other.
+    # A blink moves the brows but not nose, mouth and chin, so the two groups are searched separately.
     for columns, factor in ((slice(2 * NEAR_EYES, None), 1.0), (slice(0, 2 * NEAR_EYES), parameters["near_eyes"])):
         part = paths[:, columns]
         for half, kind in _HALF_WIDTHS:
             w = max(2, round(half * fps))
             bump = part - 0.5 * (_shifted(part, w) + _shifted(part, -w))
             size = np.hypot(bump[:, 0::2], bump[:, 1::2])
-            strength = np.sort(size, 1)[:, -2:].mean(1)  # an expression moves two regions at least
+            strength = np.sort(size, 1)[:, -2:].mean(1)  # an expression moves at least two regions
             quiet = uniform_filter1d(strength, 2 * round(4 * fps) + 1, mode="nearest")
             reach = max(1, w // 2)
             tops = strength == maximum_filter1d(strength, 2 * reach + 1, mode="nearest")
@@ -229,7 +235,7 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
 
 
 class _Bump:
-    """A candidate. Of two that overlap, the longer must be higher by some: it takes in drift and noise besides."""
+    """A candidate interval. A longer one contains more drift and noise, so it must be higher to win an overlap."""
 
     __slots__ = ("apex", "kind", "offset", "onset", "rank", "score")
 
@@ -242,7 +248,7 @@ class _Bump:
 def _measured(
     paths: Floats, bump: Floats, apex: int, w: int, fps: float, parameters: Mapping[str, Any], factor: float
 ) -> _Bump | None:
-    """Feet, length and height of the bump at `apex`, on the paths projected on it; None where it is no bump."""
+    """Measure the bump at `apex`: beginning, end and height; None if its shape is not that of an expression."""
     weights = np.hypot(bump[0::2], bump[1::2])
     kept = np.repeat(weights >= 0.4 * weights.max(), 2)
     pattern = np.where(kept, bump, 0)
@@ -251,7 +257,7 @@ def _measured(
     first, last = max(0, apex - reach), min(len(paths), apex + reach + 1)
     path = paths[first:last] @ pattern
     top = apex - first
-    # The apex of the path itself lies near that of the bump's contrast.
+    # The apex of the projected path is near the maximum of b.
     near = slice(max(0, top - w // 2), top + w // 2 + 1)
     top = near.start + int(np.argmax(path[near]))
     sides = path[top::-1], path[top:]
@@ -259,13 +265,13 @@ def _measured(
         return None
     heights = [float(path[top] - side.min()) for side in sides]
     height = min(heights)
-    # Away and back: what does not come back at least in part is a change of the head or of the face at rest.
+    # A path that does not come back at least in part is a change of pose or of the neutral face.
     if height <= 0 or height < parameters["back"] * max(heights):
         return None
     feet = []
     for side, rise in zip(sides, heights, strict=True):
         foot = int(np.flatnonzero(side <= path[top] - (1 - parameters["foot"]) * rise)[0])
-        # A slow drift moves the foot far out but hardly the half height; a ramp is twice as long as its half.
+        # A slow drift moves the foot far out but hardly the half height; for a ramp, foot = 2 * half.
         half = int(np.flatnonzero(side <= path[top] - 0.5 * height)[0])
         feet.append(max(1, min(foot, round(2.2 * half))))
     onset, offset = first + top - feet[0], first + top + feet[1]
@@ -279,7 +285,7 @@ def _measured(
 
 
 def _strongest(found: list[_Bump]) -> list[_Bump]:
-    """The strongest, the strongest of those that do not overlap it, and so on; in time order."""
+    """Return the strongest bump, then the strongest that does not overlap it, and so on; in time order."""
     kept: list[_Bump] = []
     for one in sorted(found, key=lambda b: (-b.rank, b.onset)):
         if not any(other.onset <= one.offset and one.onset <= other.offset for other in kept):
@@ -288,13 +294,13 @@ def _strongest(found: list[_Bump]) -> list[_Bump]:
 
 
 def _shifted(paths: Floats, by: int) -> Floats:
-    """Row t + by at t; beyond the ends the end's own row."""
+    """Return paths shifted in time: row t + by at t; the first or last row is repeated beyond the ends."""
     index = np.clip(np.arange(len(paths)) + by, 0, len(paths) - 1)
     return paths[index]
 
 
 def _bridged(paths: Floats, lost: NDArray[np.bool_]) -> Floats:
-    """Paths that run on level over frames without a face, and start after them where they stopped."""
+    """Fill frames without a face: the paths stay constant there and continue afterwards from the same value."""
     if not lost.any():
         return paths
     filled = paths.copy()

@@ -1,8 +1,8 @@
 """Moilanen, Zhao and Pietikäinen, "Spotting rapid facial movements from videos using appearance-based feature
 difference analysis", ICPR 2014.
 
-LBP histograms of 6 x 6 blocks; how far a frame's are from the mean of those k frames before and after; the contrast of
-that curve; a threshold between its mean and its greatest value.
+The LBP histograms of a frame, in 6 x 6 blocks, are compared with the mean of those k frames before and k frames after.
+The contrast of this difference over time is compared with a threshold between its mean and its maximum.
 """
 
 from __future__ import annotations
@@ -36,13 +36,17 @@ _BLOCK = _block_of_pixel()
 
 
 def histograms(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """LBP(8,3) histograms of 6 x 6 blocks of a face, uniform patterns.
+    """Compute histograms of uniform LBP(8,3) patterns in 6 x 6 blocks of a face.
 
     Args:
         picture: (HEIGHT, WIDTH) grey levels.
 
     Returns:
         (36, 59), each row summing to 1.
+
+    Example:
+        >>> histograms(np.zeros((HEIGHT, WIDTH), np.uint8)).shape
+        (36, 59)
     """
     levels = picture.astype(np.float32)
     r, c = _RADIUS, _RADIUS * np.sqrt(0.5)
@@ -50,7 +54,7 @@ def histograms(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = levels.shape
     centre = levels[r:-r, r:-r]
     code = np.zeros(centre.shape, np.int64)
-    # A neighbour between pixels is bilinear: one small kernel for each of the four diagonals.
+    # Diagonal neighbours lie between pixels and are interpolated, with one small kernel for each diagonal.
     near, far = 1 - part, part
     kernel = np.array([[near * near, near * far], [near * far, far * far]], np.float32)
     for bit in range(8):
@@ -65,21 +69,33 @@ def histograms(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
             )
             y, x = r + sy * whole, r + sx * whole
             neighbour = smooth[y : y + height - 2 * r, x : x + width - 2 * r]
-        # Interpolation rounds; equal levels must count as equal.
+        # Interpolation has rounding errors; equal levels must count as equal.
         code |= (neighbour - centre > -1e-3).astype(np.int64) << bit
     counts = np.bincount((_BLOCK + _BIN[code]).ravel(), minlength=_BLOCKS**2 * _N_BINS).reshape(_BLOCKS**2, _N_BINS)
     return np.asarray(counts / counts.sum(1, keepdims=True), np.float32)
 
 
 def chi2(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Sum over bins of (a - b)^2 / (a + b), bins empty in both left out; over the last axis."""
+    """Compute the chi-squared distance over the last axis: the sum of (a - b)^2 / (a + b), without bins empty in both.
+
+    Args:
+        first: (..., B), >= 0.
+        second: (..., B), >= 0.
+
+    Returns:
+        (...), >= 0.
+
+    Example:
+        >>> float(chi2(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+        2.0
+    """
     total = first + second
     off = (first - second) ** 2
     return np.asarray((off / np.where(total > 0, total, 1)).sum(-1), np.float64)
 
 
 class LbpWatcher(Delayed):
-    """Rows of 2 numbers: the mean of the 12 largest block distances, for the window of each kind."""
+    """Makes rows of 2 numbers: the mean of the 12 largest distances of blocks, for the window of each kind."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
         super().__init__(fps, parameters)
@@ -101,7 +117,15 @@ class LbpWatcher(Delayed):
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
-    """Peaks of the contrast."""
+    """Return intervals around the peaks of the contrast.
+
+    Args:
+        rows: (T, 2) rows of `LbpWatcher`.
+        fps: Frames per second.
+        parameters: As in `LBP_CHI2`.
+
+    Source: sections II-B and II-C of the paper.
+    """
 
     def one(curve: Curve, kind: Kind) -> list[Spot]:
         k = half_window(parameters[f"{kind}_seconds"], fps)
@@ -114,13 +138,13 @@ LBP_CHI2 = Spotter(
     name="lbp-chi2",
     title="LBP feature difference analysis",
     paper="Moilanen, Zhao and Pietikäinen, ICPR 2014.",
-    summary="How far LBP histograms are from those before and after; peaks above mean + p (max - mean).",
+    summary="Difference of LBP histograms from those before and after; peaks above mean + p (max - mean).",
     departures=(
-        "The paper follows the inner corners of the eyes and the nose spine and turns every frame; here the face is "
-        "cut by a rectangle that is made anew when landmarks, looked for four times a second, have left it.",
-        "The paper masks nothing and nor do we; it threw out blinks by hand.",
+        "The paper follows the inner corners of the eyes and the nose spine, and rotates every frame; here the crop "
+        "rectangle changes only when landmarks, searched four times a second, show that the face has moved.",
+        "The paper removed blinks by hand; here nothing is removed or masked.",
         PARTS_DEPARTURE,
-        "The paper spots rapid movements only; a second, longer window spots macro-expressions.",
+        "The paper spots rapid movements only; here a second, longer window spots macro-expressions.",
     ),
     parameters={"micro_seconds": 0.33, "macro_seconds": 1.3, "micro_p": 0.1, "macro_p": 0.1},
     watch=LbpWatcher,

@@ -1,8 +1,8 @@
 """Wang, Wu, Qian, Li and Fu, "A main directional maximal difference analysis for spotting facial movements from
 long-term videos", Neurocomputing 230, 2017; baseline of MEGC 2020 (He, Wang, Li and Yap, FG 2020).
 
-A movement that goes and comes back: from the frame k before to this one the skin moves, from the frame k before to the
-frame k after it does not. The difference, in the main direction of each block.
+It detects a movement that goes and comes back: from the frame k before to the current frame the skin moves; from the
+frame k before to the frame k after, it does not. The two motions are compared in the main direction of each block.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from mien.spotting.base import Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import Look
-from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, Held, both_kinds, contrast, half_window, threshold
+from mien.spotting.peaks import (
+    PARTS_DEPARTURE,
+    Curve,
+    Delayed,
+    RecentPictures,
+    both_kinds,
+    contrast,
+    half_window,
+    threshold,
+)
 
 _BLOCKS: Final = 6
 _DIRECTIONS: Final = 4
@@ -25,18 +34,24 @@ _SHARE: Final = 1 / 3
 
 
 def maximal_difference(to_middle: NDArray[Any], to_end: NDArray[Any]) -> float:
-    """How much more a face has moved half way than at the end.
+    """Compute how much more a face has moved in the middle of a window than at its end.
 
-    In each of 6 x 6 blocks: the direction, of four (right, down, left, up), into which most vectors of the first flow
-    point; the vectors of the first flow in that direction; their lengths less those of the second flow at the same
-    pixels; the mean of the largest third of these. Then the mean of the 12 largest blocks.
+    The face is divided into 6 x 6 blocks. In each block, the main direction is the one of four (right, down, left, up)
+    that most vectors of the first flow have. At the pixels with that direction, the length of the second flow is
+    subtracted from that of the first, and the largest third of the differences is averaged. The result is the mean of
+    the 12 largest blocks.
 
     Args:
-        to_middle: (H, W, 2) flow from the first frame to the middle one, pixels.
-        to_end: (H, W, 2) flow from the first frame to the last one.
+        to_middle: (H, W, 2) flow from the first frame to the middle one, in pixels.
+        to_end: (H, W, 2) flow from the first frame to the last one, in pixels.
 
     Returns:
-        Pixels; negative when the face has moved on.
+        Pixels; negative if the face has moved further away.
+
+    Example:
+        >>> away, back = np.full((12, 12, 2), [3.0, 0.0]), np.zeros((12, 12, 2))
+        >>> maximal_difference(away, back)
+        3.0
     """
     length = np.hypot(to_middle[..., 0], to_middle[..., 1])
     rest = length - np.hypot(to_end[..., 0], to_end[..., 1])
@@ -57,11 +72,11 @@ def maximal_difference(to_middle: NDArray[Any], to_end: NDArray[Any]) -> float:
 
 
 class MdmdWatcher(Delayed):
-    """Rows of 2 numbers: the maximal difference for the window of each kind."""
+    """Makes rows of 2 numbers: the maximal difference for the window of each kind."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
         super().__init__(fps, parameters)
-        self._held = Held(2 * max(self._k) + 1)
+        self._held = RecentPictures(2 * max(self._k) + 1)
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def _keep(self, look: Look | None) -> None:
@@ -81,7 +96,13 @@ class MdmdWatcher(Delayed):
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
-    """Runs of frames above the threshold, of a length that fits their kind."""
+    """Return the runs of frames above the threshold whose duration fits their kind.
+
+    Args:
+        rows: (T, 2) rows of `MdmdWatcher`.
+        fps: Frames per second.
+        parameters: As in `MDMD`.
+    """
 
     def one(curve: Curve, kind: Kind) -> list[Spot]:
         k = half_window(parameters[f"{kind}_seconds"], fps)
@@ -107,15 +128,17 @@ MDMD = Spotter(
     name="mdmd",
     title="Main directional maximal difference",
     paper="Wang, Wu, Qian, Li and Fu, Neurocomputing 2017; baseline of MEGC 2020.",
-    summary="Skin that has moved half way through a window and is back at its end; runs above mean + p (max - mean).",
+    summary="Skin that moves in the first half of a window and is back at its end; runs above mean + p (max - mean).",
     departures=(
-        "DIS flow instead of robust local optical flow, which is twenty times as slow.",
-        "The mean of the largest third of the differences, and the 12 largest of 36 blocks: read from descriptions of "
-        "the method, as the paper was not at hand.",
-        "Windows and lengths are seconds, those of CAS(ME)^2 at 30 frames a second (k 12 and 39; 7 to 16 frames).",
+        "DIS flow instead of robust local optical flow, which is twenty times slower.",
+        "The largest third of the differences, and the 12 largest of 36 blocks, were taken from descriptions of the "
+        "method, because the paper was not available.",
+        "Windows and durations are in seconds: those of CAS(ME)^2 at 30 frames per second (k = 12 and 39; 7 to 16 "
+        "frames).",
         PARTS_DEPARTURE,
-        "Films faster than 50 frames a second are watched at 50 to 75: two flows per frame and window are slow.",
-        "Pictures kept from before follow the face when its rectangle is made anew.",
+        "Videos faster than 50 frames per second are reduced to 50 to 75, because two flows per frame and window are "
+        "slow.",
+        "When the crop rectangle changes, earlier pictures are aligned with the new rectangle.",
     ),
     parameters={
         "micro_seconds": 25 / 30,

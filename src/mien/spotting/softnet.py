@@ -1,8 +1,9 @@
 """Liong, See and Wong, "Shallow optical flow three-stream CNN for macro- and micro-expression spotting from long
 videos", ICIP 2021.
 
-Flow from each frame to the one k later, without the motion of the nose, eyes masked, brows and mouth cut out: a small
-network says how surely an expression goes on. It is trained on pseudo-labels: 1 where the window meets a true interval.
+The input is the flow from each frame to the frame k later, without the motion of the nose, with the eyes masked and
+only brows and mouth kept. A small network predicts whether an expression is in progress. It is trained on
+pseudo-labels: 1 if the window overlaps a true interval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy.ndimage import uniform_filter1d
 from mien.motion.strain import optical_strain
 from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look
-from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, Held, around_peaks, both_kinds, half_window
+from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, RecentPictures, around_peaks, both_kinds, half_window
 
 Floats = NDArray[np.float32]
 
@@ -26,18 +27,21 @@ SIZE: Final = 42
 """Height and width of the network's input."""
 
 _PER_KIND: Final = 3 * SIZE * SIZE
-_MASK: Final = 0.06 * EYES  # how far the mask of an eye reaches beyond its lids; 15 pixels of 128 in the authors' code
+_MASK: Final = 0.06 * EYES  # margin of the eye mask around the lids; 15 pixels of 128 in the authors' code
 
 
 def three_regions(flow: NDArray[Any], points: Floats) -> Floats:
-    """The network's input from a flow field of the face.
+    """Make the input of the network from the optical flow of a face.
 
     Args:
-        flow: (HEIGHT, WIDTH, 2), pixels.
-        points: (68, 2) landmarks in it.
+        flow: (HEIGHT, WIDTH, 2) flow in pixels.
+        points: (68, 2) landmarks in pixels.
 
     Returns:
-        (3, 42, 42): u, v and strain, in distances of the eyes and without unit; both brows above, the mouth below.
+        (3, 42, 42): u and v in multiples of the distance between the eyes, and strain (no unit). Both brows are in the
+        upper half, the mouth is in the lower half.
+
+    Source: section 2.2 of the paper.
     """
     nose = _box(points[27:36], 0.0)
     still = (flow - flow[nose].reshape(-1, 2).mean(0)) / EYES
@@ -65,18 +69,18 @@ def _resized(picture: Floats, height: int, width: int) -> Floats:
 
 
 class SoftWatcher(Delayed):
-    """Rows of 2 x 3 x 42 x 42 numbers in half precision: the network's input at a frame, for each kind's window."""
+    """Makes rows of 2 x 3 x 42 x 42 numbers in half precision: the input of the network for the window of each kind."""
 
     def __init__(self, fps: float, parameters: Mapping[str, Any]) -> None:
         super().__init__(fps, parameters)
-        self._held = Held(max(self._k) + 1)
+        self._held = RecentPictures(max(self._k) + 1)
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._newest: Floats | None = None
 
     def _keep(self, look: Look | None) -> None:
         self._held.add(look)
         if look is not None:
-            # All pictures kept are as the newest rectangle cuts them, and so are the landmarks that go with them.
+            # All pictures are aligned with the newest crop rectangle, so its landmarks fit all of them.
             self._newest = look.points
 
     def _row(self) -> Rows:
@@ -93,9 +97,19 @@ class SoftWatcher(Delayed):
 
 
 def pseudo_labels(n: int, true: Sequence[Spot], k: int, kind: Kind) -> NDArray[np.float32]:
-    """(n,) 1 where the window of frames i..i + k shares a frame with a true interval of this kind, else 0.
+    """Return (n,) labels: 1 if the window of frames i to i + k overlaps a true interval of this kind, else 0.
 
-    Source: section 2.3: "1" wherever the intersection over union is above 0.
+    Args:
+        n: Number of frames.
+        true: True intervals.
+        k: Length of the window in frames.
+        kind: Kind of the expressions.
+
+    Example:
+        >>> pseudo_labels(8, [Spot(4, None, 5, "micro")], 2, "micro").tolist()
+        [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+    Source: section 2.3 of the paper: "1" wherever the intersection over union is above 0.
     """
     labels = np.zeros(n, np.float32)
     for spot in true:
@@ -111,7 +125,7 @@ class SoftModel:
         self.networks = list(networks)
 
     def score(self, rows: Rows) -> Rows:
-        """(T, 2) scores from (T, 2 x 3 x 42 x 42) inputs; NaN where the input is."""
+        """Return (T, 2) scores for (T, 2 x 3 x 42 x 42) inputs; NaN where the input is NaN."""
         import torch
 
         scores = np.full((len(rows), len(KINDS)), np.nan, np.float32)
@@ -128,7 +142,7 @@ class SoftModel:
 
 
 SCALE: Final = 20.0
-"""The networks see inputs times this: a motion by a twentieth of the eyes' distance is then 1."""
+"""Factor applied to the inputs: a motion by 1/20 of the distance between the eyes becomes 1."""
 
 
 def train(
@@ -138,14 +152,14 @@ def train(
     parameters: Mapping[str, Any],
     seed: int,
 ) -> SoftModel:
-    """One network per kind, on as many frames without an expression as with one.
+    """Train one network for each kind, on equal numbers of frames with and without an expression.
 
     Args:
         rows: Inputs of each training video.
-        true: Its true expressions.
-        fps: Its frames per second.
+        true: True expressions of each training video.
+        fps: Frames per second of each training video.
         parameters: As in `SOFTNET`.
-        seed: Same seed, same machine, same networks.
+        seed: The same seed gives the same networks on the same machine.
     """
     import torch
 
@@ -176,7 +190,7 @@ def train(
                 y = torch.cat([torch.zeros(n), torch.ones(n)])
                 inputs = torch.from_numpy(x.astype(np.float32)).view(-1, 3, SIZE, SIZE) * SCALE
                 fit(network, inputs, y, schedule)
-            else:  # nothing of this kind to learn from: nothing of it is ever found
+            else:  # no training frames of this kind: the network never finds any
                 torch.nn.init.zeros_(network.score.weight)
                 torch.nn.init.zeros_(network.score.bias)
         networks.append(network)
@@ -184,12 +198,14 @@ def train(
 
 
 def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
-    """Peaks of the smoothed scores.
+    """Return intervals around the peaks of the smoothed scores.
 
     Args:
         rows: (T, 2) scores.
         fps: Frames per second.
         parameters: As in `SOFTNET`.
+
+    Source: section 2.4 of the paper.
     """
 
     def one(curve: Curve, kind: Kind) -> list[Spot]:
@@ -211,14 +227,14 @@ SOFTNET = Spotter(
     paper="Liong, See and Wong, ICIP 2021 (arXiv 2106.06489).",
     summary="A small three-stream network over flow and strain of brows and mouth, trained on pseudo-labels.",
     departures=(
-        "DIS flow instead of TV-L1, which is hundreds of times as slow.",
-        "The authors' code stretches every picture of motion to the same range; here motion keeps its size, in "
-        "distances of the eyes, as spotting is about how large it is.",
-        "k is half of 0.4 s for micro- and half of 1.3 s for macro-expressions; the paper takes half of the mean "
-        "length in each database, known from the annotation of all subjects.",
-        "Films faster than 30 frames a second are watched at about 30: the windows are seconds, and SAMM's 200 hold "
-        "seven times the same picture.",
-        "As many frames without an expression as with one, at most 20 000 together.",
+        "DIS flow instead of TV-L1, which is hundreds of times slower.",
+        "The authors' code scales every flow picture to the same range; here motion is measured in multiples of the "
+        "distance between the eyes, because spotting depends on how large it is.",
+        "k is half of 0.4 s for micro- and half of 1.3 s for macro-expressions; the paper uses half of the mean "
+        "duration in each database, computed from the annotations of all subjects.",
+        "Videos faster than 30 frames per second are reduced to about 30: the windows are in seconds, and of SAMM's "
+        "200 frames per second, neighbours are nearly equal.",
+        "Equal numbers of frames with and without an expression, at most 20,000 together.",
         PARTS_DEPARTURE,
     ),
     parameters={

@@ -1,4 +1,4 @@
-"""spot(): the expressions in a film, found as it runs. Memory does not grow with its length."""
+"""The function `spot`: find the expressions in a video as it is read. Memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from mien.spotting.base import MICRO_LONGEST, Along, Model, Rows, Spot, Spotter
 from mien.spotting.face_stream import FaceStream, Look
 
 LEAST_FPS: Final = 25.0
-"""Frames per second below which a micro-expression may fall between two frames (it lasts 1/25 s at least)."""
+"""Least frames per second: a micro-expression lasts at least 1/25 s and may be missed at a lower frame rate."""
 
 SHORTEST: Final = 2 * MICRO_LONGEST
-"""Seconds of the shortest film: a movement that lasts half a second, and as much rest to see it against."""
+"""Shortest video in seconds: half a second for a movement, and half a second of rest to compare it with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was found in a film.
+    """The expressions found in a video.
 
     Attributes:
-        name: The film's.
-        spotter: The method's name.
-        fps: Frames per second; None where not known.
-        n_frames: Frames read.
-        n_with_face: Frames in which the face was followed.
+        name: Name of the video.
+        spotter: Name of the spotter.
+        fps: Frames per second; None if not known.
+        n_frames: Number of frames read.
+        n_with_face: Number of frames in which the face was followed.
         spots: Expressions in time order; frames counted from 0.
-        abstained: Why there is no answer, in one sentence; "" where there is one.
-        notes: What the reader should know.
-        seconds: Time it took.
+        abstained: Why there is no answer, in one sentence; "" if there is one.
+        notes: Remarks for the reader.
+        seconds: Computing time in seconds.
     """
 
     name: str
@@ -54,24 +54,30 @@ class Outcome:
 
 
 class Stream:
-    """A spotter that is given frames one by one: frame in, settled intervals out.
+    """Find expressions in frames that arrive one by one, for example from a camera.
 
-    An interval is settled some seconds after its end, as its shape must be seen against what follows. Feed the frames
-    of one film or camera, all of one size.
+    An interval is returned some seconds after its end, because its shape is compared with the frames that follow. All
+    frames must come from one video or camera and have the same size.
 
     Args:
         fps: Frames per second, at least 25.
-        name: A name in `SPOTTERS`.
-        parameters: Parameters of the spotter that differ from its defaults.
-        model: What `train` gave, for spotters that are trained.
-        faces: Follows the face; None follows the largest.
+        name: Name of the spotter (`mien spotters` lists them).
+        parameters: Parameters of the spotter that differ from the defaults.
+        model: The result of its `train`, for spotters that must be trained.
+        faces: Follows the face; None follows the largest face.
 
     Attributes:
-        faces: What follows the face, with how often it was seen.
-        row: The newest row of numbers that was watched, for a trace on the screen; None before the first.
+        faces: Follows the face and counts the frames with a face.
+        row: The newest row of the watcher, for a live display; None before the first.
 
     Raises:
-        MienError: No such spotter or parameter, too few frames per second, a trained spotter without a model.
+        MienError: The spotter or a parameter is unknown, the frame rate is too low, or the spotter must be trained and
+            no model is given.
+
+    Example:
+        >>> stream = Stream(fps=100)
+        >>> [stream.add(np.full((64, 64), 128, np.uint8)) for _ in range(2)], stream.finish()
+        ([[], []], [])
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class Stream:
             raise MienError(
                 f"{fps:.4g} frames per second.",
                 f"{LEAST_FPS:g} or more; a micro-expression lasts 1/25 to 1/2 s.",
-                "a film of a faster camera, or `--fps` where the file tells a wrong rate.",
+                "a video from a faster camera, or `--fps` if the file states a wrong frame rate.",
             )
         if chosen.train is not None and model is None:
             raise needs_model(chosen)
@@ -101,7 +107,11 @@ class Stream:
         self.row: Rows | None = None
 
     def add(self, frame: NDArray[np.uint8]) -> list[Spot]:
-        """The next frame, (H, W) grey or (H, W, 3) RGB, 8 bits; intervals that it settles."""
+        """Process the next frame and return the intervals that are now final.
+
+        Args:
+            frame: (H, W) grey or (H, W, 3) RGB, 8 bits.
+        """
         index = self._n
         self._n += 1
         if index % self._hop:
@@ -109,7 +119,7 @@ class Stream:
         return self._settled(self._watcher.see(self.faces.look(frame)))
 
     def finish(self) -> list[Spot]:
-        """Intervals still open at the end."""
+        """Return the remaining intervals at the end of the video."""
         found = self._settled(self._watcher.finish())
         return [*found, *(self._scaled(s) for s in self._along.finish())]
 
@@ -123,7 +133,17 @@ class Stream:
 
 
 def in_frames(spot: Spot, hop: int, n_frames: int) -> Spot:
-    """An interval of watched frames as one of the film's frames, where every `hop`-th was watched."""
+    """Convert an interval from processed frames to frames of the video, if only every `hop`-th frame was processed.
+
+    Args:
+        spot: The interval, in processed frames.
+        hop: Step between processed frames.
+        n_frames: Number of frames of the video.
+
+    Example:
+        >>> in_frames(Spot(2, 3, 4, "micro"), 4, 100)
+        Spot(onset=8, apex=12, offset=19, kind='micro', score=1.0, emotion='')
+    """
     if hop == 1:
         return spot
     last = n_frames - 1
@@ -132,10 +152,10 @@ def in_frames(spot: Spot, hop: int, n_frames: int) -> Spot:
 
 
 def needs_model(chosen: Spotter) -> MienError:
-    """The error for a spotter that has to be trained first."""
+    """Return the error for a spotter that must be trained first."""
     return MienError(
-        f"{chosen.name} has to be trained, and no trained one comes with mien.",
-        "a spotter that is not trained.",
+        f"{chosen.name} must be trained, and mien contains no trained one.",
+        "a spotter that needs no training.",
         f"`--spotter {DEFAULT}`; `mien benchmark casme_sq=FOLDER --task spot --system {chosen.name} --out RUN` trains "
         "it fold by fold.",
     )
@@ -149,20 +169,33 @@ def spot(
     parameters: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """The expressions in a film.
+    """Find the micro- and macro-expressions in a video.
 
-    Abstains, with the reason, where an answer would mean nothing: no rate or too low a rate, a film shorter than a
-    second, no face, a face of fewer than 40 pixels.
+    If an answer would be meaningless, there is none, and `abstained` gives the reason: the frame rate is unknown or too
+    low, the video is shorter than a second, there is no face, or the face is narrower than 40 pixels.
 
     Args:
-        source: Anything `mien.io.video.open_video` opens, or a video that is open.
-        name: A name in `SPOTTERS`; one that is not trained.
-        fps: Frames per second, where the source does not tell, or tells a wrong rate.
-        parameters: Parameters of the spotter that differ from its defaults.
-        progress: Called with the number of frames done since the last call.
+        source: Anything that `mien.io.video.open_video` opens, or an open video.
+        name: Name of the spotter (`mien spotters` lists them), one that needs no training.
+        fps: Frames per second, if the source states no frame rate or a wrong one.
+        parameters: Parameters of the spotter that differ from the defaults.
+        progress: Called with the number of frames processed since the last call.
+
+    Returns:
+        The expressions, or the reason why there is no answer.
 
     Raises:
-        MienError: There is no such file, spotter or parameter; the spotter has to be trained; frames differ in size.
+        MienError: The file, the spotter or a parameter does not exist, the spotter must be trained, or the frames
+            differ in size.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from mien.io.video import write_video
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_video(pathlib.Path(folder) / "grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, 100)
+        ...     outcome = spot(path)
+        >>> outcome.abstained
+        'The video lasts 0.10 s (10 frames); at least 1 s is needed.'
     """
     started = time.perf_counter()
     chosen = spotter_named(name)
@@ -193,26 +226,39 @@ def spot(
 
 
 def why_not(fps: float | None) -> str:
-    """Why nothing can be spotted at this rate; "" where it can."""
+    """Return why nothing can be spotted at a frame rate; "" if it is sufficient.
+
+    Example:
+        >>> why_not(100)
+        ''
+    """
     if fps is None or not np.isfinite(fps):
-        return "The frame rate is not known, so durations cannot be told; give it with --fps."
+        return "The frame rate is not known, so durations are not known either; give it with --fps."
     if fps < LEAST_FPS - 0.1:
         return (
             f"{fps:.4g} frames per second are too few: a micro-expression lasts 1/25 to 1/2 s and may fall between two "
-            f"frames; {LEAST_FPS:g} are the least, 100 and more are good."
+            f"frames. At least {LEAST_FPS:g} are needed; 100 and more are better."
         )
     return ""
 
 
 def why_abstain(faces: FaceStream, n: int, fps: float) -> str:
-    """Why what was found in a film that is over means nothing; "" where it does."""
+    """Return why the result for a whole video is meaningless; "" if it is not.
+
+    Args:
+        faces: What followed the face through the video.
+        n: Number of frames.
+        fps: Frames per second.
+    """
     if n < SHORTEST * fps:
-        return f"The film lasts {n / fps:.2f} s ({n} frames); {SHORTEST:g} s are the least."
+        return f"The video lasts {n / fps:.2f} s ({n} frames); at least {SHORTEST:g} s is needed."
     if faces.found == 0 and faces.too_small:
-        least = f"{SMALLEST_FACE} are the least, 200 and more are good"
-        return f"The face is only {faces.too_small:.0f} pixels across; {least}."
+        return (
+            f"The face is only {faces.too_small:.0f} pixels wide; at least {SMALLEST_FACE} are needed; 200 and more "
+            f"are better."
+        )
     if faces.found == 0:
-        return f"No face in any of the frames looked at (four a second of {n})."
+        return f"No face was found in the video ({n} frames, searched four times a second)."
     return ""
 
 
@@ -221,27 +267,30 @@ def _notes(video: Video, faces: FaceStream) -> Iterator[str]:
     if warning:
         yield warning
     if video.variable_rate:
-        yield "Frames follow each other at changing intervals; lengths are told as if they were even."
+        yield "The frame rate varies; durations are computed with its mean."
     if 0 < faces.found < faces.seen:
         lost = faces.seen - faces.found
-        yield f"The face was lost in {lost} of {faces.seen} frames; nothing is spotted across a gap."
+        yield f"The face was lost in {lost} of {faces.seen} frames; no expression is reported across such a gap."
     if faces.most_faces > 1:
-        yield f"Up to {faces.most_faces} faces in one frame; the largest at first was followed."
+        yield f"There are up to {faces.most_faces} faces in a frame; the one that was largest at first was followed."
     if 0 < faces.eye_distance < 60:
-        yield f"The eyes are {faces.eye_distance:.0f} pixels apart; 60 and more show small movements better."
+        yield f"The eyes are {faces.eye_distance:.0f} pixels apart; with 60 and more, small movements are seen better."
     yield from video.problems
 
 
 def watch(
     frames: Iterator[NDArray[np.uint8]], fps: float, chosen: Spotter, parameters: Mapping[str, Any]
 ) -> tuple[Iterator[Rows], FaceStream]:
-    """The rows of a film whose frames come one by one, and what follows its face; nothing is decided.
+    """Compute the rows of a video, without searching them for intervals.
 
     Args:
-        frames: 8-bit frames.
+        frames: Frames of 8 bits, in order.
         fps: Frames per second.
-        chosen: Whose rows.
-        parameters: All its parameters.
+        chosen: The spotter.
+        parameters: All parameters of the spotter.
+
+    Returns:
+        An iterator over the rows, and what follows the face.
     """
     hop = chosen.hop(fps)
     faces = FaceStream(fps / hop)
