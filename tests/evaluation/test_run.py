@@ -176,7 +176,7 @@ def test_a_killed_run_resumes_to_the_same_ledger(pictures: Path, tmp_path: Path)
     data = [open_dataset("flow_images", pictures)]
     parameters = {"epochs": 30, "maps": 8}
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(pictures), str(killed)])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(list((killed / "ledger").glob("*.csv"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

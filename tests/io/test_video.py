@@ -39,10 +39,10 @@ def moving(n: int = 60, height: int = 48, width: int = 64) -> Iterator[Array]:
 
 
 def encode(path: Path, n: int = 60, options: dict[str, str] | None = None, **stream: Any) -> Path:
-    """H.264 with B-frames and few key frames, by FFmpeg alone."""
+    """H.264 with B-frames and few key frames, by FFmpeg alone; the same film each time, which takes one thread."""
     with av.open(str(path), "w") as container:
         out = container.add_stream(
-            "libx264", 100, options={"bf": "3", "g": "20", "sc_threshold": "0", **(options or {})}
+            "libx264", 100, options={"bf": "3", "g": "20", "sc_threshold": "0", "threads": "1", **(options or {})}
         )
         out.height, out.width, out.pix_fmt = 48, 64, stream.pop("pix_fmt", "yuv420p")
         if "rotation" in stream:
@@ -506,25 +506,45 @@ def test_a_truncated_file_gives_what_is_whole_and_tells_the_rest(tmp_path: Path)
     assert "ends too early" in video.problems[0]
 
 
-def test_a_truncated_mp4_whose_index_comes_first(tmp_path: Path) -> None:
-    path = encode(tmp_path / "film.mp4", 60, {"g": "15"})
-    with (
-        av.open(str(path)) as source,
-        av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as target,
-    ):
+def index_first(path: Path) -> Path:
+    """The same film with its index before its frames, so that a part of the file can be read."""
+    fast = path.with_name(f"fast-{path.name}")
+    with av.open(str(path)) as source, av.open(str(fast), "w", options={"movflags": "faststart"}) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
+    return fast
+
+
+def test_a_truncated_mp4_whose_index_comes_first(tmp_path: Path) -> None:
+    path = encode(tmp_path / "film.mp4", 60, {"g": "15"})
     plain = decoded_plainly(path)
-    data = (tmp_path / "fast.mp4").read_bytes()
+    data = index_first(path).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 4 // 5])
     video = open_video(tmp_path / "cut.mp4")
     frames = list(video.frames())
     assert 20 < len(frames) < 60
     assert all(np.array_equal(frame.pixels, plain[frame.index]) for frame in frames)
     assert "60 frames" in " ".join(video.problems)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".ts"])
+def test_frames_of_a_cut_film_keep_their_numbers_wherever_it_was_cut(tmp_path: Path, ending: str) -> None:
+    path = encode(tmp_path / f"film{ending}", 60, {"g": "15"})
+    if ending != ".ts":
+        path = index_first(path)
+    plain = decoded_plainly(path)
+    data = path.read_bytes()
+    seen = 0
+    for cut in range(len(data) // 2, len(data), len(data) // 37):
+        (tmp_path / f"cut{ending}").write_bytes(data[:cut])
+        frames = list(open_video(tmp_path / f"cut{ending}").frames())
+        wrong = [frame.index for frame in frames if not np.array_equal(frame.pixels, plain[frame.index])]
+        assert wrong == []
+        seen += len(frames)
+    assert seen > 500
 
 
 @pytest.mark.parametrize("flip", [0x00, 0x5A], ids=["lost", "flipped"])

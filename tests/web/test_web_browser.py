@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and 
 PARTS = [(40, 58, 75, "positive"), (120, 138, 155, "surprise")]
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(found: Callable[[], Any], seconds: float = 600) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
@@ -185,7 +185,7 @@ def test_video_is_sent_answered_browsed_and_downloaded(user: User, folder: Path)
     for kind in ("csv", "json", "eaf", "mp4", "html"):
         user.run(f"document.querySelector('#file-{kind} a').click()")
         kept = folder / "downloads" / f"two.{kind}"
-        until(lambda kept=kept: kept.is_file() and kept.stat().st_size > 100, 20)  # type: ignore[misc]
+        until(lambda kept=kept: kept.is_file() and kept.stat().st_size > 100)  # type: ignore[misc]
     assert json.loads((folder / "downloads" / "two.json").read_text())["n_events"] == 2
 
     # A reload shows the same answer; deleting it takes it from the server.

@@ -374,8 +374,10 @@ class _Process:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=worker.main, args=(theirs, jobs._weights, jobs.limits, jobs.root), daemon=True
-        )
+            # The name tells these processes from others that the same program has started.
+            target=worker.main, name=f"answers-{jobs.root.name}",
+            args=(theirs, jobs._weights, jobs.limits, jobs.root), daemon=True,
+        )  # fmt: skip
         self._process.start()
         theirs.close()
 

@@ -181,14 +181,12 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def test_an_address_where_something_else_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        began = time.monotonic()
-        with (
-            connect(f"127.0.0.1:{server.getsockname()[1]}", patience=10) as cluster,
-            pytest.raises(MienError, match="no Ray cluster"),
-        ):
-            cluster.begin()
-        assert time.monotonic() - began < 60
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        connect(f"127.0.0.1:{server.getsockname()[1]}", patience=10) as cluster,
+        pytest.raises(MienError, match="no Ray cluster"),
+    ):
+        cluster.begin()
 
 
 SRUN = """#!/bin/bash

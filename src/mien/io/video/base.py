@@ -87,8 +87,9 @@ class Video(ABC):
         """Frames in order, one at a time in memory. Those that cannot be decoded are left out and told in `problems`.
 
         So are those after a damaged one, up to the next key frame, for they are built upon it, and one or two before it
-        that may wait in the decoder. What a decoder itself does not notice stays: a few flipped bits, and in FFV1 a
-        broken slice, which shows the one before.
+        that may wait in the decoder. Where a file was cut, so are the last ones that it has if others, which it lacks,
+        are shown before them: their numbers are not known. What a decoder itself does not notice stays: a few flipped
+        bits, and in FFV1 a broken slice, which shows the one before.
 
         Args:
             start: Index of the first frame.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -125,8 +126,12 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
     """
     times, keys, n, hidden, early = array("q"), array("q"), 0, 0, 0
     timed = not fields
+    broken, after = False, None  # is the last packet incomplete; when it, or the one after it, would be decoded
     with opened(path) as (container, stream):
         for packet in packets_of(container, stream, careful=True):
+            if packet.size:
+                broken = packet.is_corrupt
+                after = packet.dts if broken or packet.dts is None else packet.dts + (packet.duration or 0)
             if packet.is_discard or not packet.size or packet.is_corrupt:
                 hidden += packet.is_discard
                 continue
@@ -142,6 +147,16 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         told = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         tick = float(stream.time_base or 0)
         claimed, length = stream.frames - hidden, _length(stream)
+        if after is not None and first is not None:
+            # Where a file was cut, frames that it has may be shown after some that it lacks, so that their numbers are
+            # not known: all that it lacks would be decoded, and so shown, no sooner than `after`.
+            said = claimed > 0 or length is not None  # does the file tell how many there should be
+            cut = claimed > n or _ends_early(times, length, tick, told) if said else _gap(times, after, tick, told)
+            if broken or cut:
+                known = max(after, first)
+                kept = array("q", (moment for moment in times if moment <= known))
+                keys = array("q", (moment for moment in keys if moment <= known))
+                n, times = n - len(times) + len(kept), kept
         avi = container.format.name == "avi"
         # AVI keeps no order of showing: beside B-frames its times are those of decoding, under another name.
         timed = timed and not (avi and stream.codec_context.has_b_frames)
@@ -159,9 +174,20 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
     spanned = round(seconds[-1] * told[0]) + 1 if told else n
     if claimed > max(n, spanned):
         note(f"The file says it has {claimed} frames, {n} are there.")
-    elif length and steady and length - seconds[-1] > 2.5 / steady[0]:
+    elif length and steady and _ends_early(times, length, tick, steady):
         note(f"The file says it lasts {length:.2f} s, its last frame is at {seconds[-1]:.2f} s: it ends too early.")
     return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None)
+
+
+def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: Sequence[float]) -> bool:
+    """Whether the last of some frames is shown well before the end that the header tells."""
+    return bool(length and times and rates) and (length or 0) - (max(times) - min(times)) * tick > 2.5 / rates[0]
+
+
+def _gap(times: Sequence[int], after: int, tick: float, rates: Sequence[float]) -> bool:
+    """Whether frames shown after a moment follow each other at more than the usual distance."""
+    late = sorted(times)[-(1 + sum(moment > after for moment in times)) :]
+    return bool(rates) and any((b - a) * tick > 1.5 / rates[0] for a, b in pairwise(late))
 
 
 def _length(stream: VideoStream) -> float | None:
