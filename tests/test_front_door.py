@@ -54,10 +54,10 @@ def test_packages_that_are_lists_can_be_called_however_they_were_imported(first:
 
 
 @pytest.mark.parametrize("name", mien.__all__)
-def test_every_public_name_is_there_with_a_line_of_help(name: str) -> None:
-    thing: Any = getattr(mien, name)
+def test_every_public_name_is_there_with_a_line_of_help_and_an_example(name: str) -> None:
+    thing: Any = getattr(mien, f"_{name}" if name in ("systems", "datasets", "descriptors") else name)
     assert re.search(rf"^ +{name} +[A-Z].+\.$", mien.__doc__ or "", re.MULTILINE)
-    assert inspect.getdoc(thing)
+    assert ">>> " in (inspect.getdoc(thing) or ""), f"{name} has no example"
 
 
 def test_help_tells_nothing_that_is_not_there() -> None:

@@ -34,6 +34,7 @@ Inputs:
 
 Your own methods:
     register_system      Add a system under a name, for Python and the command line.
+    register_dataset     Add a database.
     register_descriptor  Add a feature of clips.
     register_protocol    Add a way to divide clips into training and test.
     register_spotter     Add a method that finds expressions in long videos.
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mien.classifiers.checkpoint import read_card
-    from mien.datasets import open_dataset
+    from mien.datasets import open_dataset, register_dataset
     from mien.datasets.base import Card
     from mien.datasets.check import check
     from mien.descriptors import Descriptor, register_descriptor
@@ -114,6 +115,7 @@ __all__ = [
     "read_card",
     "recipes",
     "recognise",
+    "register_dataset",
     "register_descriptor",
     "register_flow",
     "register_protocol",
@@ -137,7 +139,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 _HOMES: Final = {
     "mien.classifiers.checkpoint": "read_card",
-    "mien.datasets": "open_dataset",
+    "mien.datasets": "open_dataset register_dataset",
     "mien.datasets.check": "check",
     "mien.descriptors": "register_descriptor",
     "mien.descriptors.table": "describe",

@@ -97,14 +97,22 @@ def save_checkpoint(path: Path, classifier: Classifier, card: ModelCard) -> None
         raise unwritable(path, error, "`--out`.") from None
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: str | Path) -> ModelCard:
     """Return the card of a checkpoint, without reading its weights.
+
+    Args:
+        path: The file; "shipped" is the checkpoint that comes with mien.
 
     Raises:
         MienError: The file is missing, damaged, not a checkpoint of mien, or of a later format.
+
+    Example:
+        >>> read_card("shipped").classes
+        ('negative', 'positive', 'surprise')
     """
     from safetensors import SafetensorError, safe_open
 
+    path = checkpoint_file(str(path))
     if not path.exists():
         raise MienError(
             f"There is no file {str(path)!r}.",

@@ -130,6 +130,10 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
 
     Raises:
         MienError: There is no such dataset, or the folder does not hold it.
+
+    Example:
+        >>> open_dataset("casme2", "CASMEII").clips()[0].dataset
+        'casme2'
     """
     return DATASETS[name](Path(root))
 

@@ -104,6 +104,10 @@ def check(datasets: Databases, *, deep: bool = False, progress: Progress | None 
 
     Raises:
         MienError: The clips of a dataset cannot be listed at all.
+
+    Example:
+        >>> [(result.dataset, result.ok) for result in check("casme2=CASMEII")]
+        [('casme2', True)]
     """
     opened = open_specs(datasets)
     results: list[CheckResult] = []

@@ -109,6 +109,14 @@ def register_descriptor(
 
     Raises:
         MienError: It is no descriptor, or its name is taken.
+
+    Example:
+        >>> @register_descriptor("mean-grey", summary="mean grey level", source="this example")
+        ... def mean_grey(clip):
+        ...     return clip.mean(keepdims=True).ravel()
+        >>> "mean-grey" in DESCRIPTORS
+        True
+        >>> DESCRIPTORS.unregister("mean-grey")
     """
     if not isinstance(given, str):
         return DESCRIPTORS.register(given)

@@ -43,6 +43,10 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
 
     Raises:
         MienError: A run is unfinished or of other clips or folds; `out` exists.
+
+    Example:
+        >>> combine(["runs/svm", "runs/bi-woof"], "runs/both").complete
+        True
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -73,6 +73,10 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
 
     Raises:
         MienError: A run is unfinished, or the two differ in clips, classes or true labels.
+
+    Example:
+        >>> compare("runs/svm", "runs/bi-woof").n_clips
+        12
     """
     a, b = (each if isinstance(each, Ledger) else read_ledger(Path(each)) for each in (a, b))
     for name, ledger in (("A", a), ("B", b)):

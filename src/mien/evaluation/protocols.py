@@ -364,6 +364,13 @@ def register_protocol(
 
     Raises:
         MienError: It is no protocol, or its name is taken.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> mine = register_protocol(replace(PROTOCOLS["loso"], name="my-loso"))
+        >>> "my-loso" in PROTOCOLS
+        True
+        >>> PROTOCOLS.unregister("my-loso")
     """
     if not isinstance(given, str):
         return PROTOCOLS.register(given)

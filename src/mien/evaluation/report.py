@@ -52,6 +52,11 @@ def report(
 
     Raises:
         MienError: No fold is finished yet.
+
+    Example:
+        >>> scores = report("runs/svm")
+        >>> scores["protocol"], scores["n_subjects"]
+        ('loso', 3)
     """
     if not isinstance(ledger, Ledger):
         run = Path(ledger)

@@ -82,6 +82,11 @@ def benchmark(
     Raises:
         MienError: As `make_plan`; `out` holds another run; no clip of a database can be prepared, or other clips than
             when the run began; a row in `out` was changed by hand.
+
+    Example:
+        >>> ledger = benchmark("flow_images=pictures", "flow-svm", "runs/flow-svm", jobs=1)
+        >>> ledger.complete
+        True
     """
     out = Path(out)
     _require_way(folds, cluster)

@@ -54,6 +54,11 @@ def train(
 
     Raises:
         MienError: As `benchmark`; `scored` is another run; the system has no network to save.
+
+    Example:
+        >>> card = train("flow_images=pictures", "ststnet", "ststnet.safetensors", parameters={"epochs": 1}, jobs=1)
+        >>> card.classes
+        ('negative', 'positive', 'surprise')
     """
     out, data = Path(out), open_specs(data)
     plan = make_plan(data, system, labels=labels, parameters=parameters)

@@ -125,6 +125,14 @@ def register_flow(name: str) -> Callable[[_Method], _Method]:
 
     Raises:
         MienError: The name is taken.
+
+    Example:
+        >>> @register_flow("still")
+        ... def no_motion(first, second):
+        ...     return np.zeros((*first.shape, 2), np.float32)
+        >>> optical_flow(np.zeros((16, 16)), np.zeros((16, 16)), "still").max()
+        np.float32(0.0)
+        >>> FLOWS.unregister("still")
     """
     return FLOWS.register(name)
 

@@ -39,7 +39,7 @@ class MagnifiedFilm:
 
 def magnify_video(
     source: str | Path,
-    out: Path,
+    out: str | Path,
     *,
     alpha: float = 8.0,
     r1: float = 0.4,
@@ -68,7 +68,12 @@ def magnify_video(
 
     Raises:
         MienError: The source cannot be read, the band cannot be had at its frame rate, `out` cannot be written.
+
+    Example:
+        >>> magnify_video("face.mkv", "large.mkv", alpha=10).n_frames
+        14
     """
+    out = Path(out)
     video = open_video(source, fps=fps)
     notes = [note for note in [frame_rate_warning(video.fps)] if note]
     rate = video.fps

@@ -127,6 +127,10 @@ def prepare(
 
     Raises:
         MienError: `out` holds inputs of another recipe, or cannot be written.
+
+    Example:
+        >>> prepare("face.mkv", named_recipe("aligned", transform="none"))[0].shape
+        (14, 300, 245, 3)
     """
     from joblib import delayed
 

@@ -236,6 +236,13 @@ def explain(
 
     Raises:
         MienError: The clip cannot be prepared, the class is unknown, or the input of the system is not a picture.
+
+    Example:
+        >>> import mien
+        >>> classifier, card = mien.load_checkpoint("shipped")
+        >>> clip = mien.open_dataset("flow_images", "pictures").clips()[0]
+        >>> explain(classifier, card, clip, method="gradient").classes
+        ('negative', 'positive', 'surprise')
     """
     import torch
 

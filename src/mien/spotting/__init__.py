@@ -65,5 +65,12 @@ def register_spotter(given: _Given) -> _Given:
 
     Raises:
         MienError: It is no spotter, or its name is taken.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> mine = register_spotter(replace(spotter("flow-peaks"), name="my-peaks"))
+        >>> "my-peaks" in SPOTTERS
+        True
+        >>> SPOTTERS.unregister("my-peaks")
     """
     return SPOTTERS.register(given)

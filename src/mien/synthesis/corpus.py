@@ -129,7 +129,7 @@ class Written:
 
 def synthesise(
     layout: str,
-    root: Path,
+    root: str | Path,
     *,
     subjects: int = 8,
     clips: int = 9,
@@ -172,8 +172,13 @@ def synthesise(
 
     Raises:
         MienError: An unknown layout, a number out of range, a portrait without a face, a folder with something else.
+
+    Example:
+        >>> made = synthesise("casme2", "faces", subjects=2, clips=1, width=48, fps=30, faces="drawn")
+        >>> made.n_subjects, made.n_clips
+        (2, 2)
     """
-    corpus = release(layout, root)
+    corpus = release(layout, Path(root))
     rate = float(fps or corpus.card.fps or 100.0)
     plan = Plan(
         layout, subjects, clips, seed, width, rate, faces, None if portrait is None else str(portrait), balance, quiet,

@@ -89,6 +89,13 @@ def register_system(given: _Given) -> _Given:
 
     Raises:
         MienError: It is no system, or its name is taken.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> mine = register_system(replace(system("flow-svm"), name="my-svm"))
+        >>> system("my-svm").summary == system("flow-svm").summary
+        True
+        >>> SYSTEMS.unregister("my-svm")
     """
     return SYSTEMS.register(given)
 

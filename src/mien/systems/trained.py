@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.classifiers.checkpoint import ModelCard, read_card, read_states
+from mien.classifiers.checkpoint import ModelCard, checkpoint_file, read_card, read_states
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import system as system_named
@@ -21,23 +21,29 @@ _UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, Assertio
 
 
 def load_checkpoint(
-    path: Path, system: str | None = None, classes: Sequence[str] | None = None
+    path: str | Path, system: str | None = None, classes: Sequence[str] | None = None
 ) -> tuple[NetClassifier, ModelCard]:
     """Return a trained classifier, ready to predict, and its card.
 
     Args:
-        path: The file.
+        path: The file; "shipped" is the checkpoint that comes with mien.
         system: The system that the checkpoint must belong to; None takes any.
         classes: The classes that it must predict, in this order; None takes any.
 
     Raises:
         MienError: As `mien.classifiers.checkpoint.read_card`; another system or other classes; or weights that do not
             fit the network of the system.
+
+    Example:
+        >>> classifier, card = load_checkpoint("shipped")
+        >>> card.system
+        'strcn-g'
     """
     from safetensors import SafetensorError
 
     from mien.classifiers.net import NetClassifier
 
+    path = checkpoint_file(str(path))
     card = read_card(path)
     if system is not None and card.system != system:
         raise MienError(f"{str(path)!r} is a checkpoint of {card.system}.", f"one of {system}.", "another file.")

@@ -164,6 +164,12 @@ def experiment(
 
     Raises:
         MienError: Unknown experiment; a run fails.
+
+    Example:
+        >>> "strcn-table2" in experiments()
+        True
+        >>> cells = experiment("strcn-table2", "casme2=/data/CASMEII", "runs/table2")  # doctest: +SKIP
+        >>> print(render("strcn-table2", cells))  # doctest: +SKIP
     """
     if name not in experiments():
         raise unknown_name("experiment", name, experiments(), "mien experiments")

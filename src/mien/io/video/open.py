@@ -26,6 +26,11 @@ def open_video(source: str | Path | int | Sequence[str | Path], fps: float | Non
 
     Raises:
         MienError: Nothing there, or nothing in it that can be read as a frame.
+
+    Example:
+        >>> video = open_video("face.mkv")
+        >>> video.n_frames, video.fps
+        (14, 100.0)
     """
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise MienError(f"The frame rate {fps} was given.", "a number of frames per second above 0.", "`--fps 200`.")
