@@ -1,7 +1,7 @@
 """What large work would take: hours of video, and a grid of studies, in core-hours, GPU-hours, memory and disk.
 
 python tools/cost_model.py            the tables
-python tools/cost_model.py --write    puts them into docs/scale.md
+python tools/cost_model.py --write    puts them into docs/notebook/scale.md
 
 Coefficients are in cost_model.toml: those measured are read from the pages of results, the others are estimates with
 their reason. Every table says which is which.
@@ -415,7 +415,7 @@ def filled(doc: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="into docs/notebook/scale.md")
     if parser.parse_args().write:
         DOC.write_text(filled(DOC.read_text(encoding="utf-8")), encoding="utf-8")
         print(DOC)

@@ -312,5 +312,5 @@ def test_the_functions_that_the_answers_name_exist() -> None:
 
 
 def test_the_page_on_leaks_says_what_the_table_says() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "leaks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "leaks.md").read_text(encoding="utf-8")
     assert [p.number for p in pitfalls() if f"| {p.number} | {p.title} | {p.answer} |" not in page] == []

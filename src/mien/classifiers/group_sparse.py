@@ -12,7 +12,7 @@ sum_i beta_i P_i' k_i(x).
 
 Source: after Zong, Huang, Zheng, Cui, Zhao, "Learning from hierarchical spatiotemporal descriptors for
 micro-expression recognition", TMM 2018. Their formulation is known here only at second hand: kernel, norm on P and
-weights are choices of ours, see docs/hierarchical-stlbp-ip.md.
+weights are choices of ours, see docs/methods/hierarchical-stlbp-ip.md.
 """
 
 from __future__ import annotations

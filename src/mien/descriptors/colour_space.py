@@ -37,7 +37,7 @@ def learn_colour_space(pixels: Array, *, seed: int = 0, max_iter: int = 500) -> 
         MienError: NaN, or pixels without colour: grey ones lie on a line and have no three components.
 
     Source: Wang, Yan, Li, Zhao, Zhou, Fu, TIP 2015 (tensor independent colour space), with FastICA for its
-        own optimiser; docs/lbp-tics.md.
+        own optimiser; docs/methods/lbp-tics.md.
     """
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
@@ -122,7 +122,7 @@ def lbp_tics(clip: Array, transform: Array, **settings: Any) -> NDArray[np.float
         MienError: Grey frames; a wrong transform; as `lbp_top`.
 
     Source: Wang, Yan, Li, Zhao, Zhou, Fu, TIP 2015 (tensor independent colour space), with FastICA for its
-        own optimiser; docs/lbp-tics.md.
+        own optimiser; docs/methods/lbp-tics.md.
     """
     colour_clip(clip, "lbp_tics")
     return np.concatenate([lbp_top(channel, **settings) for channel in to_colour_space(clip, transform)])

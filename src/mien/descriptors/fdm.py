@@ -43,7 +43,7 @@ def fdm(
         MienError: Another shape, values that are no numbers, more cuboids than frames or pixels.
 
     Source: Xu, Zhang and Wang, "Microexpression identification and categorization using a facial dynamics map", IEEE
-    Transactions on Affective Computing 8(2), 2017; what is read and what is not is in docs/fdm.md.
+    Transactions on Affective Computing 8(2), 2017; what is read and what is not is in docs/methods/fdm.md.
     """
     flows = check_flow(flows, 4)
     if len(cuboids) != 3 or any(int(n) != n or n < 1 for n in cuboids):
@@ -97,7 +97,7 @@ def without_translation(flows: NDArray[Any], tolerance: float = 0.05) -> Floats:
     Raises:
         MienError: A tolerance that is not above 0.
 
-    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/fdm.md.
+    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/methods/fdm.md.
     """
     if not tolerance > 0:
         raise MienError(f"tolerance is {tolerance}.", "pixels, above 0.", "`tolerance=0.05`.")
@@ -126,7 +126,7 @@ def principal_direction(vectors: NDArray[Any], *, still: float = 1e-3) -> Floats
     Returns:
         (2,) unit vector; 0 without vectors. Where the sum of all is 0, the longest vector is where it starts.
 
-    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/fdm.md.
+    Source: Xu, Zhang, Wang, TAC 2017, from its abstract; docs/methods/fdm.md.
     """
     moving = np.asarray(vectors, np.float64)
     moving = moving[lengths(moving) >= still]

@@ -148,7 +148,7 @@ def face_regions(landmarks: NDArray[Any], height: int, width: int) -> NDArray[np
     Raises:
         MienError: Lost landmarks, or no region within the picture.
 
-    Source: Liu et al., TAC 2016; docs/mdmo.md.
+    Source: Liu et al., TAC 2016; docs/methods/mdmo.md.
     """
     labels = np.full((height, width), -1, np.int64)
     for number, corners in enumerate(face_polygons(_checked(landmarks))):
@@ -242,7 +242,7 @@ def main_directions(
         (T, R, 2): the mean of the vectors in the bin that has the most of them, of equals that with the longest sum; 0
         where nothing moves.
 
-    Source: Liu et al., TAC 2016; docs/mdmo.md.
+    Source: Liu et al., TAC 2016; docs/methods/mdmo.md.
     """
     chosen = np.flatnonzero(labels.ravel() >= 0)
     region = labels.ravel()[chosen]

@@ -29,7 +29,7 @@ class Pitfall:
     """One known way to get a wrong number.
 
     Attributes:
-        number: As in docs/leaks.md.
+        number: As in docs/guide/leaks.md.
         title: What goes wrong.
         answer: What prevents or shows it here.
         by: "design", "check" or "report".
