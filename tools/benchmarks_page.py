@@ -399,7 +399,7 @@ def text() -> str:
         "",
         "![a batch of STRCN-G](results/strcn.png)",
         "",
-        "What 100,000 hours of video or a whole grid of studies would take: [docs/notebook/scale.md](../docs/notebook/scale.md).",
+        "What 100,000 hours of video or a whole grid of studies would take: [scale](../docs/notebook/scale.md).",
     ]
     return "\n".join([*head, *(line(claim) for claim in CLAIMS), *growth]) + "\n"
 
