@@ -33,6 +33,7 @@ Inputs:
     recipes              Return the inputs that can be prepared, by name.
 
 Your own methods:
+    estimator_system     Make a system of a scikit-learn estimator or pipeline.
     register_system      Add a system under a name, for Python and the command line.
     register_dataset     Add a database.
     register_descriptor  Add a feature of clips.
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
     from mien.spotting import Spotter, register_spotter
     from mien.spotting.spot import spot
     from mien.synthesis.corpus import synthesise
-    from mien.systems import System, register_system
+    from mien.systems import System, estimator_system, register_system
     from mien.systems.trained import load_checkpoint
 
 __all__ = [
@@ -100,6 +101,7 @@ __all__ = [
     "datasets",
     "describe",
     "descriptors",
+    "estimator_system",
     "experiment",
     "explain",
     "find_apex",
@@ -163,7 +165,7 @@ _HOMES: Final = {
     "mien.spotting": "register_spotter",
     "mien.spotting.spot": "spot",
     "mien.synthesis.corpus": "synthesise",
-    "mien.systems": "register_system",
+    "mien.systems": "estimator_system register_system",
     "mien.systems.trained": "load_checkpoint",
 }
 _HOME: Final = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -104,11 +104,7 @@ def import_object(path: str) -> Any:
 
 
 def import_plug_in(module_name: str, asked: str) -> ModuleType:
-    """Import a module of another package, so that its failure is told as that package's.
-
-    Args:
-        module_name: The module.
-        asked: What was asked for, for the error.
+    """Import a module of another package; `asked` says for what, for the error.
 
     Raises:
         MienError: There is no such module, or it fails.
@@ -155,15 +151,12 @@ def failed_plug_in(asked: str, origin: Origin, error: BaseException) -> MienErro
 
 
 def _no_module(module_name: str, missing: str, asked: str) -> MienError:
-    parent, _, _ = missing.rpartition(".")
-    where = ""
-    if parent and parent in sys.modules:
-        where = f" in {origin_of_module(parent)}"
+    parent, top = missing.rpartition(".")[0], module_name.partition(".")[0]
+    where = f" in {origin_of_module(parent)}" if parent in sys.modules else ""
     return MienError(
         f"There is no module {missing!r}{where}; {asked!r} asks for {module_name!r}.",
         "the import path package.module:attribute of an installed package or of a file in the current folder.",
-        f"`pip install {module_name.partition('.')[0]}`, or run mien in the folder that holds "
-        f"{module_name.partition('.')[0]!r}.",
+        f"`pip install {top}`, or run mien in the folder that holds {top!r}.",
     )
 
 
@@ -215,13 +208,12 @@ def _distribution(module_name: str) -> tuple[str, str]:
 def _calling_module() -> Origin:
     """Where the code is that registers something: the first caller outside this package."""
     frame = inspect.currentframe()
-    own = frame
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name != "mien" and not name.startswith("mien."):
             return Origin(*_distribution(name), frame.f_code.co_filename, line=frame.f_lineno)
-        own, frame = frame, frame.f_back
-    return Origin("mien", file=own.f_code.co_filename if own else "")
+        frame = frame.f_back
+    return Origin("mien")
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -414,9 +406,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if name in self._loaded:
             return self._loaded[name]
         asked = f"The {self.kind} {name!r}"
-        module_name, _, attribute = points[0].value.partition(":")
-        module_name, attribute = module_name.strip(), attribute.partition("[")[0].strip()
-        module = import_plug_in(module_name, asked)
+        mend = f"to mend the entry points in the pyproject.toml of {origins[0].package}, and install it again."
+        attribute = points[0].attr
+        module = import_plug_in(points[0].module, asked)
         found: Any = module
         try:
             for part in attribute.split(".") if attribute else ():
@@ -425,37 +417,32 @@ class Registry(Mapping[str, T], Generic[T]):
             raise MienError(
                 f"{asked} is to be {attribute!r} in {origins[0]}, which has no such attribute.",
                 f"an entry point of the group {self.group!r} that names what exists.",
-                f"to mend the entry points in the pyproject.toml of {origins[0].package}, and install it again.",
+                mend,
             ) from None
         if found is module:  # its import is to register the name
             if name not in self._registered:
                 raise MienError(
                     f"{origins[0]} was imported for the {self.kind} {name!r} and registered no such {self.kind}.",
                     f"`{name} = package.module:attribute` in the group {self.group!r}, or a module that registers it.",
-                    f"to mend the entry points in the pyproject.toml of {origins[0].package}, and install it again.",
+                    mend,
                 )
             return self._registered[name][0]
         thing = self._accepted(found, origins[0])
         called = self._called(thing, None if self._name_of(thing) else name, origins[0])
         if called != name:
-            raise MienError(
-                f"{asked} of {origins[0]} calls itself {called!r}.",
-                "one name in the entry point and in the code.",
-                f"to mend the entry points in the pyproject.toml of {origins[0].package}, and install it again.",
-            )
+            found = f"{asked} of {origins[0]} calls itself {called!r}."
+            raise MienError(found, "one name in the entry point and in the code.", mend)
         there = self._registered.get(name)
-        if there is not None and there[0] != thing and there[1].file != origins[0].file:
+        if there is not None and there[0] is not thing and there[1].file != origins[0].file:
             raise self._taken(name, origins[0], there[1])
         self._loaded[name] = thing
         return thing
 
     def _accepted(self, given: Any, origin: Origin) -> T:
         """What was given as a thing of this kind."""
-        if self._accept is None:
-            thing: T = given
-            return thing
         try:
-            return self._accept(given)
+            thing: T = self._accept(given) if self._accept is not None else given
+            return thing
         except MienError as error:
             raise MienError(f"{error.found} It is from {origin}.", error.expected, error.fix) from error
         except Exception as error:
@@ -504,13 +491,9 @@ def _dist_name(point: EntryPoint) -> str:
 
 
 def _origin_of_point(point: EntryPoint) -> Origin:
-    module_name = point.value.partition(":")[0].strip()
-    try:
-        file = origin_of_module(module_name).file
-    except MienError:
-        file = ""
+    file = origin_of_module(point.module).file
     if not file and point.dist is not None:
         file = str(point.dist.locate_file(""))
     if point.dist is None:
-        return Origin(module_name.partition(".")[0], "", file, point.value)
+        return Origin(point.module.partition(".")[0], "", file, point.value)
     return Origin(point.dist.name, point.dist.version, file, point.value)

@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.completion import complete_descriptor
 from mien.cli.inputs import CacheFolder, Fps, IntervalText, read_interval
-from mien.cli.shell import Jobs, Json, failure, note, pairs, print_json, say
+from mien.cli.shell import Jobs, Json, failure, listed, note, pairs, print_json, say
 
 if TYPE_CHECKING:
     from mien.descriptors.table import DescriptorTable
@@ -102,7 +102,7 @@ def descriptors(
     from mien.descriptors import DESCRIPTORS
     from mien.descriptors import descriptor as known
 
-    chosen = [known(name)] if name else list(DESCRIPTORS.values())
+    chosen = [known(name)] if name else listed(DESCRIPTORS)
     if as_json:
         print_json(
             [

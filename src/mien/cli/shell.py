@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
@@ -14,6 +14,9 @@ from rich.text import Text
 
 from mien.cli.completion import complete_data, complete_settings
 from mien.errors import MienError
+from mien.registry import Registry
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="mien",
@@ -102,3 +105,10 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
             raise MienError(f"{option} {text!r} has no '='.", "KEY=VALUE.", f"`{option} {key or 'key'}=value`.")
         found[key.strip()] = value.strip()
     return found
+
+
+def listed(registry: Registry[T]) -> list[T]:
+    """Return everything in a registry; plug-ins that could not be loaded are warned of and left out."""
+    for problem in registry.problems():
+        warn(f"{problem.found} {problem.fix[:1].upper()}{problem.fix[1:]}")
+    return list(registry.values())

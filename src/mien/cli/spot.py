@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, VideoSource
-from mien.cli.shell import Json, note, out, pairs, print_json, say, show
+from mien.cli.shell import Json, listed, note, out, pairs, print_json, say, show
 
 
 def caution() -> str:
@@ -89,7 +89,7 @@ def spotters(
     from mien.spotting import DEFAULT, SPOTTERS
     from mien.spotting import spotter as named
 
-    chosen = [named(name)] if name else list(SPOTTERS.values())
+    chosen = [named(name)] if name else listed(SPOTTERS)
     if as_json:
         keys = ("name", "title", "paper", "summary", "departures", "parameters", "tuned")
         print_json([{**{k: getattr(s, k) for k in keys}, "trained": s.train is not None} for s in chosen])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.completion import complete_system
-from mien.cli.shell import Json, print_json, say
+from mien.cli.shell import Json, listed, print_json, say
 
 
 def systems(
@@ -18,7 +18,7 @@ def systems(
     """List the methods mien can score, with their papers and differences from them."""
     from mien.systems import SYSTEMS, system
 
-    chosen = [system(name)] if name else list(SYSTEMS.values())
+    chosen = [system(name)] if name else listed(SYSTEMS)
     if as_json:
         keys = ("name", "title", "paper", "summary", "departures", "parameters")
         print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
@@ -39,9 +39,9 @@ def protocols(as_json: Json = False) -> None:
 
     if as_json:
         keys = ("name", "summary", "shares_subjects", "warning", "parameters")
-        print_json([{k: getattr(p, k) for k in keys} for p in PROTOCOLS.values()])
+        print_json([{k: getattr(p, k) for k in keys} for p in listed(PROTOCOLS)])
         return
-    for p in PROTOCOLS.values():
+    for p in listed(PROTOCOLS):
         say((p.name, "bold"), f"  {p.summary}")
         if p.warning:
             say((f"  {p.warning}", "yellow"))

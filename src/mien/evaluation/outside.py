@@ -167,7 +167,7 @@ class GuardedBuild:
             )
         # Folds of networks may be trained together, for which they have to be seen as such; that of an estimator checks
         # its own answers.
-        module = sys.modules.get("mien.classifiers.training")
+        module = sys.modules.get("mien.classifiers.net")
         if isinstance(self.build, EstimatorBuild) or (module is not None and isinstance(made, module.NetClassifier)):
             return made
         return GuardedClassifier(made, n_classes, self.name, self.origin)
