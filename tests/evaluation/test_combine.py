@@ -18,8 +18,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     write_flow_images(root / "data", subjects=4, clips_per_subject=6, seed=0, layout="folders")
     data = open_specs([f"flow_images={root / 'data'}"])
     benchmark(data, "strcn-g", root / "net", parameters={"epochs": 2, "maps": 4}, seeds=(0, 1), jobs=1)
-    benchmark(data, "flow-svm", root / "svm", jobs=1)
-    benchmark(data, "flow-svm", root / "shuffled", shuffle_labels=True, jobs=1)
+    quick = {"C": [1.0], "gamma": [0.3], "inner_repeats": 1}
+    benchmark(data, "flow-svm", root / "svm", parameters=quick, jobs=1)
+    benchmark(data, "flow-svm", root / "shuffled", parameters=quick, shuffle_labels=True, jobs=1)
     return root / "net", root / "svm", root / "shuffled"
 
 

@@ -61,7 +61,7 @@ def test_every_deep_system_answers_as_in_torch(name: str, tmp_path: Path) -> Non
     committee = {"variant": "both", "members": 3, "layers": 0, "test_shift": 1} if name == "strcn-g" else {}
     classifier, card = trained(name, **committee)
     file = tmp_path / "model.onnx"
-    rows = export_onnx(classifier, card, file, int8=True)
+    rows = export_onnx(classifier, card, file, int8=True, seconds=0.001)
     made = OnnxClassifier(file)
     assert made.classes == CLASSES
     assert made.shape == card.shape
