@@ -27,7 +27,7 @@ from mien.datasets.base import card
 from mien.systems import SYSTEMS
 
 HERE = Path(__file__).resolve().parent
-DOC = HERE.parent / "docs" / "scale.md"
+DOC = HERE.parent / "docs" / "notebook" / "scale.md"
 HOURS = (10, 1_000, 100_000)
 GPUS = (1, 8, 64)
 FACTOR = 1.5
@@ -62,7 +62,7 @@ def read(entry: Mapping[str, Any]) -> Coefficient:
     value = (number(text) - entry.get("minus", 0)) * entry.get("times", 1)
     if "inverse" in entry:
         value = entry["inverse"] / value
-    source = f"[{page}](../{path_of(page).relative_to(HERE.parent).as_posix()})"
+    source = f"[{page}](../../{path_of(page).relative_to(HERE.parent).as_posix()})"
     if "guess" in entry:
         source += f", {entry['guess']}"
     return Coefficient(value, "guess" not in entry, source)
