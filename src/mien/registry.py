@@ -1,8 +1,8 @@
 """Open registries: names of systems, datasets, descriptors and so on, from this package and from any other.
 
 A name is looked up in three places, in this order: what this package brings, what was registered in this process, and
-the entry points of installed packages. Nothing is imported before it is asked for. Besides a name, each registry takes
-an import path, `package.module:attribute`.
+the entry points of installed packages. Nothing is imported before it is asked for. Where a user types a name, an import
+path `package.module:attribute` does as well.
 """
 
 from __future__ import annotations
@@ -302,17 +302,21 @@ class Registry(Mapping[str, T], Generic[T]):
     @overload
     def get(self, key: str, default: Default, /) -> T | Default: ...
     def get(self, key: str, /, *default: Any) -> Any:
-        """Return what has that name, or what an import path `package.module:attribute` names.
+        """Return what has that name, or, without a default, what an import path `package.module:attribute` names.
+
+        An import path runs code: `get` is for what a user typed, `registry[name]` for names that are read in files.
 
         Args:
             key: Name or import path.
-            default: Returned for an unknown name, instead of raising.
+            default: Returned for anything but a known name, instead of raising.
 
         Raises:
             MienError: There is none (the nearest name is suggested), or its plug-in fails.
         """
-        if default and key not in self and not is_import_path(key):
-            return default[0]
+        if default:
+            return self[key] if key in self else default[0]
+        if is_import_path(key):
+            return self._accepted(import_object(key), origin_of_module(key.partition(":")[0], key))
         return self[key]
 
     def __getitem__(self, name: str) -> T:
@@ -327,9 +331,6 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._loaded[name]
         if name in self._registered:
             return self._registered[name][0]
-        if is_import_path(name):
-            found = import_object(name)
-            return self._accepted(found, origin_of_module(name.partition(":")[0], name))
         if name in self._entry_points:
             return self._from_package(name)
         raise self._unknown(name)
@@ -362,7 +363,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             MienError: As `get`.
         """
-        found = self[name]
+        found = self.get(name)
         if name in self._builtins:
             return self._own_origin(name)
         if name in self._registered:

@@ -20,11 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import mien
-from mien.datasets import open_dataset
+from mien.datasets import DATASETS, open_dataset
 from mien.errors import MienError
+from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.run import benchmark
+from mien.motion.flow import FLOWS
 from mien.preprocessing import FLOW_PICTURE
-from mien.systems import System, estimator_system, system
+from mien.spotting import SPOTTERS
+from mien.systems import SYSTEMS, System, estimator_system, system
 
 pytest_plugins = "plugin_packages"
 
@@ -96,7 +99,7 @@ def test_an_import_path_may_name_a_function_that_returns_the_system(
     package: Callable[..., Path], flow_pictures: Path, tmp_path: Path
 ) -> None:
     package("methods", TEXT)
-    assert system("methods:made").name == system("methods:MINE").name == "mine"
+    assert SYSTEMS.get("methods:made").name == SYSTEMS.get("methods:MINE").name == "mine"
     for wrong, found in (
         ("methods:NUMBER", "7 is not a system but a int. It is from the package methods 1.2.3"),
         ("methods:MINA", "There is no 'MINA' in the package methods 1.2.3"),
@@ -104,10 +107,10 @@ def test_an_import_path_may_name_a_function_that_returns_the_system(
         ("nowhere_at_all:MINE", "There is no module 'nowhere_at_all'"),
     ):
         with pytest.raises(MienError) as error:
-            system(wrong)
+            SYSTEMS.get(wrong)
         assert error.value.found.startswith(found)
     with pytest.raises(MienError) as error:
-        system("methods:MINA")
+        SYSTEMS.get("methods:MINA")
     assert "`methods:MINE`" in error.value.fix
     assert "methods/__init__.py" in error.value.found
 
@@ -163,3 +166,28 @@ def test_an_object_with_the_name_of_a_system_of_mien_is_refused(flow_pictures: P
     mine: System = estimator_system("flow-svm", LogisticRegression(), recipe=system("flow-svm"))
     with pytest.raises(MienError, match="is called 'flow-svm', as one of this package"):
         benchmark([open_dataset("flow_images", flow_pictures)], mine, tmp_path / "run")
+
+
+def test_a_name_that_a_file_gives_never_runs_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(tmp_path)
+    for registry in (SYSTEMS, DATASETS, SPOTTERS, PROTOCOLS, FLOWS):
+        with pytest.raises(MienError, match="called 'planted:MINE'"):
+            registry["planted:MINE"]
+        assert registry.get("planted:MINE", None) is None
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "synthesis.json").write_text('{"layout": "planted:MINE", "fps": 100}')
+    with pytest.raises(MienError, match="called 'planted:MINE'"):
+        open_dataset("synthetic", tmp_path / "corpus").clips()
+    assert "planted" not in sys.modules
+
+
+def test_the_readme_shows_lines_that_run(
+    flow_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (EXAMPLE.parents[1] / "README.md").read_text("utf-8")
+    (block,) = [part.split("```")[0] for part in text.split("```python\n") if "estimator_system(" in part]
+    assert len([line for line in block.splitlines() if line]) <= 10
+    block = block.replace("casme2=/data/CASMEII", f"flow_images={flow_pictures}")
+    exec(block.replace("runs/mine", str(tmp_path / "run")), {})
+    assert 0 <= float(capsys.readouterr().out) <= 1

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.completion import complete_dataset
-from mien.cli.shell import Json, Specs, out, pairs_table, print_json, say, show
+from mien.cli.shell import Json, Specs, listed, out, pairs_table, print_json, say, show
 
 
 def check(
@@ -44,11 +44,9 @@ def datasets(
     """List the databases mien reads, with their licences and how to request them."""
     from mien.datasets import DATASETS, label_maps_of
     from mien.datasets.base import card
-    from mien.errors import unknown_name
 
-    if name is not None and name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS, "mien datasets")
-    cards = [card(i) for i in ([name] if name else DATASETS)]
+    chosen = [DATASETS.get(name)] if name else listed(DATASETS)
+    cards = [card(each.id) for each in chosen]
     if as_json:
         print_json([{**asdict(c), "label_maps": list(label_maps_of(c.id))} for c in cards])
         return

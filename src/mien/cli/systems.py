@@ -16,9 +16,9 @@ def systems(
     as_json: Json = False,
 ) -> None:
     """List the methods mien can score, with their papers and differences from them."""
-    from mien.systems import SYSTEMS, system
+    from mien.systems import SYSTEMS
 
-    chosen = [system(name)] if name else listed(SYSTEMS)
+    chosen = [SYSTEMS.get(name)] if name else listed(SYSTEMS)
     if as_json:
         keys = ("name", "title", "paper", "summary", "departures", "parameters")
         print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])

@@ -135,7 +135,7 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
         >>> open_dataset("casme2", "CASMEII").clips()[0].dataset
         'casme2'
     """
-    return DATASETS[name](Path(root))
+    return DATASETS.get(name)(Path(root))
 
 
 def parse_spec(spec: str) -> tuple[str, Path]:

@@ -35,9 +35,9 @@ class Synthetic(Dataset):
 
     @cached_property
     def _inside(self) -> Dataset:
-        from mien.datasets import open_dataset
+        from mien.datasets import DATASETS
 
-        return open_dataset(self.made["layout"], self.root)
+        return DATASETS[self.made["layout"]](self.root)
 
     def clips(self) -> list[Clip]:
         """All micro-expressions, in the order of the label sheet."""

@@ -82,7 +82,7 @@ def descriptor(name: str) -> Descriptor:
         >>> descriptor("hoof").reads
         'flow'
     """
-    return DESCRIPTORS[name]
+    return DESCRIPTORS.get(name)
 
 
 @overload

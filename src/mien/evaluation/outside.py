@@ -48,7 +48,7 @@ def choose_system(given: object) -> Chosen:
         MienError: There is none, its plug-in fails, it is no system, or it has the name of another.
     """
     if isinstance(given, str):
-        found = SYSTEMS[given]
+        found = SYSTEMS.get(given)
         if given in SYSTEMS.builtins:
             return Chosen(found, None, {})
         origin = SYSTEMS.origin(given)

@@ -97,7 +97,7 @@ def make_plan(
     if all_parameters.get("start"):
         require_unseen(all_parameters["start"], sorted({s.clip.dataset for s in table}))
     chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
-    record = PROTOCOLS[protocol]
+    record = PROTOCOLS.get(protocol)
     leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
     if leaks:
         raise MienError(

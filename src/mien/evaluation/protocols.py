@@ -57,7 +57,7 @@ def make_folds(name: str, samples: Sequence[Sample], **parameters: Any) -> list[
     Raises:
         MienError: Unknown name or parameter; one class only; fewer subjects, clips or databases than folds.
     """
-    protocol = PROTOCOLS[name]
+    protocol = PROTOCOLS.get(name)
     given = dict(protocol.parameters)
     for key, value in parameters.items():
         if key not in given:

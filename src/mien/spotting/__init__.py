@@ -54,7 +54,7 @@ def spotter(name: str) -> Spotter:
         >>> spotter("flow-peaks").train is None
         True
     """
-    return SPOTTERS[name]
+    return SPOTTERS.get(name)
 
 
 def register_spotter(given: _Given) -> _Given:

@@ -69,7 +69,7 @@ SYSTEMS: Registry[System] = Registry(
 
 
 def system(name: str) -> System:
-    """Return the system of a name, or of an import path `package.module:attribute`.
+    """Return the system of a name; `SYSTEMS.get` takes an import path too.
 
     Raises:
         MienError: There is none (the nearest name is suggested), or its plug-in fails.
