@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mien.models.rcn import RCN
 from mien.preprocessing import Context, Recipe, Step
 from mien.preprocessing.cache import Cache, source_digest
-from mien.preprocessing.inputs import gather
+from mien.preprocessing.inputs import cached_inputs
 from mien.types import Clip
 
 
@@ -103,8 +103,8 @@ def reading(folder: Path, height: int, width: int, clips: int = 40, copies: int 
         path = folder / f"{height}-{n}.png"
         path.write_bytes(f"{height} {n}".encode())
         made.append(Clip("synthetic", "s", str(n), None, "", frames=(path,)))
-        cache.prepare(made[-1], recipe)
-    inputs = gather(made, recipe, cache, [source_digest(c) for c in made])
+        cache.load_or_apply(made[-1], recipe)
+    inputs = cached_inputs(made, recipe, cache, [source_digest(c) for c in made])
     random = np.random.default_rng(0)
     began, n = time.perf_counter(), 0
     while time.perf_counter() - began < 2:

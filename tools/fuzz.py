@@ -458,11 +458,11 @@ def _net_and_optimiser() -> tuple[Any, Any]:
 
 def entries(_: Path) -> list[tuple[str, bytes]]:
     from mien.preprocessing import Recipe
-    from mien.preprocessing.base import Prepared
+    from mien.preprocessing.base import RecipeOutput
     from mien.preprocessing.cache import entry_bytes
     from mien.types import Clip
 
-    made = Prepared(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "annotated", ("a note",))
+    made = RecipeOutput(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "annotated", ("a note",))
     entry = entry_bytes(made, Clip("casme2", "s", "c", None, ""), Recipe((), "CHW", (2, 3, 4), (0, 1)))
     return [("entry.safetensors", entry)]
 

@@ -42,7 +42,7 @@ def slow(flow: np.ndarray, strain: np.ndarray, rows: int, columns: int, local: b
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("blocks", [(8, 8), (5, 5), (3, 7)])
-def test_equals_loops(blocks: tuple[int, int], local: bool, whole: bool) -> None:
+def test_bi_woof_equals_a_slow_implementation(blocks: tuple[int, int], local: bool, whole: bool) -> None:
     flow = np.random.default_rng(0).normal(size=(37, 29, 2)).astype(np.float32)
     flow[:9, :12] = 0
     strain = np.random.default_rng(1).uniform(size=(37, 29)).astype(np.float32)
@@ -50,26 +50,26 @@ def test_equals_loops(blocks: tuple[int, int], local: bool, whole: bool) -> None
     assert np.allclose(made, slow(flow, strain, *blocks, local, whole), atol=1e-6)
 
 
-def test_equals_loops_on_a_face() -> None:
+def test_bi_woof_of_a_face_equals_a_slow_implementation() -> None:
     frames = render_clip(1, "surprise", interval_length=9, apex=5, size=96, seed=0, colour=False)
     flow = optical_flow(frames[0], frames[5], "dis")
     strain = optical_strain(flow, "small")
     assert np.allclose(bi_woof(flow), slow(flow, strain, 8, 8, True, True), atol=1e-6)
 
 
-def test_a_still_clip_is_zero() -> None:
+def test_bi_woof_of_no_motion_is_zero() -> None:
     frame = render_clip(0, "none", interval_length=2, apex=1, size=96, seed=0, colour=False)[0]
     assert not bi_woof(np.zeros((96, 96, 2), np.float32)).any()
     # What a flow method makes of two equal frames has no strain worth the name either.
     assert np.abs(optical_flow(frame, frame, "dis")).max() < 1e-3
 
 
-def test_the_head_shifted_as_a_whole_is_zero_by_strain() -> None:
+def test_bi_woof_of_a_translation_is_zero() -> None:
     assert not bi_woof(np.broadcast_to([1.5, -0.5], (32, 32, 2))).any()
     assert bi_woof(np.broadcast_to([1.5, -0.5], (32, 32, 2)), whole=False).any()
 
 
-def test_strength_does_not_matter_direction_does() -> None:
+def test_bi_woof_depends_on_direction_but_not_on_strength() -> None:
     flow = motion_of(2, "positive", interval_length=8, apex=4, size=96, seed=1)[4]
     assert np.allclose(bi_woof(flow), bi_woof(3 * flow), atol=1e-6)
     turned = np.stack([-flow[..., 1], flow[..., 0]], -1)
@@ -79,7 +79,7 @@ def test_strength_does_not_matter_direction_does() -> None:
 
 
 @pytest.mark.parametrize("blocks", [(8, 8), (5, 4)])
-def test_the_mirrored_vector_is_that_of_the_mirrored_flow(blocks: tuple[int, int]) -> None:
+def test_mirror_bi_woof_is_the_descriptor_of_the_mirrored_flow(blocks: tuple[int, int]) -> None:
     flow = np.random.default_rng(3).normal(size=(40, 32, 2))
     mirrored = flow[:, ::-1] * [-1, 1]
     swapped = mirror_bi_woof(bi_woof(flow, blocks=blocks), blocks=blocks)
@@ -87,7 +87,7 @@ def test_the_mirrored_vector_is_that_of_the_mirrored_flow(blocks: tuple[int, int
     assert np.array_equal(mirror_bi_woof(swapped, blocks=blocks), bi_woof(flow, blocks=blocks))
 
 
-def test_in_a_scikit_learn_pipeline() -> None:
+def test_bi_woof_in_a_scikit_learn_pipeline() -> None:
     emotions = ["positive", "negative", "surprise"]
     flows, y, subjects = [], [], []
     for subject in range(6):
@@ -106,6 +106,6 @@ def test_in_a_scikit_learn_pipeline() -> None:
 @pytest.mark.parametrize(
     "strain", [np.zeros((8, 9)), np.full((16, 16), -1.0), np.full((16, 16), np.nan)], ids=["shape", "negative", "nan"]
 )
-def test_bad_strain_is_told(strain: np.ndarray) -> None:
+def test_bad_strain_raises_mien_error(strain: np.ndarray) -> None:
     with pytest.raises(MienError, match="strain has"):
         bi_woof(np.ones((16, 16, 2)), strain)

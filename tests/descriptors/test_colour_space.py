@@ -14,7 +14,7 @@ def face() -> np.ndarray:
     return render_clip(2, "positive", interval_length=8, apex=4, size=32, seed=0, colour=True)
 
 
-def test_independent_sources_come_apart() -> None:
+def test_learn_colour_space_separates_independent_sources() -> None:
     random = np.random.default_rng(0)
     sources = np.stack([random.uniform(-1, 1, 20_000), random.laplace(size=20_000), random.exponential(size=20_000)], 1)
     mixing = np.array([[60.0, 20, 5], [40, -30, 8], [30, 10, 20]])
@@ -26,7 +26,7 @@ def test_independent_sources_come_apart() -> None:
     assert sorted(found.argmax(1)) == [0, 1, 2]
 
 
-def test_channels_follow_brightness_in_order(face: np.ndarray) -> None:
+def test_channels_are_ordered_by_correlation_with_brightness(face: np.ndarray) -> None:
     rows = learn_colour_space(face)
     brightness = face.mean(-1).ravel()
     follows = [np.corrcoef((face.reshape(-1, 3) @ row), brightness)[0, 1] for row in rows]
@@ -35,7 +35,7 @@ def test_channels_follow_brightness_in_order(face: np.ndarray) -> None:
     assert np.array_equal(rows, learn_colour_space(face))
 
 
-def test_channels_are_whole_numbers_that_equal_the_plain_product(face: np.ndarray) -> None:
+def test_to_colour_space_equals_the_rounded_matrix_product(face: np.ndarray) -> None:
     rows = learn_colour_space(face)
     made = to_colour_space(face, rows)
     assert made.dtype == np.int16
@@ -56,15 +56,15 @@ def test_lbp_tics_is_lbp_top_of_each_channel(face: np.ndarray) -> None:
     assert not np.array_equal(learned, rgb)
 
 
-def test_grey_and_nonsense_are_refused(face: np.ndarray) -> None:
+def test_grey_clips_and_bad_transforms_raise_mien_error(face: np.ndarray) -> None:
     grey = np.repeat(face[..., :1], 3, -1)
-    with pytest.raises(MienError, match="no three colours"):
+    with pytest.raises(MienError, match="no colour"):
         learn_colour_space(grey)
     with pytest.raises(MienError, match=r"pixels has the shape \(8, 32, 32\)"):
         learn_colour_space(face[..., 0])
     with pytest.raises(MienError, match="NaN"):
         learn_colour_space(np.full((10, 3), np.nan))
-    with pytest.raises(MienError, match="reads colour"):
+    with pytest.raises(MienError, match="lbp_tics needs it"):
         lbp_tics(face[..., 0], np.eye(3))
     with pytest.raises(MienError, match=r"transform has the shape \(2, 3\)"):
         lbp_tics(face, np.eye(3)[:2])

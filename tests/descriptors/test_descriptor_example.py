@@ -6,7 +6,7 @@ from pathlib import Path
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "descriptors.py"
 
 
-def test_the_example() -> None:
+def test_the_example_of_descriptors_runs() -> None:
     names = runpy.run_path(str(EXAMPLE))
     assert names["leave_one_subject_out"]() > 0.8
     picture = names["regions_picture"](320)

@@ -56,18 +56,18 @@ def slow_fdm(flows: np.ndarray, cuboids: tuple[int, int, int], tolerance: float)
 
 
 @pytest.mark.parametrize("cuboids", [(1, 1, 1), (2, 3, 4), (3, 5, 2)])
-def test_equals_loops(cuboids: tuple[int, int, int]) -> None:
+def test_fdm_equals_a_slow_implementation(cuboids: tuple[int, int, int]) -> None:
     flows = np.random.default_rng(0).normal(0.3, 1, size=(5, 13, 11, 2)).astype(np.float32)
     assert np.allclose(fdm(flows, cuboids=cuboids), slow_fdm(flows, cuboids, 0.05), atol=1e-6)
 
 
-def test_equals_loops_on_a_face() -> None:
+def test_fdm_of_a_face_equals_a_slow_implementation() -> None:
     frames = render_clip(3, "positive", interval_length=5, apex=3, size=32, seed=0, colour=False)
     flows = flows_of_clip(frames, "dis", "previous")
     assert np.allclose(fdm(flows, cuboids=(2, 4, 4)), slow_fdm(flows, (2, 4, 4), 0.05), atol=1e-6)
 
 
-def test_directions_are_of_unit_length_or_zero() -> None:
+def test_fdm_directions_are_unit_vectors_or_zero() -> None:
     flows = np.zeros((4, 16, 16, 2))
     flows[:2, :8, :8] = [0.3, -0.4]
     cells = fdm(flows, cuboids=(2, 2, 2)).reshape(2, 2, 2, 2)
@@ -78,7 +78,7 @@ def test_directions_are_of_unit_length_or_zero() -> None:
     assert np.allclose(sized[0, 0, 0], [0.3, -0.4])
 
 
-def test_alignment_takes_the_head_out_of_every_frame() -> None:
+def test_without_translation_removes_head_motion_in_every_frame() -> None:
     random = np.random.default_rng(1)
     flows = np.zeros((6, 20, 20, 2))
     flows[:, 12:16, 5:9] = [0.5, 0.25]
@@ -89,7 +89,7 @@ def test_alignment_takes_the_head_out_of_every_frame() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40))
-def test_the_iteration_never_loses_motion_along_its_direction(seed: int, n: int) -> None:
+def test_principal_direction_never_decreases_the_displacement_along_it(seed: int, n: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(n, 2))
     start = vectors.sum(0) / np.linalg.norm(vectors.sum(0))
     end = principal_direction(vectors)
@@ -99,12 +99,12 @@ def test_the_iteration_never_loses_motion_along_its_direction(seed: int, n: int)
     assert np.allclose(ahead / np.linalg.norm(ahead), end, atol=1e-6)
 
 
-def test_opposite_vectors_start_from_the_longest() -> None:
+def test_principal_direction_of_opposite_vectors_starts_with_the_longest() -> None:
     assert np.allclose(principal_direction(np.array([[1.0, 0], [-1, 0]])), [1, 0])
     assert not principal_direction(np.zeros((5, 2))).any()
 
 
-def test_every_frame_matters() -> None:
+def test_fdm_depends_on_every_frame() -> None:
     flows = np.random.default_rng(2).normal(size=(8, 16, 16, 2))
     whole = fdm(flows)
     for t in range(8):
@@ -113,7 +113,7 @@ def test_every_frame_matters() -> None:
         assert not np.allclose(fdm(other), whole, atol=1e-3), t
 
 
-def test_the_mirrored_map_is_that_of_the_mirrored_flow() -> None:
+def test_mirror_fdm_is_the_map_of_the_mirrored_flow() -> None:
     flows = np.random.default_rng(3).normal(size=(4, 16, 24, 2))
     made = mirror_fdm(fdm(flows, align=False))
     assert np.allclose(made, fdm(flows[:, :, ::-1] * [-1, 1], align=False), atol=1e-9)
@@ -128,12 +128,12 @@ def test_the_mirrored_map_is_that_of_the_mirrored_flow() -> None:
         ({"tolerance": 0.0}, "tolerance"),
     ],
 )
-def test_bad_settings_are_told(settings: dict[str, object], names: str) -> None:
+def test_bad_parameters_raise_mien_error(settings: dict[str, object], names: str) -> None:
     with pytest.raises(MienError, match=names):
         fdm(np.zeros((5, 16, 16, 2)), **settings)  # type: ignore[arg-type]
 
 
-def test_clips_without_flow_are_told() -> None:
+def test_bad_flow_raises_mien_error() -> None:
     with pytest.raises(MienError, match="at least two frames"):
         flows_of_clip(np.zeros((1, 32, 32)))
     with pytest.raises(MienError, match="against"):

@@ -36,7 +36,7 @@ def slow_orientations(clip: np.ndarray, bins: int, blocks: tuple[int, int, int],
 
 @pytest.mark.parametrize(("bins", "blocks"), [(8, (2, 3, 1)), (5, (1, 2, 2))])
 @pytest.mark.parametrize("what", ["noise", "face"])
-def test_equals_the_loop(bins: int, blocks: tuple[int, int, int], what: str) -> None:
+def test_gradient_histograms_equal_a_slow_implementation(bins: int, blocks: tuple[int, int, int], what: str) -> None:
     clip = noise(6, 13, 16)
     if what == "face":
         clip = render_clip(1, "positive", interval_length=6, apex=3, size=24, seed=0, colour=False)
@@ -50,7 +50,7 @@ def test_equals_the_loop(bins: int, blocks: tuple[int, int, int], what: str) -> 
     assert np.allclose(hog_top(clip / 4, bins=bins, blocks=blocks, normalise=False), lengths.ravel() / 4, rtol=1e-9)
 
 
-def test_a_ramp_has_the_orientation_it_was_given() -> None:
+def test_a_ramp_falls_into_the_bin_of_its_orientation() -> None:
     t, y, x = np.mgrid[0:5, 0:9, 0:9]
     found = higo_top((20 + 4 * x + 8 * y + 2 * t).astype(np.uint8), blocks=(1, 1, 1)).reshape(3, 8)
     # atan2(8, 4), atan2(2, 4) and atan2(2, 8), in eighths of a turn
@@ -58,7 +58,7 @@ def test_a_ramp_has_the_orientation_it_was_given() -> None:
     assert found.max(1).tolist() == [1, 1, 1]
 
 
-def test_turning_the_face_turns_the_bins() -> None:
+def test_rotating_the_clip_rotates_the_bins() -> None:
     clip = noise(5, 14, 14)
     before = higo_top(clip, blocks=(1, 1, 1), bins=4).reshape(3, 4)[0]
     # A quarter turn moves a gradient of angle a to a + 90 degrees; those on a bin's edge move with it.
@@ -66,7 +66,7 @@ def test_turning_the_face_turns_the_bins() -> None:
     assert np.allclose(np.roll(before, 1), after, atol=1e-12)
 
 
-def test_votes_do_not_see_contrast_but_lengths_do() -> None:
+def test_higo_ignores_contrast_and_hog_does_not() -> None:
     clip = noise(5, 14, 14) // 2
     louder = clip.copy()
     louder[:, :, 7:] *= 2
@@ -77,7 +77,7 @@ def test_votes_do_not_see_contrast_but_lengths_do() -> None:
     assert not np.allclose(quiet, loud)
 
 
-def test_every_frame_matters() -> None:
+def test_gradient_histograms_depend_on_every_frame() -> None:
     clip = noise(6, 12, 12)
     for describe in (higo_top, hog_top):
         before = describe(clip, blocks=(2, 2, 1))
@@ -99,6 +99,6 @@ def test_every_frame_matters() -> None:
         (np.full((9, 20, 20), np.inf), {}, "infinity"),
     ],
 )
-def test_bad_input_is_told(describe: object, clip: np.ndarray, given: dict[str, object], says: str) -> None:
+def test_bad_input_raises_mien_error(describe: object, clip: np.ndarray, given: dict[str, object], says: str) -> None:
     with pytest.raises(MienError, match=says):
         describe(clip, **given)  # type: ignore[operator]

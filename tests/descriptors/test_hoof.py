@@ -45,7 +45,7 @@ def slow_hoof(flow: np.ndarray, bins: int, rows: int, columns: int, symmetric: b
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize(("bins", "blocks"), [(8, (1, 1)), (8, (5, 4)), (6, (2, 3)), (12, (1, 7)), (9, (3, 3))])
-def test_equals_loops(bins: int, blocks: tuple[int, int], symmetric: bool, weighted: bool) -> None:
+def test_hoof_equals_a_slow_implementation(bins: int, blocks: tuple[int, int], symmetric: bool, weighted: bool) -> None:
     flow = np.random.default_rng(1).normal(size=(23, 19, 2)).astype(np.float32)
     flow[:6] = 0
     made = hoof(flow, bins=bins, blocks=blocks, symmetric=symmetric, weighted=weighted)
@@ -53,12 +53,12 @@ def test_equals_loops(bins: int, blocks: tuple[int, int], symmetric: bool, weigh
 
 
 @given(SMALL, SMALL, st.sampled_from([4, 6, 8, 9, 12, 16]), st.booleans())
-def test_bins_on_their_borders(x: int, y: int, bins: int, centred: bool) -> None:
+def test_orientation_bins_of_vectors_on_bin_borders(x: int, y: int, bins: int, centred: bool) -> None:
     assert orientation_bins(np.array([x, y]), bins, centred) == slow_bin(x, y, bins, centred)
 
 
 @given(SMALL, SMALL, st.floats(1e-3, 1e3), st.sampled_from([4, 8, 12, 16]), st.booleans())
-def test_a_quarter_turn_moves_every_vector_by_a_quarter_of_the_bins(
+def test_rotation_by_90_degrees_shifts_a_quarter_of_the_bins(
     x: int, y: int, size: float, bins: int, centred: bool
 ) -> None:
     if (x, y) == (0, 0):
@@ -67,28 +67,28 @@ def test_a_quarter_turn_moves_every_vector_by_a_quarter_of_the_bins(
     assert after == (before + bins // 4) % bins
 
 
-def test_turning_the_flow_permutes_the_histogram() -> None:
+def test_rotating_the_flow_permutes_the_histogram() -> None:
     flow = np.random.default_rng(2).normal(size=(30, 31, 2))
     turned = np.stack([-flow[..., 1], flow[..., 0]], -1)
     first, second = (hoof(f, blocks=(3, 3)).reshape(9, 8) for f in (flow, turned))
     assert np.allclose(second, np.roll(first, 2, axis=1), atol=1e-12)
 
 
-def test_the_symmetric_one_does_not_see_left_and_right() -> None:
+def test_symmetric_hoof_is_equal_for_mirrored_flow() -> None:
     flow = np.random.default_rng(3).normal(size=(20, 20, 2))
     mirrored = flow[:, ::-1] * [-1, 1]
     assert np.allclose(hoof(flow, symmetric=True), hoof(mirrored, symmetric=True), atol=1e-12)
     assert not np.allclose(hoof(flow), hoof(mirrored), atol=1e-3)
 
 
-def test_many_fields_at_once_are_each_alone() -> None:
+def test_hoof_of_a_batch_equals_one_by_one() -> None:
     flows = np.random.default_rng(4).normal(size=(2, 3, 16, 16, 2)).astype(np.float32)
     together = hoof(flows, blocks=(2, 2))
     assert together.shape == (2, 3, 32)
     assert np.array_equal(together[1, 2], hoof(flows[1, 2], blocks=(2, 2)))
 
 
-def test_nothing_moves() -> None:
+def test_hoof_of_no_motion_is_zero() -> None:
     assert not hoof(np.zeros((8, 8, 2))).any()
 
 
@@ -105,7 +105,7 @@ FIELD = np.zeros((16, 16, 2))
         (np.zeros((0, 16, 16, 2)), {}, "flow"),
     ],
 )
-def test_bad_flow_is_told(
+def test_bad_flow_raises_mien_error(
     function: Callable[..., np.ndarray], flow: np.ndarray, settings: dict[str, object], names: str
 ) -> None:
     with pytest.raises(MienError, match=f"^{names}"):
@@ -121,7 +121,7 @@ def test_bad_flow_is_told(
         ({"bins": 1}, "bins"),
     ],
 )
-def test_bad_settings_are_told(settings: dict[str, object], names: str) -> None:
+def test_bad_parameters_raise_mien_error(settings: dict[str, object], names: str) -> None:
     with pytest.raises(MienError, match=names):
         hoof(FIELD, **settings)  # type: ignore[arg-type]
     with pytest.raises(MienError, match=names):

@@ -53,7 +53,7 @@ def slow_stlbp_ip(clip: np.ndarray, mask: int, radius: int, blocks: tuple[int, i
     ("mask", "radius", "blocks", "absolute"), [(9, 1, (2, 3), False), (5, 2, (3, 2), True), (9, 3, (1, 1), False)]
 )
 @pytest.mark.parametrize("what", ["noise", "face"])
-def test_equals_the_loop(
+def test_stlbp_ip_equals_a_slow_implementation(
     mask: int, radius: int, blocks: tuple[int, int], absolute: bool, what: str, face: np.ndarray
 ) -> None:
     clip = noise(9, 29, 37) if what == "noise" else face
@@ -68,7 +68,7 @@ def test_equals_the_loop(
     assert np.allclose(stlbp_ip(clip, **settings), np.concatenate(shares), atol=1e-12)  # type: ignore[arg-type]
 
 
-def test_hierarchy_is_its_grids_one_after_the_other(face: np.ndarray) -> None:
+def test_hierarchical_stlbp_ip_concatenates_its_grids(face: np.ndarray) -> None:
     grids = ((1, 1), (2, 3), (4, 4))
     whole = hierarchical_stlbp_ip(face, grids=grids)
     assert np.array_equal(whole, np.concatenate([stlbp_ip(face, blocks=grid) for grid in grids]))
@@ -76,17 +76,17 @@ def test_hierarchy_is_its_grids_one_after_the_other(face: np.ndarray) -> None:
     assert hierarchical_stlbp_ip(large).shape == (85 * 630,)
 
 
-def test_the_person_is_not_seen_only_the_change(face: np.ndarray) -> None:
+def test_stlbp_ip_depends_on_changes_only(face: np.ndarray) -> None:
     texture = noise(1, 48, 48)[0] // 4
     dark = face // 2
     assert np.array_equal(stlbp_ip(dark), stlbp_ip(dark + texture))
 
 
-def test_floats_give_what_bytes_give(face: np.ndarray) -> None:
+def test_stlbp_ip_of_floats_equals_that_of_uint8(face: np.ndarray) -> None:
     assert np.array_equal(stlbp_ip(face), stlbp_ip(face / 256))
 
 
-def test_every_frame_matters(face: np.ndarray) -> None:
+def test_stlbp_ip_depends_on_every_frame(face: np.ndarray) -> None:
     before = stlbp_ip(face, blocks=(2, 2))
     for frame in range(len(face)):
         changed = face.copy()
@@ -94,7 +94,7 @@ def test_every_frame_matters(face: np.ndarray) -> None:
         assert not np.array_equal(stlbp_ip(changed, blocks=(2, 2)), before)
 
 
-def test_a_still_clip_is_all_ties() -> None:
+def test_stlbp_ip_of_a_still_clip() -> None:
     found = stlbp_ip(np.repeat(noise(1, 20, 20), 6, 0), blocks=(1, 1))
     assert np.flatnonzero(found).tolist() == [255, 511, 512 + 57, 512 + 59 + 57]
     assert found.sum() == 4
@@ -114,12 +114,12 @@ def test_a_still_clip_is_all_ties() -> None:
         (np.full((9, 90, 90), np.nan), {}, "NaN"),
     ],
 )
-def test_bad_input_is_told(describe: object, clip: np.ndarray, given: dict[str, object], says: str) -> None:
+def test_bad_input_raises_mien_error(describe: object, clip: np.ndarray, given: dict[str, object], says: str) -> None:
     with pytest.raises(MienError, match=says):
         describe(clip, **given)  # type: ignore[operator]
 
 
-def test_bad_grids_are_told() -> None:
+def test_bad_grids_raise_mien_error() -> None:
     with pytest.raises(MienError, match="blocks is"):
         stlbp_ip(noise(9, 40, 40), blocks=(5, 5, 1))  # type: ignore[arg-type]
     with pytest.raises(MienError, match="grids is empty"):

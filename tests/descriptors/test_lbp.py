@@ -85,7 +85,7 @@ def slow_uniform(neighbours: int) -> list[int]:
 
 
 @pytest.mark.parametrize("neighbours", [2, 4, 8, 10])
-def test_uniform_patterns(neighbours: int) -> None:
+def test_uniform_map(neighbours: int) -> None:
     bins, n = uniform_map(neighbours)
     assert bins.tolist() == slow_uniform(neighbours)
     assert n == max(bins) + 1 == neighbours * (neighbours - 1) + 3 if neighbours > 2 else True
@@ -102,7 +102,7 @@ def test_uniform_patterns(neighbours: int) -> None:
     ],
 )
 @pytest.mark.parametrize("what", ["noise", "face"])
-def test_lbp_top_equals_the_loop(
+def test_lbp_top_equals_a_slow_implementation(
     radii: tuple[float, float, float],
     neighbours: int,
     blocks: tuple[int, int, int],
@@ -122,7 +122,7 @@ def test_lbp_top_equals_the_loop(
     assert np.allclose(lbp_top(clip, **given), shares.ravel(), atol=1e-12)  # type: ignore[arg-type]
 
 
-def test_more_patterns_than_bytes_hold() -> None:
+def test_lbp_top_with_more_than_8_neighbours() -> None:
     clip = noise(5, 8, 9)
     slow = slow_lbp_top(clip, (1, 1, 1), 10, (1, 1, 1), False)
     uniform = np.zeros((3, n_bins(10)), int)
@@ -132,7 +132,7 @@ def test_more_patterns_than_bytes_hold() -> None:
     assert np.array_equal(found, uniform.ravel())
 
 
-def test_lbp_top_equals_scikit_image_plane_by_plane() -> None:
+def test_lbp_top_equals_scikit_image_in_each_plane() -> None:
     clip = noise(12, 20, 24)
     found = lbp_top(clip, blocks=(1, 1, 1), normalise=False).reshape(3, 59)
     slices = (
@@ -178,7 +178,7 @@ def slow_lbp_sip(clip: np.ndarray, radii: tuple[int, int, int], blocks: tuple[in
 
 @pytest.mark.parametrize("radii", [(3, 3, 3), (1, 2, 3)])
 @pytest.mark.parametrize("what", ["noise", "face"])
-def test_lbp_sip_equals_the_loop(radii: tuple[int, int, int], what: str, face: np.ndarray) -> None:
+def test_lbp_sip_equals_a_slow_implementation(radii: tuple[int, int, int], what: str, face: np.ndarray) -> None:
     clip = noise(9, 18, 16) if what == "noise" else face
     slow = slow_lbp_sip(clip, radii, (3, 2))
     assert np.array_equal(lbp_sip(clip, radius=radii, blocks=(3, 2, 1), normalise=False), slow.ravel())
@@ -186,7 +186,7 @@ def test_lbp_sip_equals_the_loop(radii: tuple[int, int, int], what: str, face: n
     assert np.array_equal(np.concatenate([joint.sum(1), joint.sum(2)], 1).ravel(), slow.ravel())
 
 
-def test_blocks_that_overlap_are_counted_where_they_lie() -> None:
+def test_block_counts_of_overlapping_blocks() -> None:
     clip = noise(9, 30, 26)
     found = lbp_top(clip, blocks=(2, 3, 1), overlap=0.5, normalise=False).reshape(2, 3, 3 * 59)
     # 24 rows in two blocks that share half: 16 long, from 0 and 8; 20 columns in three: 10 long, from 0, 5 and 10.
@@ -196,7 +196,7 @@ def test_blocks_that_overlap_are_counted_where_they_lie() -> None:
             assert np.array_equal(found[row, column], lbp_top(alone, blocks=(1, 1, 1), normalise=False))
 
 
-def test_blocks_are_crops_and_the_length_of_pieces_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_equal_crops_for_any_length_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = noise(20, 26, 26)
     whole = lbp_top(clip, blocks=(2, 2, 2), normalise=False)
     crop = lbp_top(clip[:13, :16, 10:], blocks=(1, 1, 1), normalise=False)
@@ -210,7 +210,7 @@ increasing = st.lists(st.integers(1, 9), min_size=32, max_size=32)
 
 @settings(max_examples=15, deadline=None)
 @given(increasing, st.integers(0, 5))
-def test_any_increasing_change_of_grey_is_not_seen_without_interpolation(steps: list[int], seed: int) -> None:
+def test_patterns_without_interpolation_ignore_increasing_functions_of_grey(steps: list[int], seed: int) -> None:
     clip = noise(8, 14, 14, seed=seed) // 8
     changed = np.cumsum(steps).astype(np.uint16)[clip]
     assert np.array_equal(lbp_sip(clip, blocks=(2, 2, 1)), lbp_sip(changed, blocks=(2, 2, 1)))
@@ -221,25 +221,25 @@ def test_any_increasing_change_of_grey_is_not_seen_without_interpolation(steps: 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 200), st.integers(-1000, 1000), st.integers(0, 5))
-def test_bilinear_patterns_are_blind_to_scale_and_shift_of_grey(scale: int, shift: int, seed: int) -> None:
+def test_bilinear_patterns_ignore_scale_and_shift_of_grey(scale: int, shift: int, seed: int) -> None:
     clip = noise(8, 14, 14, seed=seed)
     changed = clip.astype(np.int32) * scale + shift
     assert np.array_equal(lbp_top(clip, blocks=(2, 2, 1)), lbp_top(changed, blocks=(2, 2, 1)))
 
 
-def test_bilinear_patterns_are_not_blind_to_every_increasing_change() -> None:
+def test_bilinear_patterns_depend_on_nonlinear_changes_of_grey() -> None:
     """The limit of the claim: squaring moves interpolated levels past their centre."""
     clip = noise(8, 20, 20)
     assert not np.array_equal(lbp_top(clip, blocks=(1, 1, 1)), lbp_top(clip.astype(np.int32) ** 2, blocks=(1, 1, 1)))
 
 
-def test_floats_give_what_bytes_give(face: np.ndarray) -> None:
+def test_lbp_of_floats_equals_that_of_uint8(face: np.ndarray) -> None:
     for floats in (face.astype(np.float32), face / 256):
         assert np.array_equal(lbp_top(face), lbp_top(floats))
         assert np.array_equal(lbp_sip(face), lbp_sip(floats))
 
 
-def test_flat_patches_are_all_ones_wherever_they_lie() -> None:
+def test_patterns_of_uniform_areas_are_all_ones() -> None:
     clip = np.full((8, 40, 40), 77, np.uint8)
     clip[:, :, -1] = 3
     patterns = lbp_top(clip, blocks=(1, 2, 1), mapping="full").reshape(2, 3, 256)
@@ -247,7 +247,7 @@ def test_flat_patches_are_all_ones_wherever_they_lie() -> None:
 
 
 @pytest.mark.parametrize("describe", [lbp_top, lbp_sip])
-def test_every_frame_and_every_block_matters(describe: object, face: np.ndarray) -> None:
+def test_lbp_depends_on_every_frame_and_block(describe: object, face: np.ndarray) -> None:
     before = describe(face, blocks=(2, 2, 1))  # type: ignore[operator]
     for frame in range(len(face)):
         changed = face.copy()
@@ -260,7 +260,7 @@ def test_every_frame_and_every_block_matters(describe: object, face: np.ndarray)
     assert parts[3] == 0
 
 
-def test_a_still_clip_changes_in_no_pattern_of_time() -> None:
+def test_patterns_over_time_of_a_still_clip() -> None:
     still = np.repeat(noise(1, 20, 20), 8, 0)
     in_time = lbp_sip(still, blocks=(1, 1, 1))[16:]
     assert in_time.tolist() == [0, 0, 0, 1]
@@ -284,20 +284,20 @@ def test_histograms_sum_to_one(face: np.ndarray) -> None:
         (noise(9, 20, 20), {"blocks": (5, 5)}, r"blocks is \(5, 5\)"),
         (noise(9, 20, 20), {"blocks": (30, 1, 1)}, r"14 rows into 30"),
         (noise(9, 20, 20), {"overlap": 1.0}, r"overlap is 1.0"),
-        (noise(9, 20, 20, 3), {}, r"this is colour"),
+        (noise(9, 20, 20, 3), {}, r"needs grey levels"),
         (noise(20, 20), {}, r"\(T, H, W\)"),
         (np.full((9, 20, 20), 7, np.uint8), {}, r"constant: every value is 7"),
         (np.where(noise(9, 20, 20) > 250, np.nan, 1.0), {}, r"NaN or infinity \(frame 0\)"),
         (noise(9, 20, 20) > 9, {}, r"bool"),
     ],
 )
-def test_bad_input_is_told(describe: object, clip: np.ndarray, given_: dict[str, object], says: str) -> None:
+def test_bad_input_raises_mien_error(describe: object, clip: np.ndarray, given_: dict[str, object], says: str) -> None:
     with pytest.raises(MienError, match=says):
         describe(clip, **given_)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("given_", [{"neighbours": 1}, {"mapping": "riu"}, {"interpolation": "cubic"}])
-def test_bad_parameters_are_told(given_: dict[str, object]) -> None:
+def test_bad_parameters_raise_mien_error(given_: dict[str, object]) -> None:
     with pytest.raises(MienError, match=next(iter(given_))):
         lbp_top(noise(9, 20, 20), **given_)  # type: ignore[arg-type]
     with pytest.raises(MienError, match="whole pixels"):

@@ -70,7 +70,7 @@ def smooth(seed: int, n: int = 3) -> np.ndarray:
     return np.asarray(clean + random.normal(0, 0.4, clean.shape), np.float32)
 
 
-def test_equals_loops(points: np.ndarray) -> None:
+def test_mdmo_equals_a_slow_implementation(points: np.ndarray) -> None:
     flows = smooth(0)
     labels = face_regions(points, SIZE, SIZE)
     assert np.allclose(mdmo(flows, points, align=False), slow_mdmo(flows, labels), atol=1e-6)
@@ -78,7 +78,7 @@ def test_equals_loops(points: np.ndarray) -> None:
     assert np.allclose(mdmo(flows, points), slow_mdmo(aligned, labels), atol=1e-6)
 
 
-def test_regions_are_the_pixels_inside_their_polygons(points: np.ndarray) -> None:
+def test_face_regions_are_the_pixels_inside_the_polygons(points: np.ndarray) -> None:
     labels = face_regions(points, SIZE, SIZE)
     polygons = face_polygons(points)
     assert len(polygons) == len(REGIONS) == 36
@@ -88,7 +88,7 @@ def test_regions_are_the_pixels_inside_their_polygons(points: np.ndarray) -> Non
             assert labels[i, j] == first, (i, j)
 
 
-def test_regions_share_borders_leave_no_gap_and_are_alike_on_both_sides() -> None:
+def test_regions_share_edges_and_are_symmetric() -> None:
     face = reference_face(300, 245) * 2 + [80, 200]
     counts = np.bincount(face_regions(face, 900, 700).ravel() + 1, minlength=37)[1:]
     assert counts.min() > 200
@@ -99,14 +99,14 @@ def test_regions_share_borders_leave_no_gap_and_are_alike_on_both_sides() -> Non
     assert np.allclose(counts, areas, rtol=0.04)
 
 
-def test_regions_follow_the_face(points: np.ndarray) -> None:
+def test_face_regions_follow_affine_maps_of_the_face(points: np.ndarray) -> None:
     turn = np.array([[1.7, 0.3], [-0.2, 1.5]])
     moved = face_polygons(points @ turn.T + [5, 9])
     for before, after in zip(face_polygons(points), moved, strict=True):
         assert np.allclose(before @ turn.T + [5, 9], after)
 
 
-def test_the_other_side_is_the_other_side() -> None:
+def test_mirrored_landmarks_are_on_the_other_side() -> None:
     face = reference_face(300, 245)
     middle = face[27, 0]
     assert sorted(MIRRORED) == list(range(68))
@@ -114,7 +114,7 @@ def test_the_other_side_is_the_other_side() -> None:
 
 
 @pytest.mark.parametrize("matrix", [[[0.0, 0], [0, 0]], [[0.01, 0.02], [-0.015, 0.005]], [[0, -0.03], [0.03, 0]]])
-def test_head_motion_is_taken_out(matrix: list[list[float]], points: np.ndarray) -> None:
+def test_without_head_motion_removes_affine_motion(matrix: list[list[float]], points: np.ndarray) -> None:
     y, x = np.mgrid[:SIZE, :SIZE]
     head = np.stack([x, y], -1) @ np.array(matrix).T + [1.2, -0.7]
     assert np.abs(without_head_motion(head[None], points)).max() < 1e-9
@@ -122,7 +122,7 @@ def test_head_motion_is_taken_out(matrix: list[list[float]], points: np.ndarray)
     assert mdmo(head[None], points, align=False).any()
 
 
-def test_what_is_left_is_what_the_face_does(points: np.ndarray) -> None:
+def test_without_head_motion_keeps_facial_motion(points: np.ndarray) -> None:
     """A turned head with a moved brow: the flow left is the brow's, where it was in the first frame."""
     brow = np.zeros((SIZE, SIZE, 2))
     brow[12:30, :] = [0, -0.8]
@@ -134,11 +134,11 @@ def test_what_is_left_is_what_the_face_does(points: np.ndarray) -> None:
     assert np.allclose(without_head_motion(moved[None], points, rigid=rigid)[0], brow, atol=1e-6)
 
 
-def test_a_still_clip_is_zero(points: np.ndarray) -> None:
+def test_mdmo_of_no_motion_is_zero(points: np.ndarray) -> None:
     assert not mdmo(np.zeros((4, SIZE, SIZE, 2), np.float32), points).any()
 
 
-def test_turning_the_flow_turns_every_angle(points: np.ndarray) -> None:
+def test_rotating_the_flow_rotates_every_angle(points: np.ndarray) -> None:
     flows = smooth(1)
     turned = np.stack([-flows[..., 1], flows[..., 0]], -1)
     before, after = (mdmo(f, points, align=False) for f in (flows, turned))
@@ -146,7 +146,7 @@ def test_turning_the_flow_turns_every_angle(points: np.ndarray) -> None:
     assert np.allclose(np.exp(1j * after[36:]), 1j * np.exp(1j * before[36:]), atol=1e-9)
 
 
-def test_every_frame_matters(points: np.ndarray) -> None:
+def test_mdmo_depends_on_every_frame(points: np.ndarray) -> None:
     flows = smooth(2, 6)
     whole = mdmo(flows, points)
     for t in range(6):
@@ -155,7 +155,7 @@ def test_every_frame_matters(points: np.ndarray) -> None:
         assert not np.allclose(mdmo(other, points), whole, atol=1e-3), t
 
 
-def test_true_motion_of_a_face_is_found_where_it_is() -> None:
+def test_mdmo_finds_known_motion_in_the_right_regions() -> None:
     """Surprise: brows rise, the chin falls, the nose stays."""
     face = reference_face(300, 245) * 0.219 + [21.6, 23.8]  # the eyes of the drawn face
     flows = motion_of(2, "surprise", interval_length=6, apex=4, size=96, seed=0)[1:]
@@ -168,7 +168,7 @@ def test_true_motion_of_a_face_is_found_where_it_is() -> None:
         assert made[f"nose, {side}"][0] < 0.2
 
 
-def test_the_mirrored_vector_is_that_of_the_mirrored_face(points: np.ndarray) -> None:
+def test_mirror_mdmo_is_the_descriptor_of_the_mirrored_face(points: np.ndarray) -> None:
     flows = smooth(3)
     other = (points * [-1, 1] + [SIZE - 1, 0])[list(MIRRORED)]
     mirrored = mdmo(flows[:, :, ::-1] * [-1, 1], other)
@@ -182,21 +182,21 @@ def test_the_mirrored_vector_is_that_of_the_mirrored_face(points: np.ndarray) ->
     ("landmarks", "says"),
     [
         (np.zeros((5, 2)), "landmarks have shape"),
-        (np.full((68, 2), np.nan), "landmarks are lost"),
+        (np.full((68, 2), np.nan), "landmarks are NaN"),
         (np.arange(136).reshape(68, 2) + 500.0, "outside the picture"),
     ],
 )
-def test_bad_landmarks_are_told(landmarks: np.ndarray, says: str) -> None:
+def test_bad_landmarks_raise_mien_error(landmarks: np.ndarray, says: str) -> None:
     with pytest.raises(MienError, match=says):
         mdmo(np.zeros((2, SIZE, SIZE, 2)), landmarks)
 
 
-def test_bad_rigid_points_are_told(points: np.ndarray) -> None:
+def test_bad_rigid_points_raise_mien_error(points: np.ndarray) -> None:
     with pytest.raises(MienError, match="rigid"):
         mdmo(smooth(0), points, rigid=[0, 16])
 
 
-def test_from_frames_the_brows_rise(tmp_path: pytest.TempPathFactory) -> None:
+def test_mdmo_of_clip_finds_rising_brows(tmp_path: pytest.TempPathFactory) -> None:
     frames = render_clip(2, "surprise", interval_length=8, apex=6, size=192, seed=0, colour=True)
     film = write_video(tmp_path / "film.mkv", frames, 100)  # type: ignore[operator]
     context = Context(video_clip(film, Interval(0, 6, 7)))
@@ -209,7 +209,7 @@ def test_from_frames_the_brows_rise(tmp_path: pytest.TempPathFactory) -> None:
         assert np.degrees(made[36 + place]) == pytest.approx(-90, abs=35)
 
 
-def test_no_face_is_told(tmp_path: pytest.TempPathFactory) -> None:
+def test_a_clip_without_a_face_raises_mien_error(tmp_path: pytest.TempPathFactory) -> None:
     grey = np.full((4, 96, 96, 3), 128, np.uint8)
     film = write_video(tmp_path / "film.mkv", grey, 100)  # type: ignore[operator]
     with pytest.raises(MienError, match="No face"):

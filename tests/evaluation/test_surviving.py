@@ -25,7 +25,7 @@ from mien.evaluation.report import report_many
 from mien.evaluation.run import benchmark
 from mien.io.atomic import LOCK, UNFINISHED, lock_run, write_atomically
 from mien.preprocessing.cache import Cache
-from mien.preprocessing.prepare import side_by_side
+from mien.preprocessing.prepare import run_parallel
 from mien.synthesis.flow_images import write_flow_images
 
 SOAK = Path(__file__).parents[2] / "tools" / "soak.py"
@@ -305,7 +305,7 @@ def test_a_task_that_takes_its_process_down_costs_no_other(tmp_path: Path) -> No
     from joblib import delayed
 
     tasks = [delayed(answered)(n) for n in range(7)]
-    assert list(side_by_side(tasks, 2)) == [0, 10, None, 30, 40, None, 60]
+    assert list(run_parallel(tasks, 2)) == [0, 10, None, 30, 40, None, 60]
 
 
 def test_a_run_that_was_killed_before_its_settings_were_written_begins_again(tmp_path: Path) -> None:

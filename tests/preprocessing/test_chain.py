@@ -12,7 +12,7 @@ from mien.face.portrait import portrait
 from mien.io.video import write_video
 from mien.preprocessing import named_recipe
 from mien.preprocessing.album import write_album
-from mien.preprocessing.prepare import prepare, prepare_one, video_clip
+from mien.preprocessing.prepare import prepare, prepare_clip, video_clip
 from mien.types import Interval
 
 T, APEX = 10, 6
@@ -39,8 +39,8 @@ def film(frames: Film, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("film") / "smile.mkv", frames, 100)
 
 
-def test_the_chain_to_strcn_g_finds_the_apex_and_the_motion(film: Path) -> None:
-    made = named_recipe("strcn-g", flow="dis").prepare(video_clip(film))
+def test_strcn_g_recipe_finds_the_apex_and_the_motion(film: Path) -> None:
+    made = named_recipe("strcn-g", flow="dis").apply(video_clip(film))
     assert made.array.shape == (2, 300, 245)
     assert made.interval_source == "detected"
     length = np.hypot(*made.array)
@@ -52,8 +52,8 @@ def test_the_chain_to_strcn_g_finds_the_apex_and_the_motion(film: Path) -> None:
     assert made.array[1][length > 0.5 * length.max()].mean() < -1
 
 
-def test_the_chain_to_strcn_a(film: Path) -> None:
-    made = named_recipe("strcn-a").prepare(video_clip(film))
+def test_strcn_a_recipe(film: Path) -> None:
+    made = named_recipe("strcn-a").apply(video_clip(film))
     assert made.array.shape == (30, 64, 48, 3)
     assert made.array.min() >= 0
     assert made.array.max() <= 255
@@ -61,35 +61,35 @@ def test_the_chain_to_strcn_a(film: Path) -> None:
     assert made.notes == ()
 
 
-def test_a_still_film_gives_no_motion(tmp_path: Path) -> None:
+def test_a_still_video_has_no_motion(tmp_path: Path) -> None:
     film = write_video(tmp_path / "still.mkv", np.repeat(portrait()[None], 4, 0), 100)
-    made = named_recipe("strcn-g", flow="dis").prepare(video_clip(film))
+    made = named_recipe("strcn-g", flow="dis").apply(video_clip(film))
     assert np.abs(made.array).max() < 1e-3
 
 
-def test_alignment_puts_the_eyes_where_the_crop_says(film: Path) -> None:
+def test_aligned_recipe_puts_the_eyes_at_the_reference_positions(film: Path) -> None:
     from mien.face.landmarks import track_face
 
     for transform in ("lwm", "crop"):
-        made = named_recipe("aligned", transform=transform).prepare(video_clip(film))
+        made = named_recipe("aligned", transform=transform).apply(video_clip(film))
         eyes = track_face(np.pad(made.array[:1], ((0, 0), (80, 80), (80, 80), (0, 0)), mode="edge")).eyes()[0] - 80
         distance = 245 / 1.8
         expected = np.array([[0.4 * distance, 0.6 * distance], [1.4 * distance, 0.6 * distance]])
         assert np.abs(eyes - expected).max() < 6, transform
 
 
-def test_pictures_of_every_stage(film: Path, tmp_path: Path) -> None:
+def test_write_album_writes_a_picture_of_each_stage(film: Path, tmp_path: Path) -> None:
     names = [p.name for p in write_album(video_clip(film), named_recipe("strcn-a"), tmp_path)]
     assert names == ["1-landmarks.png", "2-aligned.png", "3-magnified.png", "4-small.png", "5-length.png", "6-mask.png"]
 
 
-def test_the_interval_is_cut_out(film: Path) -> None:
-    given = named_recipe("aligned").prepare(video_clip(film, Interval(2, 6, 8)))
+def test_aligned_recipe_uses_only_the_interval(film: Path) -> None:
+    given = named_recipe("aligned").apply(video_clip(film, Interval(2, 6, 8)))
     assert given.array.shape[0] == 7
     assert given.interval_source == "annotated"
 
 
-def test_bad_films_fail_alone_and_say_why(frames: Film, film: Path, tmp_path: Path) -> None:
+def test_bad_videos_fail_alone_with_an_error(frames: Film, film: Path, tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (4, 120, 160), dtype=np.uint8)
     small = np.stack(
         [cv2.copyMakeBorder(cv2.resize(f, (44, 44)), 150, 150, 200, 200, cv2.BORDER_REPLICATE) for f in frames]
@@ -111,23 +111,23 @@ def test_bad_films_fail_alone_and_say_why(frames: Film, film: Path, tmp_path: Pa
     assert len(list((tmp_path / "out").glob("**/*.npy"))) == 1
 
 
-def test_the_largest_of_several_faces_and_a_lost_one_are_noted(frames: Film, tmp_path: Path) -> None:
+def test_several_faces_and_lost_faces_are_noted(frames: Film, tmp_path: Path) -> None:
     beside = np.concatenate([frames, frames], 2)
-    two = prepare_one(video_clip(write_video(tmp_path / "two.mkv", beside, 100)), named_recipe("aligned"))
+    two = prepare_clip(video_clip(write_video(tmp_path / "two.mkv", beside, 100)), named_recipe("aligned"))
     assert two.error is None
     assert any("largest" in note for note in two.notes), two.notes
     lost = frames.copy()
     lost[4:7] = 128
-    gone = prepare_one(video_clip(write_video(tmp_path / "lost.mkv", lost, 100)), named_recipe("aligned"))
+    gone = prepare_clip(video_clip(write_video(tmp_path / "lost.mkv", lost, 100)), named_recipe("aligned"))
     assert gone.error is None
     assert gone.shape == (T, 300, 245, 3)
     assert any("4" in note for note in gone.notes), gone.notes
 
 
-def test_a_truncated_film_keeps_what_can_be_read(frames: Film, tmp_path: Path) -> None:
+def test_a_truncated_video_is_read_as_far_as_possible(frames: Film, tmp_path: Path) -> None:
     path = write_video(tmp_path / "cut.mkv", frames, 100)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
-    outcome = prepare_one(video_clip(path), named_recipe("aligned"))
+    outcome = prepare_clip(video_clip(path), named_recipe("aligned"))
     assert outcome.error is None
     assert outcome.shape is not None
     assert 2 <= outcome.shape[0] < T
@@ -135,7 +135,7 @@ def test_a_truncated_film_keeps_what_can_be_read(frames: Film, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("fps", [30.0, None])
-def test_few_or_unknown_frames_per_second_are_noted(frames: Film, tmp_path: Path, fps: float | None) -> None:
+def test_a_low_or_unknown_frame_rate_is_noted(frames: Film, tmp_path: Path, fps: float | None) -> None:
     if fps is None:
         (tmp_path / "frames").mkdir()
         for n, frame in enumerate(frames[:4]):
@@ -143,12 +143,12 @@ def test_few_or_unknown_frames_per_second_are_noted(frames: Film, tmp_path: Path
         source = tmp_path / "frames"
     else:
         source = write_video(tmp_path / "slow.mkv", frames[:4], fps)
-    made = named_recipe("aligned").prepare(video_clip(source))
+    made = named_recipe("aligned").apply(video_clip(source))
     assert any("frames per second" in note.lower() or "frame rate" in note.lower() for note in made.notes), made.notes
 
 
 @pytest.mark.parametrize("kind", ["grey16", "rgba"])
-def test_deep_and_transparent_pictures_are_read_as_they_are_meant(frames: Film, tmp_path: Path, kind: str) -> None:
+def test_16_bit_and_transparent_pictures_are_read_correctly(frames: Film, tmp_path: Path, kind: str) -> None:
     for n, frame in enumerate(frames[:3]):
         bgr = np.ascontiguousarray(frame[..., ::-1])
         if kind == "grey16":
@@ -156,14 +156,16 @@ def test_deep_and_transparent_pictures_are_read_as_they_are_meant(frames: Film, 
         else:
             picture = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
         cv2.imwrite(str(tmp_path / f"img{n}.png"), picture)
-    made = named_recipe("aligned").prepare(video_clip(tmp_path, fps=100))
-    plain = named_recipe("aligned").prepare(video_clip(write_video(tmp_path.parent / f"{kind}.mkv", frames[:3], 100)))
+    made = named_recipe("aligned").apply(video_clip(tmp_path, fps=100))
+    plain = named_recipe("aligned").apply(video_clip(write_video(tmp_path.parent / f"{kind}.mkv", frames[:3], 100)))
     reference = plain.array if kind == "rgba" else np.repeat(plain.array.mean(-1, keepdims=True), 3, -1)
     assert np.abs(made.array.astype(float) - reference).mean() < 12
 
 
-def test_a_long_clip_asks_for_an_interval(tmp_path: Path, frames: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_clip_without_an_interval_raises_mien_error(
+    tmp_path: Path, frames: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mien.preprocessing.steps.MOST_FRAMES", 5)
     film = write_video(tmp_path / "long.mkv", frames, 100)
     with pytest.raises(MienError, match="10 frames"):
-        named_recipe("aligned").prepare(video_clip(film))
+        named_recipe("aligned").apply(video_clip(film))

@@ -37,7 +37,7 @@ def context(apex: int | None = None) -> Context:
     return found
 
 
-def test_geometry_copy_zero_is_the_plain_chain(frames: np.ndarray) -> None:
+def test_geometry_copy_0_equals_the_plain_recipe(frames: np.ndarray) -> None:
     alphas, shares = (8.0, 5.0, 11.0), (1.0, 0.7)
     made = geometry_copies(frames, context(), alphas=alphas, shares=shares, method="dis", apex="found", size=(H, W))
     assert made.shape == (6, 2, H, W)
@@ -50,7 +50,7 @@ def test_geometry_copy_zero_is_the_plain_chain(frames: np.ndarray) -> None:
     assert strength[1] < strength[0] < strength[2]
 
 
-def test_a_given_apex_is_kept_where_it_is_left(frames: np.ndarray) -> None:
+def test_geometry_copies_use_the_annotated_apex_or_the_nearest_frame(frames: np.ndarray) -> None:
     told = context(apex=7)
     made = geometry_copies(frames, told, alphas=(8.0,), shares=(1.0,), method="dis", apex="given", size=(H, W))
     assert told.interval_source == "annotated"
@@ -62,7 +62,7 @@ def test_a_given_apex_is_kept_where_it_is_left(frames: np.ndarray) -> None:
     assert unknown.interval_source == "detected"
 
 
-def test_smaller_flow_keeps_its_unit(frames: np.ndarray) -> None:
+def test_reduced_flow_stays_in_pixels_of_the_aligned_face(frames: np.ndarray) -> None:
     full, half = (
         geometry_copies(frames, context(7), alphas=(8.0,), shares=(1.0,), method="dis", apex="given", size=size)
         for size in ((H, W), (H // 2, W // 2))
@@ -71,7 +71,7 @@ def test_smaller_flow_keeps_its_unit(frames: np.ndarray) -> None:
     assert np.isclose(full.mean(), half.mean(), atol=1e-3)
 
 
-def test_appearance_copy_zero_is_the_plain_chain(frames: np.ndarray) -> None:
+def test_appearance_copy_0_equals_the_plain_recipe(frames: np.ndarray) -> None:
     small = magnified_small(frames, context(), alphas=(8.0, 5.0), size=(32, 24))
     assert small.shape == (2, T, 32, 24, 3)
     plain = np.stack([cv2.resize(f, (24, 32), interpolation=cv2.INTER_AREA) for f in magnify(frames, 8.0)])
@@ -84,14 +84,14 @@ def test_appearance_copy_zero_is_the_plain_chain(frames: np.ndarray) -> None:
     assert np.array_equal(made[1][0], made[0][0])  # the first frame is never taken out
 
 
-def test_jittered_copies_differ_and_repeat(frames: np.ndarray) -> None:
+def test_jitter_copies_differ_and_are_reproducible(frames: np.ndarray) -> None:
     first, second = (jitter_copies(frames, context(), size=(32, 24), copies=5, n=8) for _ in range(2))
     assert first.shape == (5, 8, 32, 24, 1)
     assert np.array_equal(first, second)
     assert all(not np.array_equal(first[0], other) for other in first[1:])
 
 
-def test_a_still_clip_stays_still_in_every_copy(frames: np.ndarray) -> None:
+def test_copies_of_a_still_clip_are_still(frames: np.ndarray) -> None:
     still = np.repeat(frames[:1], 6, 0)
     flows = geometry_copies(
         still, context(), alphas=(8.0, 14.0), shares=(1.0, 0.6), method="dis", apex="found", size=(H, W)

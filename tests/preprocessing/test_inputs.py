@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.preprocessing import Context, Recipe, Step
 from mien.preprocessing.cache import Cache, source_digest
-from mien.preprocessing.inputs import ArrayInputs, CachedInputs, as_array, as_inputs, gather
+from mien.preprocessing.inputs import ArrayInputs, CachedInputs, as_array, as_inputs, cached_inputs
 from mien.types import Clip
 
 
@@ -28,12 +28,12 @@ def make(tmp_path: Path, dtype: Any = "float32", copies: int = 3) -> CachedInput
         path = tmp_path / f"{n}.png"
         path.write_bytes(bytes([n]))
         clips.append(Clip("smic_hs", "s", str(n), None, "", frames=(path,)))
-        cache.prepare(clips[-1], recipe)
-    return gather(clips, recipe, cache, [source_digest(c) for c in clips])
+        cache.load_or_apply(clips[-1], recipe)
+    return cached_inputs(clips, recipe, cache, [source_digest(c) for c in clips])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
-def test_what_is_read_is_what_was_made(tmp_path: Path, dtype: str) -> None:
+def test_cached_inputs_equal_the_recipe_output(tmp_path: Path, dtype: str) -> None:
     inputs = make(tmp_path, dtype)
     held = ArrayInputs(np.stack([np.arange(18).reshape(3, 2, 3) + 10 * n for n in range(4)]), copies=3)
     assert (len(inputs), inputs.shape, inputs.copies) == (len(held), held.shape, held.copies) == (4, (2, 3), 3)
@@ -45,7 +45,7 @@ def test_what_is_read_is_what_was_made(tmp_path: Path, dtype: str) -> None:
     assert np.array_equal(as_array(inputs), held.array[:, 0])
 
 
-def test_an_input_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+def test_a_deleted_entry_is_computed_again(tmp_path: Path) -> None:
     inputs = make(tmp_path)
     before = inputs.take([1], [2])
     inputs.cache.clear()
@@ -53,21 +53,21 @@ def test_an_input_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     assert np.array_equal(again.take([1], [2]), before)
 
 
-def test_damage_is_noticed(tmp_path: Path) -> None:
+def test_map_entry_refuses_damaged_files(tmp_path: Path) -> None:
     inputs = make(tmp_path)
     for path in inputs.cache.folder.glob("*/*.safetensors"):
         path.write_bytes(path.read_bytes()[:-4])
     assert inputs.take([2], [0])[0, 0, 0] == 20
 
 
-def test_arrays_are_inputs() -> None:
+def test_as_inputs_and_as_array() -> None:
     x = np.zeros((5, 2, 2), np.float32)
     assert len(as_inputs(x)) == 5
     assert as_inputs(x).copies == 1
     assert as_array(x) is x
 
 
-def test_clips_of_their_own_length_cannot_be_stacked(tmp_path: Path) -> None:
+def test_a_recipe_without_a_fixed_shape_raises_mien_error(tmp_path: Path) -> None:
     recipe = Recipe((Step("count", count, {"copies": 1}),), "THW", (None, 2, 3), (0, 255))
     with pytest.raises(MienError, match="depends on the clip"):
-        gather([], recipe, Cache(tmp_path), [])
+        cached_inputs([], recipe, Cache(tmp_path), [])

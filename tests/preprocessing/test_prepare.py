@@ -42,7 +42,7 @@ def corpus(folder: Path, contents: list[bytes]) -> list[Clip]:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_one_bad_clip_never_costs_the_others(tmp_path: Path, jobs: int) -> None:
+def test_a_bad_clip_does_not_affect_the_others(tmp_path: Path, jobs: int) -> None:
     clips = corpus(tmp_path / "data", [b"a", b"bad", b"c", b"bug"])
     outcomes = prepare(clips, recipe(), out=tmp_path / "out", cache=Cache(tmp_path / "cache"), jobs=jobs)
     assert [o.key for o in outcomes] == [c.key for c in clips]
@@ -59,7 +59,7 @@ def test_one_bad_clip_never_costs_the_others(tmp_path: Path, jobs: int) -> None:
     assert about["fingerprint"] == recipe().fingerprint
 
 
-def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+def test_a_second_run_resumes_where_the_first_stopped(tmp_path: Path) -> None:
     clips = corpus(tmp_path / "data", [b"a", b"b", b"c"])
     cache = Cache(tmp_path / "cache")
     prepare(clips[:2], recipe(), out=tmp_path / "out", cache=cache)
@@ -68,7 +68,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     assert all((tmp_path / "out" / o.file).is_file() for o in outcomes)
 
 
-def test_names_that_differ_keep_differing_files(tmp_path: Path) -> None:
+def test_different_keys_have_different_files(tmp_path: Path) -> None:
     clips = corpus(tmp_path / "data", [b"a", b"b"])
     odd = [Clip(c.dataset, "s", name, None, "", frames=c.frames) for c, name in zip(clips, ("a/b", "a b"), strict=True)]
     outcomes = prepare(odd, recipe(), out=tmp_path / "out")
@@ -77,7 +77,7 @@ def test_names_that_differ_keep_differing_files(tmp_path: Path) -> None:
     assert all((tmp_path / "out" / file).resolve().is_relative_to(tmp_path / "out") for file in files)
 
 
-def test_a_folder_holds_one_recipe(tmp_path: Path) -> None:
+def test_another_recipe_in_the_same_folder_raises_mien_error(tmp_path: Path) -> None:
     clips = corpus(tmp_path / "data", [b"a"])
     prepare(clips, recipe(), out=tmp_path / "out")
     with pytest.raises(MienError, match="another recipe"):
@@ -86,7 +86,7 @@ def test_a_folder_holds_one_recipe(tmp_path: Path) -> None:
         prepare(clips, recipe(), out=tmp_path / "data")
 
 
-def test_a_full_disk_fails_the_clip_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_the_error_of_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mien.io.atomic import write_atomically
 
     def full(path: Path, content: bytes | str) -> None:
@@ -104,6 +104,6 @@ def test_a_full_disk_fails_the_clip_and_says_so(tmp_path: Path, monkeypatch: pyt
     assert "No space left" in str(outcomes[1].error)
 
 
-def test_a_video_that_is_not_there() -> None:
+def test_a_missing_video_raises_mien_error() -> None:
     with pytest.raises(MienError, match="There is no"):
         video_clip("nothing.mp4")

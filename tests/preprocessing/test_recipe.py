@@ -25,7 +25,7 @@ def write_clip(folder: Path, shifts: list[float], interval: Interval | None, fir
     return Clip("casme2", "sub01", "EP01", interval, "happiness", frames=tuple(paths), frame_nos=numbers)
 
 
-def test_flow_of_a_known_motion(tmp_path: Path) -> None:
+def test_flow_from_frames_of_a_known_motion(tmp_path: Path) -> None:
     clip = write_clip(tmp_path, [0, 1, 2, 1, 0], Interval(10, 12, 14))
     picture, interval = flow_from_frames("dis").run(clip)
     assert interval == "annotated"
@@ -40,14 +40,14 @@ def test_flow_of_a_known_motion(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interval", [Interval(10, None, 14), None])
-def test_a_missing_apex_is_found_and_said(tmp_path: Path, interval: Interval | None) -> None:
+def test_a_missing_apex_is_detected_and_recorded(tmp_path: Path, interval: Interval | None) -> None:
     given, _ = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], Interval(10, 12, 14)))
     found, how = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], interval))
     assert how == "detected"
     assert np.array_equal(given, found)
 
 
-def test_frames_are_found_by_number_not_by_place(tmp_path: Path) -> None:
+def test_frames_are_selected_by_number(tmp_path: Path) -> None:
     whole = write_clip(tmp_path, [0, 0, 0, 1, 2, 1], Interval(12, 14, 15))
     late = Clip(
         "casme2", "sub01", "EP01", Interval(12, 14, 15), "", frames=whole.frames[2:], frame_nos=(12, 13, 14, 15)
@@ -55,18 +55,18 @@ def test_frames_are_found_by_number_not_by_place(tmp_path: Path) -> None:
     assert np.array_equal(flow_from_frames("dis").run(whole)[0], flow_from_frames("dis").run(late)[0])
 
 
-def test_a_still_clip_is_flat(tmp_path: Path) -> None:
+def test_flow_from_frames_of_a_still_clip_is_constant(tmp_path: Path) -> None:
     picture, _ = flow_from_frames("tvl1").run(write_clip(tmp_path, [0, 0, 0], Interval(10, 11, 12)))
     assert (picture == 127.5).all()
 
 
-def test_fingerprint_follows_every_parameter() -> None:
+def test_fingerprint_depends_on_every_parameter() -> None:
     prints = {flow_from_frames(*a).fingerprint for a in (("dis",), ("tvl1",), ("dis", 200), ("dis", 320, 56))}
     assert len(prints) == 4
     assert flow_from_frames("dis").fingerprint == flow_from_frames("dis").fingerprint
 
 
-def test_too_few_frames_and_unreadable_frames_are_told(tmp_path: Path) -> None:
+def test_too_few_or_unreadable_frames_raise_mien_error(tmp_path: Path) -> None:
     clip = write_clip(tmp_path, [0], Interval(10, 10, 10))
     with pytest.raises(MienError, match="has 1 frame"):
         flow_from_frames("dis").run(clip)
@@ -76,14 +76,14 @@ def test_too_few_frames_and_unreadable_frames_are_told(tmp_path: Path) -> None:
         flow_from_frames("dis").run(clip)
 
 
-def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_picture_of_another_size_raises_mien_error(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((30, 28, 3), np.uint8)).save(path)
     with pytest.raises(MienError, match="30, 28"):
         FLOW_PICTURE.run(Clip("samm", "006", "a", None, "negative", medium="flow", frames=(path,)))
 
 
-def test_centring_undoes_a_stretch_of_the_grey_levels() -> None:
+def test_centre_and_scale_undoes_stretching() -> None:
     context = Context(Clip("d", "s", "c", None, ""))
     random = np.random.default_rng(0)
     motion = np.zeros((3, 28, 28))
@@ -96,7 +96,7 @@ def test_centring_undoes_a_stretch_of_the_grey_levels() -> None:
     assert (centre_and_scale(np.full((3, 4, 4), 127.5), context) == 0).all()
 
 
-def test_scaling_and_shrinking() -> None:
+def test_scale_each_channel_and_shrink() -> None:
     context = Context(Clip("d", "s", "c", None, ""))
     scaled = scale_each_channel(np.array([[[1.0, 3.0]], [[2.0, 2.0]]]), context)
     assert scaled.tolist() == [[[0.0, 255.0]], [[127.5, 127.5]]]

@@ -57,70 +57,70 @@ def by_hand(frames: Film, track: FaceTrack, size: int) -> NDArray[np.float64]:
     )
 
 
-def test_crops_are_those_of_the_landmarks(tmp_path: Path) -> None:
+def test_eyes_and_mouth_crops_follow_the_landmarks(tmp_path: Path) -> None:
     frames = drifting([0, 0, 0])
-    made = recipe().prepare(film(frames, tmp_path))
+    made = recipe().apply(film(frames, tmp_path))
     assert made.array.shape == (2, 3, 32, 32)
     theirs = by_hand(frames, track_face(iter(frames)), 32)
     assert np.abs(made.array[:, 0] - theirs).mean() < 1.5
     assert made.notes == () or all("crop" not in note for note in made.notes)
 
 
-def test_a_frozen_crop_shows_the_drift_and_one_per_frame_takes_it_away(tmp_path: Path) -> None:
+def test_per_frame_crops_remove_a_drift_and_fixed_crops_keep_it(tmp_path: Path) -> None:
     clip = film(drifting([0, 6, 12, 18]), tmp_path)
-    frozen, followed = (recipe(per_frame, 48).prepare(clip).array.astype(np.float32) for per_frame in (False, True))
+    frozen, followed = (recipe(per_frame, 48).apply(clip).array.astype(np.float32) for per_frame in (False, True))
     still, moved = (np.abs(made[:, -1] - made[:, 0]).mean() for made in (followed, frozen))
     assert still < 0.5 * moved
 
 
-def test_a_face_without_its_mouth_is_refused(tmp_path: Path) -> None:
+def test_a_mouth_outside_the_frame_raises_mien_error(tmp_path: Path) -> None:
     face = portrait()
     lips = track_face([face]).ibug68()[0, 48:]
     cut = int(lips[:, 1].mean())
     with pytest.raises(MienError) as caught:
-        recipe().prepare(film(np.stack([face[:cut]] * 3), tmp_path))
+        recipe().apply(film(np.stack([face[:cut]] * 3), tmp_path))
     assert "mouth" in caught.value.found or "No face" in caught.value.found
 
 
-def test_a_crop_beyond_the_frame_is_told(tmp_path: Path) -> None:
+def test_a_crop_outside_the_frame_is_noted(tmp_path: Path) -> None:
     face = portrait()
     points = track_face([face]).ibug68()[0]
     # Cut the picture between the lips and the jaw points below them.
     low = int((points[48:, 1].max() + points[6, 1]) / 2)
     if low - points[48:, 1].max() < 3:
         pytest.skip("this portrait has no room between lips and jaw")
-    made = recipe().prepare(film(np.stack([face[:low]] * 2), tmp_path))
-    assert any("beyond the frame" in note for note in made.notes)
+    made = recipe().apply(film(np.stack([face[:low]] * 2), tmp_path))
+    assert any("outside the frame" in note for note in made.notes)
 
 
 @pytest.mark.parametrize("method", ["linear", "tim", "nearest", "cubic"])
-def test_length_is_changed_and_told(method: str) -> None:
+def test_to_frames_interpolates_with_a_note(method: str) -> None:
     frames = np.linspace(0, 200, 20, dtype=np.float32)[:, None, None] * np.ones((1, 3, 4), np.float32)
     seen = context()
     made = to_frames(frames, seen, n=30, method=method, kernel=15, stretch=False)
     assert made.shape == (30, 3, 4)
     assert np.abs(made[0] - frames[0]).max() < 25
     assert (np.diff(made[:, 0, 0]) >= -1e-3).mean() > 0.9
-    assert seen.notes == [f"20 frames were brought to 30 by interpolation ({method})."]
+    assert seen.notes == [f"20 frames were interpolated to 30 ({method})."]
 
 
-def test_the_right_length_is_left_alone() -> None:
+def test_to_frames_keeps_a_clip_of_n_frames() -> None:
     frames = np.arange(5.0)[:, None]
     seen = context()
     assert np.array_equal(to_frames(frames, seen, n=5, method="linear", kernel=3, stretch=False), frames)
     assert seen.notes == []
 
 
-def test_the_first_frames() -> None:
+def test_to_frames_with_method_first() -> None:
     seen = context()
     frames = np.arange(9.0)[:, None]
     assert np.array_equal(to_frames(frames, seen, n=5, method="first", kernel=3, stretch=False), frames[:5])
-    assert seen.notes == ["The first 5 of 9 frames were taken."]
+    assert seen.notes == ["The first 5 of 9 frames were used."]
     with pytest.raises(MienError, match="at least 10"):
         to_frames(frames, context(), n=10, method="first", kernel=3, stretch=True)
 
 
-def test_too_short_a_clip() -> None:
+def test_a_clip_shorter_than_the_kernel_raises_mien_error() -> None:
     frames = np.arange(9.0)[:, None]
     with pytest.raises(MienError, match="stretch=true"):
         to_frames(frames, context(), n=18, method="linear", kernel=15, stretch=False)
@@ -129,7 +129,7 @@ def test_too_short_a_clip() -> None:
     assert seen.notes
 
 
-def test_an_unknown_way() -> None:
+def test_an_unknown_method_raises_mien_error() -> None:
     with pytest.raises(MienError, match="linear"):
         to_frames(np.zeros((20, 1)), context(), n=18, method="spline", kernel=15, stretch=False)
 
@@ -138,5 +138,5 @@ def test_an_unknown_way() -> None:
     ("kernel", "shape"),
     [((3, 3, 15), (27, 20, 20)), ((3, 3, 3), (31, 20, 20)), ((5, 5, 7), (30, 20, 20)), ((7, 7, 19), (26, 19, 19))],
 )
-def test_shapes_behind_the_pool(kernel: tuple[int, int, int], shape: tuple[int, int, int]) -> None:
+def test_pooled_shape(kernel: tuple[int, int, int], shape: tuple[int, int, int]) -> None:
     assert pooled_shape(96, 64, 64, kernel) == shape

@@ -140,7 +140,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     system = SYSTEMS["sma-stn"]
     parameters = system.with_parameters({"preset": "small", "epochs": 2, "maps": 4, "draws": 1, "face": "none"})
     recipe = system.recipe("frames", parameters)
-    x = ArrayInputs(np.stack([recipe.prepare(c).array[0] for c in clips]))
+    x = ArrayInputs(np.stack([recipe.apply(c).array[0] for c in clips]))
     y = np.arange(len(clips)) % 3
     classifier = system.build(3, parameters).fit(x, y, [c.person for c in clips], seed=0)
     card = ModelCard(
@@ -163,7 +163,7 @@ def test_explanation_matches_the_prediction(model: tuple[Path, Path]) -> None:
     classifier, card = load_checkpoint(model[0])
     clip = open_dataset("casme2", model[1]).clips()[0]
     made = explain(classifier, card, clip)
-    x = SYSTEMS["sma-stn"].recipe("frames", card.parameters).prepare(clip).array[0].astype(np.float32)
+    x = SYSTEMS["sma-stn"].recipe("frames", card.parameters).apply(clip).array[0].astype(np.float32)
     plain = predict(classifier.models[0], torch.from_numpy(x)[None], 1)[0]
     turned = predict(classifier.models[0], torch.from_numpy(x[:, :, ::-1].copy())[None], 1)[0]
     assert made.probabilities == pytest.approx(((plain + turned) / 2).tolist(), abs=1e-5)

@@ -87,10 +87,10 @@ def test_short_clips_are_refused_unless_asked_for(corpus: Callable[[str], Path])
     system = SYSTEMS["microexp-stcnn"]
     given = {"kernel": [3, 3, 17], "frames": 20}
     with pytest.raises(MienError, match="17, the length of the temporal kernel"):
-        system.recipe("frames", given).prepare(clip)
-    made = system.recipe("frames", {**given, "stretch": True}).prepare(clip)
+        system.recipe("frames", given).apply(clip)
+    made = system.recipe("frames", {**given, "stretch": True}).apply(clip)
     assert made.array.shape == (20, 64, 64)
-    assert any("16 frames were brought to 20" in note for note in made.notes)
+    assert any("16 frames were interpolated to 20" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def _prepared(card: ModelCard, sources: list[str], quiet: bool) -> Any:
                     f"{card.system} cannot read {clip.medium}.", f"{' or '.join(chosen.recipes)}.", "other clips."
                 )
             recipe = chosen.recipe(clip.medium, card.parameters)
-            array = recipe.prepare(clip).array
+            array = recipe.apply(clip).array
         except MienError as error:
             problem = error
             if not quiet:

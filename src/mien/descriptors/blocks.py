@@ -1,4 +1,4 @@
-"""What texture descriptors share: checked clips, and histograms over a grid of blocks that may overlap."""
+"""Parts shared by the texture descriptors: checks of clips, and histograms over a grid of blocks that may overlap."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.motion.levels import as_levels
 
 Array = NDArray[Any]
 Grid = tuple[int, int, int]
-"""Blocks down the face, across it, and over time."""
+"""Numbers of blocks down the face, across it, and over time."""
 
 LEVELS = 1 << 19
-"""Float clips are rounded to this many steps of their largest value, so that comparisons of sums are exact."""
+"""Floating-point clips are rounded to this many steps of their largest value, so that comparisons of sums are exact."""
 
 
 def grey_clip(clip: Array, name: str, least: tuple[int, int, int] = (1, 1, 1), why: str = "") -> Array:
-    """A clip that a grey-level descriptor can read, as integers or as integer-valued float64.
+    """Check a grey clip and return it as integers, or as float64 with integer values.
 
     Args:
-        clip: (T, H, W), any real type; floats are rounded to 1 / `LEVELS` of their largest value.
-        name: The descriptor, for the error.
-        least: Fewest frames, rows and columns.
-        why: The parameter that asks for them, e.g. "radius=3".
+        clip: (T, H, W), any real type. Floating-point clips are rounded to 1 / `LEVELS` of their largest value; those
+            in 0..1 are first brought to 0..255 (`mien.motion.levels.as_levels`).
+        name: Name of the descriptor, for the error.
+        least: Minimum numbers of frames, rows and columns.
+        why: The parameter that requires them ("radius=3"), for the error.
 
     Raises:
-        MienError: Colour, a NaN, one value everywhere, or too few frames, rows or columns.
+        MienError: A colour or constant clip, NaN, or too few frames, rows or columns.
     """
     clip = np.asarray(clip)
     if clip.ndim == 4:
         raise MienError(
-            f"clip has the shape {clip.shape}: {name} reads grey levels and this is colour.",
+            f"clip has the shape {clip.shape}: colour, but {name} needs grey levels.",
             "grey frames (T, H, W).",
             "`np.stack([mien.preprocessing.steps.as_grey(f) for f in clip])`, or one channel, `clip[..., 1]`.",
         )
@@ -43,15 +45,15 @@ def grey_clip(clip: Array, name: str, least: tuple[int, int, int] = (1, 1, 1), w
 
 
 def colour_clip(clip: Array, name: str, least: tuple[int, int, int] = (1, 1, 1), why: str = "") -> Array:
-    """A colour clip (T, H, W, 3) that a descriptor can read; otherwise as `grey_clip`.
+    """Check a colour clip (T, H, W, 3); otherwise as `grey_clip`.
 
     Raises:
-        MienError: Grey, a NaN, one value everywhere, or too few frames, rows or columns.
+        MienError: A grey or constant clip, NaN, or too few frames, rows or columns.
     """
     clip = np.asarray(clip)
     if clip.ndim != 4 or clip.shape[-1] != 3:
         raise MienError(
-            f"clip has the shape {clip.shape}: {name} reads colour and this is not.",
+            f"clip has the shape {clip.shape}: no colour, but {name} needs it.",
             "RGB frames (T, H, W, 3).",
             "a colour clip, or `lbp_top` for grey ones.",
         )
@@ -64,7 +66,7 @@ def _levels(clip: Array, name: str, least: tuple[int, int, int], why: str) -> Ar
             raise MienError(
                 f"clip has {length} {what}{f', too few for {why}' if why else ''}.",
                 f"at least {fewest} for {name}.",
-                "more frames (`resample`), a larger face (`size`), or a smaller radius, mask or block grid.",
+                "more frames (`resample`), a larger face (`size`), or a smaller radius, mask or grid of blocks.",
             )
     if clip.dtype.kind not in "uif":
         raise MienError(f"clip holds {clip.dtype} values.", "numbers.", "`clip.astype(np.uint8)`.")
@@ -80,7 +82,8 @@ def _levels(clip: Array, name: str, least: tuple[int, int, int], why: str) -> Ar
             "look at the frames: `mien prepare VIDEO --pictures look`.",
         )
     if clip.dtype.kind == "f":
-        # A power of two keeps 8-bit levels given as floats exactly what they are.
+        clip = unit_range_as_levels(clip)
+        # A power of two, so that 8-bit levels stored as floating point keep their exact values.
         step = 2.0 ** np.floor(np.log2(LEVELS / np.abs(clip).max()))
         return np.asarray(np.round(clip.astype(np.float64) * step))
     if clip.dtype.itemsize > 2 and np.abs(clip.astype(np.float64)).max() >= LEVELS:
@@ -88,13 +91,24 @@ def _levels(clip: Array, name: str, least: tuple[int, int, int], why: str) -> Ar
     return clip
 
 
+def unit_range_as_levels(clip: Array) -> Array:
+    """Bring a clip of uint16, or of floating point in 0..1, to the scale 0..255; return other clips unchanged."""
+    in_0_to_1 = clip.dtype.kind == "f" and clip.min() >= -0.5 and clip.max() <= 1.5
+    return as_levels(clip)[0] if in_0_to_1 or clip.dtype == np.uint16 else clip
+
+
 def spans(length: int, n: int, overlap: float = 0.0) -> list[tuple[int, int]]:
-    """Where n equal blocks begin and end on a line, the first at 0 and the last at `length`.
+    """Return where n equal blocks start and stop on a line; the first starts at 0, the last stops at `length`.
 
     Args:
-        length: Places on the line.
-        n: Blocks.
-        overlap: Share of a block that its neighbour covers too, 0 to below 1.
+        length: Number of pixels (or frames) on the line.
+        n: Number of blocks.
+        overlap: Fraction of a block that its neighbour covers too, 0 <= overlap < 1.
+
+    Example:
+        >>> from mien.descriptors.blocks import spans
+        >>> spans(10, 2), spans(10, 3, overlap=0.5)
+        ([(0, 5), (5, 10)], [(0, 5), (2, 8), (5, 10)])
     """
     block = length / (1 + (n - 1) * (1 - overlap))
     step = block * (1 - overlap)
@@ -102,33 +116,33 @@ def spans(length: int, n: int, overlap: float = 0.0) -> list[tuple[int, int]]:
 
 
 def check_grid(blocks: Sequence[int], overlap: float, n: int = 3) -> tuple[int, ...]:
-    """A grid of blocks as whole numbers.
+    """Check a grid of blocks and return it as integers.
 
     Raises:
-        MienError: Not n positive whole numbers, or an overlap outside [0, 1).
+        MienError: Not n whole numbers >= 1, or an overlap outside [0, 1).
     """
     if len(blocks) != n or any(int(b) != b or b < 1 for b in blocks):
         raise MienError(f"blocks is {tuple(blocks)}.", f"{n} whole numbers from 1.", f"`blocks={(5, 5, 1)[:n]}`.")
     if not 0 <= overlap < 1:
-        raise MienError(f"overlap is {overlap}.", "a share from 0 to below 1.", "`overlap=0.5`.")
+        raise MienError(f"overlap is {overlap}.", "a fraction from 0 to below 1.", "`overlap=0.5`.")
     return tuple(int(b) for b in blocks)
 
 
 class BlockCounts:
-    """Counts of codes in every block of a (t, y, x) field that is handed over piece by piece along t.
+    """Counts of codes in each block of a field (t, y, x), which is added piece by piece along t.
 
-    Blocks may overlap: the field is cut at every block's edge into cells, each cell is counted once, and a block is the
-    sum of its cells.
+    Blocks may overlap. The field is divided into cells at all edges of blocks, each cell is counted once, and a block
+    is the sum of its cells.
 
     Args:
         shape: (t, y, x) of the whole field.
-        blocks: Blocks down, across and over time.
-        overlap: Share of a block that its neighbour covers too.
+        blocks: Numbers of blocks down, across and over time.
+        overlap: Fraction of a block that its neighbour covers too.
         n_codes: Codes are 0 to n_codes - 1.
-        weighted: Sum weights instead of counting.
+        weighted: Whether to sum weights instead of counting.
 
     Raises:
-        MienError: More blocks than places on a line.
+        MienError: More blocks than frames, rows or columns.
     """
 
     def __init__(
@@ -139,7 +153,7 @@ class BlockCounts:
             if any(stop <= start for start, stop in spans(length, n, overlap)) or length < n:
                 raise MienError(
                     f"blocks={blocks} cuts {length} {('frames', 'rows', 'columns')[axis]} into {n}.",
-                    "at least one of them for each block, borders of the radius not counted.",
+                    "at least one of them for each block, not counting the borders that the radius takes.",
                     "fewer blocks, or a larger clip.",
                 )
         self._edges = [spans(length, n, overlap) for length, n in zip(shape, (times, rows, columns), strict=True)]
@@ -152,7 +166,7 @@ class BlockCounts:
         self._counts = np.zeros((cells[0], cells[1], cells[2], n_codes), np.float64 if weighted else np.int64)
 
     def add(self, first: int, codes: Array, weights: Array | None = None) -> None:
-        """Counts the codes (t, y, x) of the frames from index `first` on."""
+        """Count the codes (t, y, x) of consecutive frames, the first with index `first`."""
         stop = first + len(codes)
         for cell, (start, end) in enumerate(zip(self._cuts[0][:-1], self._cuts[0][1:], strict=True)):
             low, high = max(start, first), min(end, stop)
@@ -161,15 +175,15 @@ class BlockCounts:
             here = slice(low - first, high - first)
             places = np.add(self._base, codes[here], dtype=np.intp).ravel()
             size = self._counts[cell].size
-            given = None if weights is None else weights[here].ravel()
+            cell_weights = None if weights is None else weights[here].ravel()
             self._counts[cell] += (
-                np.bincount(places, given, size)
+                np.bincount(places, cell_weights, size)
                 .reshape(self._counts[cell].shape)
                 .astype(self._counts.dtype, copy=False)
             )
 
     def histograms(self) -> Array:
-        """(times, rows, columns, n_codes): the counts of every block."""
+        """Return the counts of all blocks: (times, rows, columns, n_codes)."""
         counts = self._counts
         for axis in range(3):
             cut = {edge: i for i, edge in enumerate(self._cuts[axis])}
@@ -179,6 +193,6 @@ class BlockCounts:
 
 
 def shares(counts: Array) -> NDArray[np.float64]:
-    """Histograms along the last axis divided by their sums; an empty one stays zero."""
+    """Divide histograms along the last axis by their sums; empty ones stay 0."""
     total = counts.sum(-1, keepdims=True)
     return np.asarray(counts / np.where(total > 0, total, 1), np.float64)

@@ -1,4 +1,4 @@
-"""Histograms of oriented optical flow, over blocks of the face; and the bins that its kin share."""
+"""Histograms of oriented optical flow (HOOF) over blocks of the face, and orientation bins for other descriptors."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ Floats = NDArray[np.float64]
 
 
 def orientation_bins(flow: NDArray[Any], bins: int = 8, centred: bool = False) -> NDArray[np.int64]:
-    """Which part of the circle every flow vector points to.
+    """Return the orientation bin of each flow vector.
 
-    Angles are taken within their quarter of the circle, where turning a vector by 90 degrees changes nothing but the
-    order and the signs of its numbers: with a multiple of four bins, such a turn moves every vector by exactly a
-    quarter of the bins.
+    Angles are computed within a quarter of the circle. So, if the number of bins is a multiple of four, rotating a
+    vector by 90 degrees moves it by exactly a quarter of the bins, without rounding errors.
 
     Args:
         flow: (..., 2) displacement, x then y.
-        bins: Parts of the circle, B.
-        centred: False: bin 0 begins at -180 degrees (Bi-WOOF). True: bin 0 is centred on 0 degrees (MDMO).
+        bins: Number of bins, B.
+        centred: False: bin 0 starts at -180 degrees (Bi-WOOF). True: bin 0 is centred on 0 degrees (MDMO).
 
     Returns:
-        (...) integers 0..B - 1, rising with the angle atan2(y, x), which turns clockwise as seen, y pointing down. A
-        vector of no length counts as 0 degrees.
+        (...) integers 0..B - 1, increasing with the angle atan2(y, x), which is clockwise on the screen because y
+        points down. Vectors of length 0 count as 0 degrees.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.hoof import orientation_bins
+        >>> orientation_bins(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), bins=4, centred=True).tolist()
+        [0, 1, 2]
     """
     x, y = np.asarray(flow[..., 0], np.float64), np.asarray(flow[..., 1], np.float64)
-    # Turned by 180 and then by 90 degrees until the vector lies in the first quarter: along > 0, across >= 0.
+    # Rotate by 180 and then by 90 degrees until the vector is in the first quarter: along > 0, across >= 0.
     half = (y < 0) | ((y == 0) & (x < 0))
     sign = np.where(half, -1.0, 1.0)
     x, y = x * sign, y * sign
@@ -45,17 +50,17 @@ def orientation_bins(flow: NDArray[Any], bins: int = 8, centred: bool = False) -
     m = bins // 4
     code = (2 * m * half + m * left + int(start)).astype(np.int64)
     for edge in np.arange(m) + 0.5 if start % 1 else np.arange(1.0, m):
-        # Sine as the cosine of what is left to 90 degrees, so that both are the same number at 45.
+        # The sine is computed as the cosine of the complement, so that both are exactly equal at 45 degrees.
         cosine, sine = np.cos(0.5 * np.pi * edge / m), np.cos(0.5 * np.pi * (m - edge) / m)
         code += (across * cosine >= along * sine) & (across > 0)
     return np.asarray(code % bins)
 
 
 def block_labels(height: int, width: int, blocks: Sequence[int]) -> NDArray[np.int64]:
-    """The block of every pixel, counted along rows: (height, width). Blocks do not overlap and leave no pixel out.
+    """Return the block of each pixel, counted along rows: (height, width). Blocks do not overlap and cover all pixels.
 
     Raises:
-        MienError: `blocks` is no two whole numbers from 1, or finer than the pixels.
+        MienError: `blocks` is not two whole numbers >= 1, or has more rows or columns than the picture.
     """
     rows, columns = check_grid(blocks, 0.0, 2)
     if rows > height or columns > width:
@@ -72,10 +77,10 @@ def block_labels(height: int, width: int, blocks: Sequence[int]) -> NDArray[np.i
 
 
 def check_flow(flow: NDArray[Any], least_axes: int = 3) -> NDArray[Any]:
-    """A flow field, or several, after a look at its shape and its numbers.
+    """Check shape and values of one or several flow fields, and return them as an array.
 
     Raises:
-        MienError: Another shape, no pixel, or values that are not numbers.
+        MienError: Another shape, no pixel, or NaN or infinity.
     """
     flow = np.asarray(flow)
     if flow.ndim < least_axes or flow.shape[-1] != 2 or 0 in flow.shape:
@@ -85,37 +90,37 @@ def check_flow(flow: NDArray[Any], least_axes: int = 3) -> NDArray[Any]:
             "`mien.motion.flow.optical_flow(first, second)`.",
         )
     if flow.dtype.kind not in "fiu" or not np.isfinite(flow).all():
-        raise MienError("flow has values that are not numbers.", "finite pixels.", "`np.nan_to_num(flow)`.")
+        raise MienError("flow has values that are not numbers.", "finite displacements.", "`np.nan_to_num(flow)`.")
     return flow
 
 
 def lengths(flow: NDArray[Any]) -> Floats:
-    """Length of every vector of (..., 2): (...), in the flow's unit."""
+    """Return the lengths (...) of vectors (..., 2), in their unit."""
     x, y = np.asarray(flow[..., 0], np.float64), np.asarray(flow[..., 1], np.float64)
     return np.asarray(np.sqrt(x * x + y * y))
 
 
 def check_bins(bins: int, least: int = 2) -> int:
-    """A number of orientation bins.
+    """Check a number of orientation bins and return it as int.
 
     Raises:
-        MienError: It is no whole number, or too small.
+        MienError: Not a whole number >= `least`.
     """
     if int(bins) != bins or bins < least:
-        raise MienError(f"bins is {bins}.", f"a whole number from {least}.", "`bins=8`.")
+        raise MienError(f"bins is {bins}.", f"a whole number from {least} on.", "`bins=8`.")
     return int(bins)
 
 
 def oriented_histograms(
     fields: NDArray[Any], labels: NDArray[np.int64], bins: int, weighted: bool, symmetric: bool = False
 ) -> Floats:
-    """Histograms of direction over the blocks of many flow fields.
+    """Compute histograms of direction over the blocks of many flow fields.
 
     Args:
-        fields: (N, H, W, 2).
-        labels: (H, W) block of every pixel.
+        fields: (N, H, W, 2) displacement in pixels, x then y.
+        labels: (H, W) block of each pixel, from `block_labels`.
         bins: Number of bins, K.
-        weighted: A vector counts its length; else 1, or 0 where it has none.
+        weighted: Whether a vector counts its length; otherwise 1, or 0 if its length is 0.
         symmetric: See `hoof`.
 
     Returns:
@@ -124,7 +129,7 @@ def oriented_histograms(
     n_blocks = int(labels[-1, -1]) + 1
     first = labels * bins
     result = np.empty((len(fields), n_blocks, bins))
-    for n, field in enumerate(fields):  # one at a time: what is worked on stays in the cache
+    for n, field in enumerate(fields):  # one at a time, to fit into the processor's cache
         length = lengths(field)
         if symmetric:
             angle = np.arctan2(field[..., 1].astype(np.float64), np.abs(field[..., 0].astype(np.float64)))
@@ -139,22 +144,28 @@ def oriented_histograms(
 def hoof(
     flow: NDArray[Any], *, bins: int = 8, blocks: Sequence[int] = (1, 1), symmetric: bool = False, weighted: bool = True
 ) -> Floats:
-    """Histogram of oriented optical flow: how much motion there is in each direction, whatever its strength.
+    """Compute histograms of oriented optical flow: the share of motion in each direction, regardless of its strength.
 
     Args:
         flow: (..., H, W, 2) displacement in pixels, x then y.
-        bins: Directions.
-        blocks: Rows and columns of blocks; each has a histogram of its own.
-        symmetric: Left and right are one, as in the paper: bins divide -90 to 90 degrees, and a mirrored picture has
-            the same histogram. False divides the whole circle, beginning at -180 degrees, as papers on
-            micro-expressions do.
-        weighted: A vector counts its length (the paper); False: every vector with a length counts 1.
+        bins: Number of directions.
+        blocks: Numbers of rows and columns of blocks; each block has its own histogram.
+        symmetric: True: left and right count as the same direction, as in the paper; bins divide -90 to 90 degrees, and
+            a mirrored picture has the same histogram. False: bins divide the full circle from -180 degrees on, as
+            papers on micro-expressions do.
+        weighted: Whether a vector counts its length, as in the paper; otherwise every vector with a length counts 1.
 
     Returns:
-        (..., rows x columns x bins); each block sums to 1, or is 0 where nothing moves.
+        (..., rows * columns * bins). Each block sums to 1, or is 0 where nothing moves.
 
     Raises:
-        MienError: A flow of another shape or with values that are no numbers; `blocks` finer than the pixels; `bins`.
+        MienError: Flow of another shape or with NaN, more blocks than pixels, or `bins` out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.hoof import hoof
+        >>> hoof(np.full((16, 16, 2), (1.0, 0.5)), bins=4).tolist()  # all motion in one quarter
+        [0.0, 0.0, 1.0, 0.0]
 
     Source: Chaudhry, Ravichandran, Hager and Vidal, "Histograms of oriented optical flow and Binet-Cauchy kernels on
     nonlinear dynamical systems for the recognition of human actions", CVPR 2009, section 3, equation 1.
@@ -166,5 +177,5 @@ def hoof(
 
 
 def picture_hoof(motion: Array, context: Context, **settings: Any) -> Array:
-    """Step: the histograms of a ready flow picture, whose u and v are (3, H, W) about zero motion."""
+    """Step: compute the HOOF of a ready flow picture, whose u and v are (3, H, W) centred on zero motion."""
     return np.asarray(hoof(np.moveaxis(motion[:2], 0, -1), **settings), np.float32)

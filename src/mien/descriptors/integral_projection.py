@@ -1,11 +1,11 @@
 """STLBP-IP: local binary patterns of integral projections of difference images, and its hierarchical form.
 
-A face that moves by a pixel hardly changes what its rows and columns sum up to, except where it moves: projections of
-the difference from the first frame keep the shape of a movement and little of the person's texture.
+The sums of a face's rows and columns hardly change when it moves by a pixel, except where it moves. Projections of the
+difference to the first frame thus keep the shape of a movement, and little of a person's texture.
 
 Sources: Huang, Wang, Zhao, Pietikainen, "Facial micro-expression recognition using spatiotemporal local binary pattern
 with integral projection", ICCVW 2015; Zong, Huang, Zheng, Cui, Zhao, "Learning from hierarchical spatiotemporal
-descriptors for micro-expression recognition", TMM 2018 (several grids at once).
+descriptors for micro-expression recognition", TMM 2018 (several grids).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mien.descriptors.lbp import UNIT, Interpolation, Mapping, Patterns, check_r
 from mien.errors import MienError
 
 GRIDS = ((1, 1), (2, 2), (4, 4), (8, 8))
-"""Grids of the hierarchical form: 85 blocks."""
+"""Grids of the hierarchical form, with 85 blocks in total."""
 
 
 def stlbp_ip(
@@ -35,31 +35,39 @@ def stlbp_ip(
     absolute: bool = False,
     normalise: bool = True,
 ) -> NDArray[np.float64]:
-    """Spatiotemporal local binary patterns of integral projections.
+    """Compute spatiotemporal local binary patterns of integral projections (STLBP-IP).
 
-    In each block, the difference of every frame from the first is summed along rows and along columns. Appearance: the
-    pattern of `mask` neighbouring sums of a frame. Motion: the sums of all frames side by side are a picture, places
-    across and frames down, that gets ordinary patterns.
+    In each block, the difference of each frame to the first is summed along rows and along columns. Appearance is
+    described by patterns of `mask` neighbouring sums of a frame. Motion is described by ordinary local binary patterns
+    of a picture that has the sums of all frames below each other.
 
     Args:
-        clip: (T, H, W) grey levels; the first frame is what the others are compared with.
-        mask: Width of a pattern of appearance; odd. It has mask - 1 bits.
-        radius: Radius of the patterns of motion, in places and in frames.
-        neighbours: Their bits.
-        blocks: Blocks down and across.
-        mapping: Of the patterns of motion, as in `lbp_top`.
-        interpolation: As in `lbp_top`.
-        absolute: Sum the size of the differences instead of the differences.
-        normalise: Divide each histogram by its sum.
+        clip: (T, H, W) grey levels; uint8, uint16, or floating point in 0..1 or 0..255. All frames are compared with
+            the first.
+        mask: Width of an appearance pattern, odd, 3..17; it has mask - 1 bits.
+        radius: Radius of the motion patterns in pixels and in frames, 0 < radius <= 64.
+        neighbours: Number of bits of a motion pattern, 2..20.
+        blocks: Numbers of blocks down and across.
+        mapping: Of the motion patterns, "uniform" or "full"; see `mien.descriptors.lbp.lbp_top`.
+        interpolation: "bilinear" or "nearest"; see `mien.descriptors.lbp.lbp_top`.
+        absolute: Whether to sum absolute differences.
+        normalise: Whether to divide each histogram by its sum.
 
     Returns:
-        (blocks * (2 * 2^(mask - 1) + 2 * bins),), 630 a block by default: down, across; in each block appearance of
-        row sums and of column sums, motion of column sums and of row sums.
+        (blocks * (2 * 2^(mask - 1) + 2 * bins),), 630 per block by default. Blocks are in order of down, across; each
+        holds the appearance of row sums and of column sums, then the motion of column sums and of row sums.
 
     Raises:
-        MienError: A clip too small for mask, radius or grid, colour, NaN, a constant clip, a parameter out of range.
+        MienError: A clip too small for mask, radius or grid; a colour or constant clip; NaN; a parameter out of range.
 
-    Source: Huang et al., ICCVW 2015, section 2; the order of the parts and the signed difference after an independent
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.integral_projection import stlbp_ip
+        >>> clip = np.random.default_rng(0).integers(0, 256, (6, 20, 20), np.uint8)
+        >>> stlbp_ip(clip, blocks=(2, 2)).shape
+        (2520,)
+
+    Source: Huang et al., ICCVW 2015, section 2. The order of the parts and the signed difference follow an independent
     implementation.
     """
     return _describe(clip, "stlbp_ip", [blocks], mask, radius, neighbours, mapping, interpolation, absolute, normalise)
@@ -77,20 +85,35 @@ def hierarchical_stlbp_ip(
     absolute: bool = False,
     normalise: bool = True,
 ) -> NDArray[np.float64]:
-    """STLBP-IP over several grids at once, coarse to fine; each block is a group for a classifier that picks groups.
+    """Compute STLBP-IP over several grids, from coarse to fine (hierarchical STLBP-IP).
+
+    Each block is a group of features for a classifier that selects groups.
 
     Args:
-        clip: (T, H, W) grey levels.
-        grids: Blocks down and across of every grid.
-        mask, radius, neighbours, mapping, interpolation, absolute, normalise: See `stlbp_ip`.
+        clip: (T, H, W) grey levels; uint8, uint16, or floating point in 0..1 or 0..255.
+        mask: See `stlbp_ip`, as for the other arguments.
+        radius: Radius of the motion patterns.
+        neighbours: Number of bits of a motion pattern.
+        grids: Numbers of blocks down and across of each grid.
+        mapping: "uniform" or "full".
+        interpolation: "bilinear" or "nearest".
+        absolute: Whether to sum absolute differences.
+        normalise: Whether to divide each histogram by its sum.
 
     Returns:
-        (all blocks * block,): grid after grid; equal parts, one a block.
+        (number of blocks of all grids * `block_size`,), grid after grid.
 
     Raises:
-        MienError: As `stlbp_ip`.
+        MienError: As `stlbp_ip`; or no grid.
 
-    Source: Zong et al., TMM 2018; the grids are recalled, not read.
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.integral_projection import hierarchical_stlbp_ip
+        >>> clip = np.random.default_rng(0).integers(0, 256, (6, 20, 20), np.uint8)
+        >>> hierarchical_stlbp_ip(clip, grids=((1, 1), (2, 2))).shape
+        (3150,)
+
+    Source: Zong et al., TMM 2018. The grids are recalled, not read in the paper.
     """
     if not len(grids):
         raise MienError("grids is empty.", "at least one grid.", f"`grids={GRIDS}`.")
@@ -100,7 +123,13 @@ def hierarchical_stlbp_ip(
 
 
 def block_size(mask: int = 9, neighbours: int = 8, mapping: Mapping = "uniform") -> int:
-    """Values that one block gives."""
+    """Return the number of features of one block.
+
+    Example:
+        >>> from mien.descriptors.integral_projection import block_size
+        >>> block_size()
+        630
+    """
     return 2 * (1 << (mask - 1)) + 2 * n_bins(neighbours, mapping)
 
 
@@ -120,7 +149,7 @@ def _describe(
     if int(mask) != mask or mask % 2 == 0 or not 3 <= mask <= 17:
         raise MienError(f"mask is {mask}.", "an odd whole number from 3 to 17.", "`mask=9`.")
     if not 0 < radius <= 64:
-        raise MienError(f"radius is {radius}.", "a number from above 0 to 64.", "`radius=1`.")
+        raise MienError(f"radius is {radius}.", "a number above 0, at most 64.", "`radius=1`.")
     checked = [check_grid(grid, 0, 2) for grid in grids]
     reach = int(np.ceil(radius))
     rows, columns = max(g[0] for g in checked), max(g[1] for g in checked)
@@ -131,31 +160,31 @@ def _describe(
     change = levels[1:].astype(np.float64) - first
     if absolute:
         change = np.abs(change)
-    found = []
+    vectors = []
     for down, across in checked:
         bands, strips = spans(levels.shape[1], down), spans(levels.shape[2], across)
-        # Sums are whole numbers, so that ties are ties.
+        # The sums are whole numbers, so that comparisons of equal sums are exact.
         column_sums = np.stack([change[:, a:b].sum(1) for a, b in bands], 1)  # (t, down, x)
         row_sums = np.stack([change[:, :, a:b].sum(2) for a, b in strips], 1)  # (t, across, y)
         parts = []
-        for sums, cuts, turned in ((row_sums, bands, True), (column_sums, strips, False)):
+        for sums, cuts, across_first in ((row_sums, bands, True), (column_sums, strips, False)):
             appearance = _line_patterns(sums, cuts, mask)
             motion = _motion_patterns(sums, cuts, radius, neighbours, mapping, interpolation)
-            parts.append([np.swapaxes(p, 0, 1) if turned else p for p in (appearance, motion)])
-        (row_look, row_motion), (column_look, column_motion) = parts
-        whole = [shares(p) if normalise else p for p in (row_look, column_look, column_motion, row_motion)]
-        found.append(np.concatenate(whole, -1).ravel())
-    return np.concatenate(found).astype(np.float64)
+            parts.append([np.swapaxes(p, 0, 1) if across_first else p for p in (appearance, motion)])
+        (row_appearance, row_motion), (column_appearance, column_motion) = parts
+        counts = (row_appearance, column_appearance, column_motion, row_motion)
+        vectors.append(np.concatenate([shares(p) if normalise else p for p in counts], -1).ravel())
+    return np.concatenate(vectors).astype(np.float64)
 
 
 def _line_patterns(sums: Array, cuts: Sequence[tuple[int, int]], mask: int) -> Array:
-    """Counts (lines, cuts, 2^(mask - 1)) of 1-D patterns of sums (t, lines, places) within each cut."""
+    """Count the 1-D patterns of sums (t, lines, positions) in each cut: (lines, cuts, 2^(mask - 1))."""
     half = mask // 2
-    made = Patterns(sums, (0, 0, half), len(sums))
+    patterns = Patterns(sums, (0, 0, half), len(sums))
     offsets = [(step * UNIT, 0) for step in range(-half, half + 1) if step]
     counts = np.zeros((sums.shape[1], len(cuts), 1 << (mask - 1)), np.int64)
-    for _ in made.pieces():
-        _count(made.patterns((2, 0), offsets), cuts, half, counts)
+    for _ in patterns.pieces():
+        _count(patterns.patterns((2, 0), offsets), cuts, half, counts)
     return counts
 
 
@@ -167,19 +196,19 @@ def _motion_patterns(
     mapping: Mapping,
     interpolation: Interpolation,
 ) -> Array:
-    """Counts (lines, cuts, bins) of patterns of the pictures places x frames within each cut."""
+    """Count the patterns of the pictures (frames, positions) in each cut: (lines, cuts, bins)."""
     reach = int(np.ceil(radius))
-    made = Patterns(sums, (reach, 0, reach), len(sums))
+    patterns = Patterns(sums, (reach, 0, reach), len(sums))
     offsets = ring(neighbours, radius, radius, interpolation)
     counts = np.zeros((sums.shape[1], len(cuts), n_bins(neighbours, mapping)), np.int64)
-    for _ in made.pieces():
-        codes = made.patterns((2, 0), offsets)
+    for _ in patterns.pieces():
+        codes = patterns.patterns((2, 0), offsets)
         _count(uniform_map(neighbours)[0][codes] if mapping == "uniform" else codes, cuts, reach, counts)
     return counts
 
 
 def _count(codes: Array, cuts: Sequence[tuple[int, int]], margin: int, counts: Array) -> None:
-    """Adds the codes (t, lines, places less 2 margins) whose neighbours all lie in a cut to its counts."""
+    """Add to the counts of each cut the codes (t, lines, positions - 2 * margin) whose neighbours are all inside it."""
     _, lines, _ = codes.shape
     n = counts.shape[-1]
     base = (np.arange(lines) * n)[None, :, None]

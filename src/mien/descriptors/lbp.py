@@ -1,9 +1,8 @@
 """Local binary patterns in space and time: LBP-TOP and LBP-SIP.
 
-A pixel's pattern has one bit for each neighbour: 1 where the neighbour is at least as bright. Neighbours that fall
-between pixels are interpolated. All comparisons are exact, ties included: offsets are rounded to 1e-5 of a pixel, so
-that every interpolated level is a whole number of 1e-10 and fits a double. A flat patch is thus always all ones,
-wherever it lies.
+The pattern of a pixel has one bit per neighbour, 1 if the neighbour is at least as bright. Neighbours between pixels
+are interpolated. All comparisons are exact: offsets are rounded to 1e-5 of a pixel, so that each interpolated level is
+a multiple of 1e-10 and fits into a double. So every pattern in a uniform area is all ones.
 
 Sources: Zhao, Pietikainen, "Dynamic texture recognition using local binary patterns with an application to facial
 expressions", PAMI 2007 (LBP-TOP); Wang, See, Phan, Oh, "LBP with six intersection points", ACCV 2014 (LBP-SIP).
@@ -27,27 +26,32 @@ Mapping = Literal["uniform", "full"]
 Radius = float | Sequence[float]
 
 PLANES = ((2, 1), (2, 0), (1, 0))
-"""XY, XT and YT: the axes of a (t, y, x) clip along which cosine and sine of a ring run."""
+"""XY, XT and YT: the axes of a (t, y, x) clip for the cosine and the sine of a ring."""
 
 UNIT = 100_000
-"""Offsets of neighbours are whole numbers of 1 / UNIT pixel."""
+"""Offsets of neighbours are multiples of 1 / UNIT pixel."""
 
-_AT_ONCE = 1 << 16  # voxels worked on together: what fits a core's cache
+_AT_ONCE = 1 << 16  # voxels processed at a time, to fit into a processor's cache
 
 
 @lru_cache
 def uniform_map(neighbours: int) -> tuple[NDArray[np.int64], int]:
-    """The bin of every pattern when patterns with more than two changes around the ring share one.
+    """Return the histogram bin of each pattern. Patterns with more than two changes around the ring share one bin.
 
     Args:
-        neighbours: Bits P of a pattern.
+        neighbours: Number of bits of a pattern, P.
 
     Returns:
-        Bins (2^P,), in order of the pattern, the shared one last; and how many there are, P (P - 1) + 3: 59 for 8.
+        The bins (2^P,), with the shared bin last, and their number P (P - 1) + 3: 59 for P = 8.
+
+    Example:
+        >>> from mien.descriptors.lbp import uniform_map
+        >>> uniform_map(8)[1]
+        59
     """
     codes = np.arange(1 << neighbours)
-    turned = (codes >> 1) | ((codes & 1) << (neighbours - 1))
-    changes = sum(((codes ^ turned) >> bit) & 1 for bit in range(neighbours))
+    rotated = (codes >> 1) | ((codes & 1) << (neighbours - 1))
+    changes = sum(((codes ^ rotated) >> bit) & 1 for bit in range(neighbours))
     uniform = np.asarray(changes) <= 2
     n = int(uniform.sum())
     bins = np.where(uniform, np.cumsum(uniform) - 1, n)
@@ -56,22 +60,24 @@ def uniform_map(neighbours: int) -> tuple[NDArray[np.int64], int]:
 
 
 def n_bins(neighbours: int, mapping: Mapping = "uniform") -> int:
-    """Bins of one histogram: P (P - 1) + 3 uniform ones, or all 2^P."""
+    """Return the number of bins of a histogram: P (P - 1) + 3 for "uniform", 2^P for "full"."""
     return uniform_map(neighbours)[1] if mapping == "uniform" else 1 << neighbours
 
 
 def ring(
     neighbours: int, first: float, second: float, interpolation: Interpolation = "bilinear"
 ) -> list[tuple[int, int]]:
-    """Neighbours around a pixel: `first` cos(2 pi p / P) along one axis and -`second` sin(2 pi p / P) along the other.
+    """Return the offsets of P neighbours on an ellipse around a pixel.
+
+    Neighbour p is at `first` cos(2 pi p / P) along one axis and -`second` sin(2 pi p / P) along the other.
 
     Returns:
-        P offsets along both axes in 1e-5 pixel; whole pixels under "nearest".
+        P offsets along both axes in 1e-5 pixel; whole pixels for "nearest".
     """
     angles = 2 * np.pi * np.arange(neighbours) / neighbours
     offsets = np.stack([first * np.cos(angles), -second * np.sin(angles)], axis=1)
     if interpolation == "nearest":
-        # Half a pixel is rounded away from the centre, the same on both sides of it.
+        # Half a pixel is rounded away from the centre on both sides.
         return [(int(a) * UNIT, int(b) * UNIT) for a, b in np.sign(offsets) * np.floor(np.abs(offsets) + 0.5 + 1e-9)]
     return [(int(a), int(b)) for a, b in np.round(offsets * UNIT)]
 
@@ -87,28 +93,37 @@ def lbp_top(
     interpolation: Interpolation = "bilinear",
     normalise: bool = True,
 ) -> NDArray[np.float64]:
-    """Local binary patterns on three orthogonal planes: what the skin looks like, and how that changes.
+    """Compute local binary patterns on three orthogonal planes (LBP-TOP): the texture of the skin and its changes.
 
-    Every voxel that has all its neighbours in the clip gets one pattern in each plane. Patterns do not change when all
-    grey levels are scaled and shifted; with `interpolation="nearest"`, under any increasing change of them.
+    Each voxel with all neighbours inside the clip has one pattern in each plane. Patterns do not change when all grey
+    levels are scaled and shifted. With `interpolation="nearest"` they do not change under any increasing function of
+    the grey levels.
 
     Args:
-        clip: (T, H, W) grey levels.
-        radius: Pixels, and frames over time: one number, or (Rx, Ry, RT).
-        neighbours: Bits P of a pattern.
-        blocks: Blocks down, across and over time; each has histograms of its own.
-        overlap: Share of a block that its neighbour covers too.
-        mapping: "uniform" keeps patterns with at most two changes apart (59 bins for P = 8), "full" all 2^P.
-        interpolation: Of neighbours between pixels: "bilinear", or the "nearest" pixel.
-        normalise: Divide each histogram by its sum.
+        clip: (T, H, W) grey levels; uint8, uint16, or floating point in 0..1 or 0..255.
+        radius: In pixels, and in frames over time, 0 < radius <= 64; one number, or (Rx, Ry, RT).
+        neighbours: Number of bits of a pattern, P, 2..20.
+        blocks: Numbers of blocks down, across and over time; each has its own histograms.
+        overlap: Fraction of a block that its neighbour covers too, 0 <= overlap < 1.
+        mapping: "uniform": patterns with more than two changes share a bin (59 bins for P = 8). "full": 2^P bins.
+        interpolation: Of neighbours between pixels, "bilinear" or "nearest".
+        normalise: Whether to divide each histogram by its sum.
 
     Returns:
-        (blocks * 3 * bins,): over time, down, across; in each block XY, XT, YT.
+        (blocks * 3 * bins,), with the blocks in order of time, down, across, and in each block XY, XT, YT.
 
     Raises:
-        MienError: A clip too small for the radius or the grid, colour, NaN, a constant clip, a parameter out of range.
+        MienError: A clip too small for the radius or the grid; a colour or constant clip; NaN; a parameter out of
+            range.
 
-    Source: Zhao and Pietikainen, PAMI 2007, section 3; R = 3, P = 8 of Xia et al., TMM 2020, section IV-B.
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.lbp import lbp_top
+        >>> clip = np.random.default_rng(0).integers(0, 256, (9, 20, 20), np.uint8)
+        >>> lbp_top(clip, radius=1, blocks=(2, 2, 1)).shape
+        (708,)
+
+    Source: Zhao and Pietikainen, PAMI 2007, section 3; R = 3 and P = 8 from Xia et al., TMM 2020, section IV-B.
     """
     check_ring(neighbours, interpolation, mapping)
     grid = check_grid(blocks, overlap)
@@ -120,19 +135,19 @@ def lbp_top(
     rings = [ring(neighbours, reach[a], reach[b], interpolation) for a, b in PLANES]
     t, h, w = levels.shape
     inner = (t - 2 * ends, h - 2 * border, w - 2 * border)
-    early = mapping == "uniform" and neighbours > 8  # too many patterns to count each
-    n_codes = n_bins(neighbours, mapping) if early else 1 << neighbours
+    map_first = mapping == "uniform" and neighbours > 8  # with too many patterns to count each of them
+    n_codes = n_bins(neighbours, mapping) if map_first else 1 << neighbours
     counts = [BlockCounts(inner, (grid[0], grid[1], grid[2]), overlap, n_codes) for _ in PLANES]
-    made = Patterns(levels, (ends, border, border), max(1, _AT_ONCE // (h * w)))
-    for first in made.pieces():
+    patterns = Patterns(levels, (ends, border, border), max(1, _AT_ONCE // (h * w)))
+    for first in patterns.pieces():
         for axes, offsets, count in zip(PLANES, rings, counts, strict=True):
-            codes = made.patterns(axes, offsets)
-            count.add(first, uniform_map(neighbours)[0][codes] if early else codes)
-    found = np.stack([count.histograms() for count in counts], axis=3)
-    if mapping == "uniform" and not early:
+            codes = patterns.patterns(axes, offsets)
+            count.add(first, uniform_map(neighbours)[0][codes] if map_first else codes)
+    histograms = np.stack([count.histograms() for count in counts], axis=3)
+    if mapping == "uniform" and not map_first:
         bins, n = uniform_map(neighbours)
-        found = found @ (bins[:, None] == np.arange(n)).astype(np.int64)
-    return (shares(found) if normalise else found.astype(np.float64)).ravel()
+        histograms = histograms @ (bins[:, None] == np.arange(n)).astype(np.int64)
+    return (shares(histograms) if normalise else histograms.astype(np.float64)).ravel()
 
 
 def lbp_sip(
@@ -144,30 +159,39 @@ def lbp_sip(
     joint: bool = False,
     normalise: bool = True,
 ) -> NDArray[np.float64]:
-    """Local binary patterns of the six points in which the planes of LBP-TOP meet: x +- R, y +- R, t +- R.
+    """Compute local binary patterns with six intersection points (LBP-SIP): x +- R, y +- R and t +- R.
 
-    No point needs interpolation, so patterns do not change under any increasing change of the grey levels.
+    These are the points in which the planes of LBP-TOP meet. None of them needs interpolation, so patterns do not
+    change under any increasing function of the grey levels.
 
     Args:
-        clip: (T, H, W) grey levels.
-        radius: Whole pixels, and frames over time: one number, or (Rx, Ry, RT).
-        blocks: Blocks down, across and over time.
-        overlap: Share of a block that its neighbour covers too.
-        joint: One histogram of all six bits (64) instead of four in space (16) and two in time (4).
-        normalise: Divide each histogram by its sum.
+        clip: (T, H, W) grey levels; uint8, uint16, or floating point in 0..1 or 0..255.
+        radius: In whole pixels, and in frames over time; one number, or (Rx, Ry, RT).
+        blocks: Numbers of blocks down, across and over time.
+        overlap: Fraction of a block that its neighbour covers too, 0 <= overlap < 1.
+        joint: True: one histogram of all six bits (64 bins). False: one of the four bits in space (16) and one of the
+            two bits in time (4).
+        normalise: Whether to divide each histogram by its sum.
 
     Returns:
-        (blocks * 20,), or (blocks * 64,) when joint: over time, down, across; in each block space, then time.
+        (blocks * 20,), or (blocks * 64,) if `joint`, with the blocks in order of time, down, across.
 
     Raises:
-        MienError: As `lbp_top`; a radius that is not a whole number.
+        MienError: As `lbp_top`; or a radius that is not a whole number.
 
-    Source: Wang, See, Phan, Oh, ACCV 2014: four bits in space and two in time give its 20 dimensions.
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.lbp import lbp_sip
+        >>> clip = np.random.default_rng(0).integers(0, 256, (9, 20, 20), np.uint8)
+        >>> lbp_sip(clip, radius=1, blocks=(2, 2, 1)).shape
+        (80,)
+
+    Source: Wang, See, Phan, Oh, ACCV 2014. Four bits in space and two in time give its 20 dimensions.
     """
     grid = check_grid(blocks, overlap)
     radii = _radii(radius)
     if any(r != int(r) for r in radii):
-        raise MienError(f"radius is {radius}.", "whole pixels: the six points are never interpolated.", "`radius=3`.")
+        raise MienError(f"radius is {radius}.", "whole pixels, because nothing is interpolated.", "`radius=3`.")
     rx, ry, rt = (int(r) for r in radii)
     border = max(rx, ry)
     least = (2 * rt + 1, 2 * border + 1, 2 * border + 1)
@@ -175,29 +199,29 @@ def lbp_sip(
     t, h, w = levels.shape
     inner = (t - 2 * rt, h - 2 * border, w - 2 * border)
     count = BlockCounts(inner, (grid[0], grid[1], grid[2]), overlap, 64)
-    made = Patterns(levels, (rt, border, border), max(1, _AT_ONCE // (h * w)))
-    for first in made.pieces():
-        space = made.patterns((2, 1), ring(4, rx, ry)).copy()
-        count.add(first, space | (made.patterns((0, 1), [(rt * UNIT, 0), (-rt * UNIT, 0)]) << np.uint8(4)))
-    found = count.histograms()
+    patterns = Patterns(levels, (rt, border, border), max(1, _AT_ONCE // (h * w)))
+    for first in patterns.pieces():
+        space = patterns.patterns((2, 1), ring(4, rx, ry)).copy()
+        count.add(first, space | (patterns.patterns((0, 1), [(rt * UNIT, 0), (-rt * UNIT, 0)]) << np.uint8(4)))
+    histograms = count.histograms()
     if joint:
-        return (shares(found) if normalise else found.astype(np.float64)).ravel()
-    apart = found.reshape(*found.shape[:-1], 4, 16)  # time bits, space bits
-    parts = [apart.sum(-2), apart.sum(-1)]
+        return (shares(histograms) if normalise else histograms.astype(np.float64)).ravel()
+    time_and_space = histograms.reshape(*histograms.shape[:-1], 4, 16)
+    parts = [time_and_space.sum(-2), time_and_space.sum(-1)]
     return np.concatenate([shares(p) if normalise else p for p in parts], -1).astype(np.float64).ravel()
 
 
 class Patterns:
-    """Patterns of a clip, some frames at a time.
+    """Computes the patterns of a clip, some frames (a piece) at a time.
 
-    A piece lies in memory as one line, so that a neighbour is a fixed distance away and every operation runs over
-    unbroken memory. Pixels at the border get patterns from the wrong side of the picture; `pack` cuts them off. Levels
-    between pixels are kept for the planes that share them, in arrays that the next piece uses again.
+    A piece is one line in memory, so that each neighbour is a fixed distance away and all operations run over
+    contiguous memory. The patterns at the border, which use wrong pixels, are cut off. Interpolated levels are computed
+    once for all planes that need them, in arrays that are reused for the next piece.
 
     Args:
         levels: (T, H, W) whole numbers.
-        margin: Along t, y and x: what gets no pattern at either end.
-        at_once: Frames with patterns in a piece.
+        margin: Widths of the border without patterns along t, y and x.
+        at_once: Number of frames with patterns in a piece.
     """
 
     def __init__(self, levels: Array, margin: tuple[int, int, int], at_once: int) -> None:
@@ -209,7 +233,7 @@ class Patterns:
         self.frames = levels.shape[0] - 2 * margin[0]
 
     def pieces(self) -> Iterator[int]:
-        """Loads one piece after the other; yields the first of its frames, the margin not counted."""
+        """Load one piece after another, and yield the index of its first frame, not counting the margin."""
         for first in range(0, self.frames, self._at_once):
             piece = self._levels[first : first + self._at_once + 2 * self._margin[0]]
             self._shape = piece.shape
@@ -221,7 +245,7 @@ class Patterns:
             yield first
 
     def patterns(self, axes: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> Array:
-        """Patterns (t, y, x) of a ring whose offsets, in 1 / UNIT, run along two axes; good until the next call."""
+        """Return the patterns (t, y, x) of offsets, in 1 / UNIT, along two axes. Valid until the next call."""
         kind = np.uint8 if len(offsets) <= 8 else np.uint16 if len(offsets) <= 16 else np.uint32
         codes = self._room("codes", kind)
         inner = codes[self._first : self._stop]
@@ -236,7 +260,7 @@ class Patterns:
         return codes.reshape(self._shape)[cut]
 
     def _compare(self, axes: tuple[int, int], offset: tuple[int, int], bit: Array) -> None:
-        """Whether the levels that far away reach those of the pixels themselves."""
+        """Compare the levels at an offset with those of the pixels themselves: at least as bright."""
         (whole_a, part_a), (whole_b, part_b) = (divmod(d, UNIT) for d in offset)
         a, b = axes
         if part_a == 0:
@@ -256,13 +280,13 @@ class Patterns:
         return line[self._first + by : self._stop + by]
 
     def _room(self, key: Hashable, kind: DTypeLike) -> Array:
-        """An array as long as the piece, its contents undefined."""
+        """Return an array as long as the piece, with undefined contents."""
         if key not in self._kept or len(self._kept[key]) < len(self._line):
             self._kept[key] = np.zeros(len(self._line), kind)
         return self._kept[key][: len(self._line)]
 
     def _made(self, key: Hashable, make: Callable[[Array], object]) -> Array:
-        """The array of that name, filled once for each piece."""
+        """Return the array for a key, which is computed once per piece."""
         room = self._room(key, np.float64)
         if key not in self._fresh:
             make(room)
@@ -270,14 +294,14 @@ class Patterns:
         return room
 
     def _times(self, weight: int) -> Array:
-        """The levels times a weight, as doubles."""
+        """Return the levels times a weight, as doubles."""
         return self._made(weight, lambda out: np.multiply(self._line, float(weight), out=out))
 
     def _centres(self, unit: int) -> Array:
         return self._moved(self._times(unit), 0)
 
     def _between(self, axis: int, part: int, weight: int) -> Array:
-        """Levels `part` of the way to the next pixel of an axis, times a weight, in 1 / UNIT."""
+        """Return the levels `part` / UNIT of the way to the next pixel along an axis, times a weight times UNIT."""
         step = self._strides[axis]
 
         def make(out: Array) -> None:
@@ -290,12 +314,12 @@ class Patterns:
 def _radii(radius: Radius) -> tuple[float, float, float]:
     given = (radius,) * 3 if isinstance(radius, int | float) else tuple(radius)
     if len(given) != 3 or not all(isinstance(r, int | float) and 0 < r <= 64 for r in given):
-        raise MienError(f"radius is {radius}.", "a number from above 0 to 64, or (Rx, Ry, RT).", "`radius=3`.")
+        raise MienError(f"radius is {radius}.", "a number above 0, at most 64, or (Rx, Ry, RT).", "`radius=3`.")
     return given[0], given[1], given[2]
 
 
 def check_ring(neighbours: int, interpolation: str, mapping: str) -> None:
-    """Checks what all patterns on a ring need.
+    """Check the parameters of all patterns on a ring.
 
     Raises:
         MienError: A parameter out of range.

@@ -1,4 +1,4 @@
-"""MDMO: the mean flow along the main direction of 36 regions of the face, head motion taken out."""
+"""MDMO: the mean flow in the main direction of 36 regions of the face, after removal of head motion."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mien.preprocessing import steps
 from mien.preprocessing.base import Array, Context
 
 RIGID: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 30)
-"""Landmarks that expressions hardly move: both sides of the jaw and the tip of the nose."""
+"""Landmarks that hardly move with expressions: both sides of the jaw and the tip of the nose."""
 
 _UP: Final = 0.75
-# Points of the image's left half as weighted sums of landmarks. All weights of a point sum to 1, so that the regions
-# follow a face that is moved, scaled, turned or sheared. The forehead begins above the brows by 3/4 of the nose bridge.
+# Points of the left half of the picture, as weighted sums of landmarks. The weights of a point sum to 1, so that the
+# regions follow a face under any affine map. The forehead extends above the brows by 3/4 of the length of the nose.
 _POINTS: Final[Mapping[str, Mapping[int, float]]] = {
     "forehead_outer": {17: 1, 27: _UP, 30: -_UP},
     "forehead_brow": {19: 1, 27: _UP, 30: -_UP},
@@ -63,7 +63,7 @@ MIRRORED: Final = (
     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
 )
 # fmt: on
-"""The landmark on the other side of the face, for each of the 68."""
+"""Index of the mirrored landmark for each of the 68."""
 
 
 def mdmo(
@@ -75,25 +75,34 @@ def mdmo(
     rigid: Sequence[int] = RIGID,
     still: float = 1e-3,
 ) -> Floats:
-    """Main directional mean optical flow of a clip.
+    """Compute the main directional mean optical flow (MDMO) of a clip.
 
-    In each frame and region, the direction with the most vectors is the main one, and the mean of its vectors stands
-    for the region. These means are averaged over all frames, and their lengths divided by the largest.
+    In each frame and region, the main direction is the bin with the most vectors; the region is represented by their
+    mean. These means are averaged over all frames, and their lengths divided by the largest.
 
     Args:
-        flows: (T, H, W, 2) displacement from the first frame to each later one, in pixels, x then y.
-        landmarks: (68, 2) points of the first frame, x then y, in the order of iBUG 300-W.
-        bins: Directions, the first centred on 0 degrees.
-        align: Take the head's motion out first (`without_head_motion`).
-        rigid: Landmarks that move with the head only.
-        still: Pixels; shorter vectors have no direction and do not vote: no flow method is exact to a thousandth.
+        flows: (T, H, W, 2) displacement from the first frame to each later one in pixels, x then y.
+        landmarks: (68, 2) points of the first frame in pixels, x then y, in the order of iBUG 300-W.
+        bins: Number of directions; the first is centred on 0 degrees.
+        align: Whether to remove head motion first (`without_head_motion`).
+        rigid: Landmarks that move only with the head.
+        still: Length in pixels; shorter vectors are ignored, because no flow method is exact to a thousandth of a
+            pixel.
 
     Returns:
-        (72,): the lengths of the 36 regions, 0..1, then their angles, -pi..pi radians from x towards y. Regions where
-        nothing moves, or that lie outside the picture, are 0 and 0. `REGIONS` names them.
+        (72,): the lengths of the 36 regions, 0..1, then their angles in radians, -pi..pi, from x towards y. Both are 0
+        in regions where nothing moves or that are outside the picture. `REGIONS` has the names.
 
     Raises:
-        MienError: Shapes that do not fit, values that are no numbers, landmarks that are lost or outside the picture.
+        MienError: Shapes that do not match, NaN, or landmarks outside the picture.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.descriptors.mdmo import mdmo
+        >>> from mien.face.align import reference_face
+        >>> flows = np.random.default_rng(0).normal(size=(3, 110, 90, 2))
+        >>> mdmo(flows, reference_face(110, 90)).shape
+        (72,)
 
     Source: Liu, Zhang, Yan, Wang, Zhao and Fu, "A main directional mean optical flow feature for spontaneous
     micro-expression recognition", IEEE Transactions on Affective Computing 7(4), 2016.
@@ -110,18 +119,18 @@ def mdmo(
 
 
 def mirror_mdmo(vectors: NDArray[Any]) -> NDArray[Any]:
-    """The descriptor of the mirrored face: (..., 72), sides exchanged, angles reflected."""
+    """Return the descriptor of the mirrored face, (..., 72): sides exchanged, angles reflected."""
     rho, theta = vectors[..., :36], vectors[..., 36:]
     other = np.roll(np.arange(36), 18)
-    # 180 degrees less the angle, within -180 and 180; a region that does not move keeps its 0.
+    # The angle becomes 180 degrees minus itself, within -180..180; a region that does not move keeps its 0.
     reflected = np.where(rho > 0, np.where(theta > 0, np.pi - theta, -np.pi - theta), 0)
     return np.concatenate([rho[..., other], reflected[..., other]], axis=-1).astype(vectors.dtype)
 
 
 def face_polygons(landmarks: NDArray[Any]) -> list[Floats]:
-    """The corners of the 36 regions, (n, 2) pixels each, x then y: 18 of the image's left side, 18 of its right.
+    """Return the corners of the 36 regions, (n, 2) pixels each, x then y: 18 left in the picture, then 18 right.
 
-    They share their edges and do not overlap on a face; the eyes are left out.
+    Neighbouring regions share their edges and do not overlap; the eyes belong to none.
     """
     points = np.asarray(landmarks, np.float64)
     polygons = []
@@ -134,19 +143,26 @@ def face_polygons(landmarks: NDArray[Any]) -> list[Floats]:
 
 
 def face_regions(landmarks: NDArray[Any], height: int, width: int) -> NDArray[np.int64]:
-    """The region of every pixel.
+    """Return the region of each pixel.
 
     Args:
-        landmarks: (68, 2) pixels, x then y.
-        height: Pixels.
-        width: Pixels.
+        landmarks: (68, 2) in pixels, x then y.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
 
     Returns:
-        (height, width), 0..35 in the order of `REGIONS`, -1 outside all of them. A pixel belongs to the region in which
-        its centre lies; where regions of an odd face overlap, to the first.
+        (height, width), 0..35 in the order of `REGIONS`, -1 outside all regions. A pixel belongs to the region that
+        contains its centre; if regions of a distorted face overlap, to the first.
 
     Raises:
-        MienError: Lost landmarks, or no region within the picture.
+        MienError: NaN landmarks, or no region inside the picture.
+
+    Example:
+        >>> from mien.descriptors.mdmo import face_regions
+        >>> from mien.face.align import reference_face
+        >>> labels = face_regions(reference_face(110, 90), 110, 90)
+        >>> labels.shape, int(labels.max())
+        ((110, 90), 35)
 
     Source: Liu et al., TAC 2016; docs/methods/mdmo.md.
     """
@@ -160,18 +176,18 @@ def face_regions(landmarks: NDArray[Any], height: int, width: int) -> NDArray[np
             here[_inside(corners, np.arange(x0, x1), np.arange(y0, y1)) & (here < 0)] = number
     if labels.max() < 0:
         raise MienError(
-            f"landmarks lie outside the picture of {height}x{width} pixels.",
+            f"landmarks are outside the picture of {height}x{width} pixels.",
             "points in pixels of the flow, x then y.",
-            "landmarks of the same crop as the flow.",
+            "the landmarks of the same crop as the flow.",
         )
     return labels
 
 
 def _inside(corners: Floats, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
-    """(len(y), len(x)): whether a point lies in a polygon, by counting the edges to its right."""
+    """Tell which points are inside a polygon, (len(y), len(x)), by counting the edges to their right."""
     odd = np.zeros((len(y), len(x)), np.bool_)
     for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
-        # An edge is the same number for both regions that share it: no point falls between them or into both.
+        # A shared edge is computed in the same way for both regions, so that no point is in both or in neither.
         (ax, ay), (bx, by) = (a, b) if (a[1], a[0]) <= (b[1], b[0]) else (b, a)
         rows = np.flatnonzero((ay <= y) & (y < by))
         odd[rows] ^= x < (ax + (y[rows] - ay) * ((bx - ax) / (by - ay)))[:, None] if len(rows) else False
@@ -179,33 +195,33 @@ def _inside(corners: Floats, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.boo
 
 
 def without_head_motion(flows: NDArray[Any], landmarks: NDArray[Any], *, rigid: Sequence[int] = RIGID) -> Floats:
-    """Flow after the head has been brought back to where it was in the first frame.
+    """Remove the motion of the head from the flow.
 
-    An affine map takes the rigid points of each frame back to those of the first, with least squared error; every
-    pixel's goal is moved by it.
+    For each frame, an affine map is fitted by least squares that takes the rigid points back to their positions in the
+    first frame. It is applied to the end points of the flow of all pixels.
 
     Args:
-        flows: (T, H, W, 2) displacement from the first frame, in pixels.
-        landmarks: (68, 2) of the first frame, in pixels.
-        rigid: Landmarks that move with the head only, at least three.
+        flows: (T, H, W, 2) displacement from the first frame in pixels, x then y.
+        landmarks: (68, 2) of the first frame in pixels.
+        rigid: Landmarks that move only with the head, at least three.
 
     Returns:
-        (T, H, W, 2). Exactly 0 where all flow is 0, and nothing but rounding where it is an affine map of the plane.
+        (T, H, W, 2). Exactly 0 where all flow is 0, and 0 up to rounding where the flow is an affine map.
 
     Raises:
         MienError: Fewer than three rigid points, or all on one line.
 
-    Source: Liu et al. 2016, section on optical-flow-driven alignment: the map has a translation here, which a public
-    version leaves out.
+    Source: Liu et al. 2016, section on optical-flow-driven alignment. The map includes a translation, which a public
+    implementation omits.
     """
     points = _checked(landmarks)[list(rigid)]
     height, width = flows.shape[1:3]
     if len(points) < 3 or np.linalg.matrix_rank(np.column_stack([points, np.ones(len(points))]), tol=1e-3) < 3:
         raise MienError(f"rigid is {list(rigid)}.", "three landmarks or more, not on one line.", "the default.")
     moves = _sample(flows, np.clip(points, 0, [width - 1, height - 1]))
-    goals = points + moves
-    # Fitted to the way back, not to the place: no motion is then exactly no motion.
-    terms = np.concatenate([goals, np.ones((*goals.shape[:-1], 1))], axis=-1)
+    ends = points + moves
+    # The map is fitted to the displacement back, not to the position, so that no motion gives exactly 0.
+    terms = np.concatenate([ends, np.ones((*ends.shape[:-1], 1))], axis=-1)
     back = np.linalg.pinv(terms) @ -moves
     x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     result = np.empty(flows.shape, np.float64)
@@ -217,7 +233,7 @@ def without_head_motion(flows: NDArray[Any], landmarks: NDArray[Any], *, rigid: 
 
 
 def _sample(flows: NDArray[Any], points: Floats) -> Floats:
-    """(T, N, 2): flow between pixels, bilinear, at (N, 2) points inside the picture."""
+    """Sample the flow bilinearly at points (N, 2) inside the picture: (T, N, 2)."""
     low = np.minimum(points.astype(int), [max(flows.shape[2] - 2, 0), max(flows.shape[1] - 2, 0)])
     (ix, iy), (fx, fy) = low.T, (points - low).T[..., None]
     right, below = np.minimum(ix + 1, flows.shape[2] - 1), np.minimum(iy + 1, flows.shape[1] - 1)
@@ -229,18 +245,18 @@ def _sample(flows: NDArray[Any], points: Floats) -> Floats:
 def main_directions(
     flows: NDArray[Any], labels: NDArray[np.int64], *, n_regions: int = 36, bins: int = 8, still: float = 1e-3
 ) -> Floats:
-    """Mean vector of the main direction of every region in every frame.
+    """Compute the mean vector of the main direction of each region in each frame.
 
     Args:
-        flows: (T, H, W, 2) in pixels.
-        labels: (H, W) region of every pixel; -1 is none.
+        flows: (T, H, W, 2) in pixels, x then y.
+        labels: (H, W) region of each pixel; -1 is none.
         n_regions: Number of regions, R.
-        bins: Directions, the first centred on 0 degrees.
-        still: Pixels; shorter vectors do not vote.
+        bins: Number of directions; the first is centred on 0 degrees.
+        still: Length in pixels; shorter vectors are ignored.
 
     Returns:
-        (T, R, 2): the mean of the vectors in the bin that has the most of them, of equals that with the longest sum; 0
-        where nothing moves.
+        (T, R, 2): the mean of the vectors in the bin that has most of them (of equal ones, the bin with the longest
+        sum); 0 where nothing moves.
 
     Source: Liu et al., TAC 2016; docs/methods/mdmo.md.
     """
@@ -255,9 +271,9 @@ def main_directions(
         sums = np.stack(
             [np.bincount(place, vectors[:, axis] * moving, n_regions * bins) for axis in (0, 1)], axis=-1
         ).reshape(n_regions, bins, 2)
-        # Lengths decide between equal counts only: as shares of twice the largest they stay below 1.
-        pull = lengths(sums)
-        best = (counts + pull / np.maximum(2 * pull.max(1, keepdims=True), 1e-300)).argmax(1)
+        # The length decides between equal counts only, since divided by twice the largest it is below 1.
+        sum_lengths = lengths(sums)
+        best = (counts + sum_lengths / np.maximum(2 * sum_lengths.max(1, keepdims=True), 1e-300)).argmax(1)
         rows = np.arange(n_regions)
         out[:] = sums[rows, best] / np.maximum(counts[rows, best], 1)[:, None]
     return result
@@ -273,16 +289,15 @@ def _checked(landmarks: NDArray[Any]) -> Floats:
         )
     if not np.isfinite(points).all():
         raise MienError(
-            "landmarks are lost (NaN): there is no face in that frame.",
+            "landmarks are NaN: no face was found in that frame.",
             "68 finite points.",
-            "`track.ibug68()[track.first()]`, the first frame with the face.",
+            "`track.ibug68()[track.first()]`, the first frame with a face.",
         )
     return points
 
 
 WIDE: Final = (0.8, 0.9, 3.0, 2.6)
-"""To the side of an eye, above the eyes, height and width of the crop, in distances of the eyes: all 68 landmarks and
-the forehead are inside (`mien.face.crop.crop_box`)."""
+"""Deltas of `mien.face.crop.crop_box` for a wide crop that contains all 68 landmarks and the forehead."""
 
 
 def mdmo_of_clip(
@@ -296,16 +311,20 @@ def mdmo_of_clip(
     align: bool = True,
     still: float = 1e-3,
 ) -> Array:
-    """Step: MDMO (72,) of a clip's frames from onset to offset.
+    """Step: compute MDMO (72,) of a clip's frames from onset to offset.
 
-    The face is cut out wide and level by the landmarks of the first frame in which it is found, the same crop for all
-    frames: no warp comes between the frames and their flow.
+    The face is cropped wide and level, at one place for all frames, by the landmarks of the first frame with a face. It
+    is not warped, so that the flow is that of the original frames.
 
     Args:
-        size: Height and width of the crop; 288 x 248 puts the eyes some 96 pixels apart.
-        landmarker: Which landmarks (`mien.face.landmarks.LANDMARKERS`).
+        _: Ignored.
+        context: The context of the step.
+        size: Height and width of the crop; with 288 x 248 the eyes are about 96 pixels apart.
+        landmarker: A name in `mien.face.landmarks.LANDMARKERS`.
         flow: Flow method.
-        bins, align, still: See `mdmo`.
+        bins: See `mdmo`.
+        align: See `mdmo`.
+        still: See `mdmo`.
 
     Raises:
         MienError: No face in any frame, or fewer than two frames.
@@ -321,7 +340,7 @@ def mdmo_of_clip(
             "`--interval ONSET:OFFSET`.",
         )
     if clip.interval is None:
-        context.interval_source = "detected"  # nobody said where the movement begins: the first frame is taken
+        context.interval_source = "detected"  # without an annotation, the first frame is taken as the onset
     track = track_face((steps.as_colour(f.pixels) for f in video.frames(onset, stop)), landmarker=landmarker)
     context.track = track
     warning = frame_rate_warning(video.fps)
@@ -333,6 +352,6 @@ def mdmo_of_clip(
     context.notes.extend(video.problems)
     matrix = box.matrix(height, width)
     points = np.linalg.solve(matrix[:, :2], (track.ibug68()[first] - matrix[:, 2]).T).T
-    # Frames before the face was found cannot be where motion is measured from.
+    # Motion is measured from the first frame in which the face was found.
     flows = flows_of_clip(frames[first:], flow)
     return mdmo(flows, points, bins=bins, align=align, still=still).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Many clips through one descriptor, as a table: `mien describe`. One bad clip never costs the others."""
+"""Tables of descriptors of many clips, for `mien describe`. A clip that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ COLUMNS = (
     "interval_source",
     "notes",
 )
-"""Columns before the descriptor's values."""
+"""Columns before those of the descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedClip:
-    """What became of one clip.
+    """The descriptor of one clip, or why it failed.
 
     Attributes:
         clip: The clip.
-        vector: (D,), or None when it failed.
-        interval_source: Where onset and apex came from; "" when it failed.
-        notes: What the reader should know.
-        error: None, or (found, expected, what to type).
+        vector: (D,), or None if it failed.
+        interval_source: Where onset and apex came from; "" if it failed.
+        notes: Remarks for the user, as sentences.
+        error: None, or the three parts of the error: found, expected, what to type.
     """
 
     clip: Clip
@@ -67,9 +67,9 @@ class DescriptorTable:
     """One descriptor of many clips.
 
     Attributes:
-        descriptor: Its name.
+        descriptor: Name of the descriptor.
         parameters: All its parameters.
-        rows: One for each clip that was asked for, failed ones included.
+        rows: One for each clip, including failed ones.
     """
 
     descriptor: str
@@ -78,12 +78,12 @@ class DescriptorTable:
 
     @property
     def done(self) -> tuple[DescribedClip, ...]:
-        """Clips that have a vector."""
+        """Return the clips that have a vector."""
         return tuple(row for row in self.rows if row.vector is not None)
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """(N, D) vectors of the clips in `done`, in their order."""
+        """Return the vectors (N, D) of the clips in `done`, in their order."""
         vectors = [row.vector for row in self.rows if row.vector is not None]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 
@@ -97,18 +97,18 @@ def describe(
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> DescriptorTable:
-    """A vector for every clip.
+    """Compute a descriptor of each clip.
 
     Args:
         clips: The clips; `mien.preprocessing.prepare.video_clip` makes one of a video.
         descriptor: A name in `mien.descriptors.DESCRIPTORS`.
-        parameters: Those that differ from the defaults.
-        cache: Where vectors are kept, so that a stopped run goes on where it was; None keeps none.
-        jobs: Processes side by side.
-        progress: Called with 1 after every clip.
+        parameters: Parameters that differ from the defaults.
+        cache: The cache of the vectors, so that a stopped run resumes where it stopped; None uses none.
+        jobs: Number of parallel processes.
+        progress: Called with 1 after each clip.
 
     Returns:
-        The table, in the order of `clips`; failed clips carry their error.
+        The table, in the order of `clips`; rows of failed clips hold the error.
 
     Raises:
         MienError: No clip, an unknown descriptor or parameter, or clips of a kind it cannot read.
@@ -124,7 +124,7 @@ def describe(
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
     recipes = {medium: chosen.recipe(parameters, medium) for medium in {clip.medium for clip in clips}}
-    # Ready pictures are read faster than processes start.
+    # Reading ready pictures takes less time than starting processes.
     jobs = 1 if set(recipes) == {"flow"} else max(1, min(jobs, len(clips)))
     work = (delayed(_describe_one)(clip, recipes[clip.medium], cache, jobs > 1) for clip in clips)
     rows = []
@@ -140,20 +140,20 @@ def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) 
 
     try:
         with one_thread(alone):
-            made = cache.prepare(clip, recipe)[0] if cache else recipe.prepare(clip)
+            output = cache.load_or_apply(clip, recipe)[0] if cache else recipe.apply(clip)
     except MienError as error:
         return DescribedClip(clip, None, error=(error.found, error.expected, error.fix))
-    except Exception as error:  # one clip must never stop a batch; its kind and text are kept
-        told = f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}"
-        return DescribedClip(clip, None, error=(told, "no failure.", "report it as a bug."))
-    return DescribedClip(clip, np.asarray(made.array, np.float32), made.interval_source, made.notes)
+    except Exception as error:  # a failing clip must not stop the others; its row holds the error
+        message = f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}"
+        return DescribedClip(clip, None, error=(message, "no failure.", "report it as a bug."))
+    return DescribedClip(clip, np.asarray(output.array, np.float32), output.interval_source, output.notes)
 
 
 def check_target(path: Path) -> None:
-    """Whether a table can be written there, before any work is done.
+    """Check that a table can be written to a path, before anything is computed.
 
     Raises:
-        MienError: Another suffix, a folder, no right to write, or no pyarrow for Parquet.
+        MienError: Another suffix, a folder, no permission to write, or no pyarrow for Parquet.
     """
     if path.suffix.lower() not in FORMATS:
         raise MienError(
@@ -177,15 +177,15 @@ def check_target(path: Path) -> None:
     except OSError as error:
         raise MienError(
             f"--out {str(path)!r} cannot be written ({error.strerror}).",
-            "a file in a folder with the right to write.",
+            "a file in a folder that you may write to.",
             "`--out features.parquet`.",
         ) from None
 
 
 def write_table(table: DescriptorTable, path: Path) -> Path:
-    """Write the clips that have a vector: one row each, `COLUMNS` first, then one column per number.
+    """Write the clips that have a vector to a file: one row each, first `COLUMNS`, then one column per number.
 
-    Parquet and NPZ also hold the descriptor and its parameters; NPZ holds the numbers as one array `features`.
+    Parquet and NPZ also hold the descriptor's name and parameters; NPZ holds the numbers as one array `features`.
 
     Raises:
         MienError: As `check_target`; or no clip has a vector.

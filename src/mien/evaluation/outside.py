@@ -119,7 +119,7 @@ def _fits(recipe: Recipe, clip: Clip, what: str, origin: Origin) -> bool:
         shapes.append(np.shape(array))
 
     try:
-        recipe.prepare(clip, watch)
+        recipe.apply(clip, watch)
     except Exception as error:
         done = len(shapes)
         if done == len(recipe.steps) and shapes[-1] != recipe.shape:

@@ -19,8 +19,8 @@ from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
 from mien.preprocessing import Recipe
 from mien.preprocessing.cache import Cache, default_folder, source_digest
-from mien.preprocessing.inputs import ArrayInputs, Inputs, gather
-from mien.preprocessing.prepare import died, side_by_side, unexpected
+from mien.preprocessing.inputs import ArrayInputs, Inputs, cached_inputs
+from mien.preprocessing.prepare import process_died, run_parallel, unexpected_failure
 from mien.progress import Bars
 from mien.types import Clip, IntervalSource, Sample
 
@@ -118,14 +118,14 @@ def prepare_inputs(
     if cluster is not None and (large or not ready):
         results = cluster.inputs(work)
     else:
-        cluster, results = None, side_by_side([delayed(prepare_input)(*each) for each in work], jobs)
+        cluster, results = None, run_parallel([delayed(prepare_input)(*each) for each in work], jobs)
     arrays: list[Any] = []
     intervals: list[IntervalSource] = []
     digests = []
     failed: dict[str, MienError] = {}
     for sample, made in zip(table, results, strict=True):
         if made is None:
-            made = died(sample.clip)
+            made = process_died(sample.clip)
         if isinstance(made, MienError):
             if failures is None:
                 raise made
@@ -144,7 +144,7 @@ def prepare_inputs(
     if large and cluster is not None:
         return cluster.gather(one, arrays), intervals
     if large:
-        return gather([s.clip for s in table], one, cache, digests), intervals
+        return cached_inputs([s.clip for s in table], one, cache, digests), intervals
     if failed:
         # Never trained on and never asked about; a mistake would show.
         nothing = np.full(next(a.shape for a in arrays if a is not None), np.nan, np.float32)
@@ -177,15 +177,15 @@ def prepare_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made
             "`--jobs 1`, or `df` and `free` to see how much room is left; what is finished is kept.",
         ) from None
     except Exception as error:  # one clip must never stop the others; its kind and text are kept
-        return unexpected(clip, error)
+        return unexpected_failure(clip, error)
 
 
 def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made:
     one_thread()
     if clip.medium == "flow" and not large:
-        prepared, digest = recipe.prepare(clip), ""
+        prepared, digest = recipe.apply(clip), ""
     else:
         digest = source_digest(clip)
-        prepared = cache.prepare(clip, recipe)[0]
+        prepared = cache.load_or_apply(clip, recipe)[0]
     array = None if large else np.asarray(prepared.array, np.float32)
     return array, prepared.interval_source, digest, prepared.notes

@@ -128,7 +128,7 @@ def _saliency(video: Video, event: Event, namer: Namer, fps: float) -> Picture:
             face.append(as_colour(np.clip(np.round(first), 0, 255).astype(np.uint8)))
 
     with clip_of(cut, row, track, namer, fps) as clip:
-        made = namer.recipe.prepare(clip, keep)
+        made = namer.recipe.apply(clip, keep)
     x = np.asarray(made.array[0] if namer.recipe.axes.startswith("K") else made.array, np.float32)
     low, high = namer.recipe.range
     base = 0.0 if low < 0 or not np.isfinite(high) else (low + high) / 2

@@ -213,11 +213,11 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
             f"at least {SMALLEST} pixels a side.",
             "a larger crop.",
         )
-    firsts, seconds = as_levels(firsts, seconds)
     if method in CLASSIC:
         from mien.motion.classic_nl import classic_nl  # torch takes a second to load
 
         return classic_nl(firsts, seconds, **CLASSIC[method])
+    firsts, seconds = as_levels(firsts, seconds)
     if method not in METHODS:
         return _of_plug_in(firsts, seconds, method)
     flows = [_BY_PAIR[method](_as_bytes(a), _as_bytes(b)) for a, b in zip(firsts, seconds, strict=True)]

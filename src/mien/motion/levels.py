@@ -18,6 +18,11 @@ _MARGIN = 0.5
 """How far 0..1 may be exceeded: interpolation over time leaves the range of a clip a little."""
 
 
+_STEPS = 2048
+"""Pictures in 0..1 are rounded to 1 / 2048 of a grey level, so that 8-bit pictures stored in this way become whole
+numbers again and comparisons of equal levels are exact."""
+
+
 def as_levels(*pictures: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """Return pictures on the scale 0 (black) to 255 (white).
 
@@ -25,7 +30,7 @@ def as_levels(*pictures: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
     - uint8: 0..255, returned as it is.
     - uint16: 0..65535, the full range; divided by 257.
-    - floating point with no value above 1.5: 0..1, multiplied by 255.
+    - floating point with no value above 1.5: 0..1, multiplied by 255 and rounded to 1 / 2048.
     - floating point with larger values: 0..255, returned as it is.
     - other integers: 0..255, returned as they are; larger or negative values are an error.
 
@@ -86,7 +91,8 @@ def _scaled(picture: NDArray[Any], factor: float) -> NDArray[Any]:
     if np.issubdtype(kind, np.floating):
         if factor == 1:
             return picture
-        return np.asarray(picture * np.asarray(factor, np.float32 if kind == np.float16 else kind))
+        levels = picture * np.asarray(factor, np.float32 if kind == np.float16 else kind)
+        return np.asarray(np.rint(levels * _STEPS) / _STEPS, levels.dtype)
     if np.issubdtype(kind, np.integer):
         if picture.size and (picture.min() < 0 or picture.max() > 255):
             raise MienError(

@@ -1,6 +1,6 @@
-"""Recipes: ordered lists of steps that turn one clip into the array a system reads."""
+"""Recipes: ordered lists of steps that turn a clip into the array that a system takes as input."""
 
-from mien.preprocessing.base import Context, Prepared, Recipe, Step
+from mien.preprocessing.base import Context, Recipe, RecipeOutput, Step
 from mien.preprocessing.named import (
     CENTRED_FLOW_PICTURE,
     FLOW_PICTURE,
@@ -16,8 +16,8 @@ __all__ = [
     "RECIPES",
     "Context",
     "NamedRecipe",
-    "Prepared",
     "Recipe",
+    "RecipeOutput",
     "Step",
     "flow_from_frames",
     "named_recipe",

@@ -1,4 +1,4 @@
-"""A picture of every stage of a recipe on one clip: `mien prepare --pictures`."""
+"""Pictures of every stage of a recipe on one clip, for `mien prepare --pictures`."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ if TYPE_CHECKING:
 
 
 def write_album(clip: Clip, recipe: Recipe, folder: Path) -> list[Path]:
-    """Runs a recipe and writes a picture after each of its steps, numbered in their order.
+    """Apply a recipe to a clip and write a picture after each of its steps, numbered in their order.
 
     Args:
         clip: The clip.
         recipe: The recipe.
-        folder: Where the pictures go; made if needed.
+        folder: Folder for the pictures; created if necessary.
 
     Returns:
         The files, in order.
 
     Raises:
-        MienError: What the recipe raises, or the folder cannot be written.
+        MienError: As `Recipe.apply`, or the folder cannot be written to.
     """
     album = _Album(folder)
-    recipe.prepare(clip, album.watch)
+    recipe.apply(clip, album.add_step)
     return album.written
 
 
 class _Album:
+    """Writes a picture after a step, by the method named after it; steps without one are skipped."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._before: Array = np.empty(0)
         self.written: list[Path] = []
 
-    def watch(self, step: Step, array: Array, context: Context) -> None:
-        show = getattr(self, f"_{step.name}", None)
-        if show is not None:
-            show(array, context, step)
+    def add_step(self, step: Step, array: Array, context: Context) -> None:
+        write = getattr(self, f"_{step.name}", None)
+        if write is not None:
+            write(array, context, step)
         self._before = array
 
     def _add(self, name: str, picture: pictures.Picture | Figure) -> None:
@@ -65,8 +67,8 @@ class _Album:
 
     def _apex_and_onset(self, pair: Array, context: Context, step: Step) -> None:
         curve = apex_curve(self._before)
-        found = int(np.argmax((self._before == pair[1]).reshape(len(self._before), -1).all(1)))
-        self._add("apex", pictures.figure_apex(curve, found, context.clip.fps))
+        apex = int(np.argmax((self._before == pair[1]).reshape(len(self._before), -1).all(1)))
+        self._add("apex", pictures.figure_apex(curve, apex, context.clip.fps))
 
     def _flow_of_pair(self, flow: Array, context: Context, step: Step) -> None:
         names = ("onset", f"apex ({context.interval_source})")

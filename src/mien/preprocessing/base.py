@@ -1,4 +1,4 @@
-"""Step, Recipe and the running of one on a clip."""
+"""Steps, recipes, and the application of a recipe to a clip."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Array = NDArray[Any]
 
 @dataclass(slots=True)
 class Context:
-    """What a step may know besides the array.
+    """What a step can read and record besides the array.
 
     Attributes:
-        clip: The clip; its interval and frame rate are here.
-        interval_source: "annotated" while onset and apex come from the annotation, "detected" once a step had to detect
-            one, "ready" for ready flow pictures. The ledger records it.
-        rows: For each row of the array, the index in the clip's frames that it shows; None before frames are read.
-        apex: Row of the array that holds the apex; None while it is not known.
-        track: Landmarks through the rows, in pixels of the clip's own frames; None before a step finds them.
-        notes: What the reader should know about this clip, in sentences.
+        clip: The clip, with its interval and frame rate.
+        interval_source: "annotated" while onset and apex are those of the annotation, "detected" after a step had to
+            detect one, "ready" for ready flow pictures. The ledger records it.
+        rows: For each row of the array, the index of the frame of the clip that it shows; None before frames are read.
+        apex: Row of the array that holds the apex; None if it is not known.
+        track: Landmarks in each row, in pixels of the clip's frames; None before a step locates them.
+        notes: Remarks for the user about this clip, as sentences.
     """
 
     clip: Clip
@@ -44,13 +44,13 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One named step with its parameters.
+    """A function from array to array, with a name and parameters.
 
     Attributes:
         name: Name in fingerprints and documentation.
-        function: (array, context, **parameters) to array. The first step of a recipe gets an empty array.
-        parameters: Keyword arguments; JSON values only.
-        version: Raised when the same parameters come to give another result, so that stored results are made anew.
+        function: (array, context, **parameters) to array. The first step of a recipe is given an empty array.
+        parameters: Keyword arguments, as JSON values.
+        version: Increased when the same parameters give a different result, so that cached results are not used.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a recipe makes of one clip.
+class RecipeOutput:
+    """The result of a recipe on one clip.
 
     Attributes:
-        array: The input, of the recipe's declared shape and type.
+        array: The input of a system, of the shape and type that the recipe declares.
         interval_source: Where onset and apex came from.
-        notes: What the reader should know, in sentences.
+        notes: Remarks for the user, as sentences.
     """
 
     array: Array
@@ -74,19 +74,30 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-Watch = Callable[[Step, Array, Context], None]
+OnStep = Callable[[Step, Array, Context], None]
+"""A function that is called after each step with the step, its result and the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An ordered list of steps and what comes out.
+    """An ordered list of steps, and what its result looks like.
 
     Attributes:
-        steps: In the order they run.
-        axes: Axes of the output, one letter each ("CHW"); K counts copies of the clip, of which copy 0 is tested.
-        shape: Its shape; None where the clip decides.
-        range: Its least and greatest possible value.
-        dtype: Type of its numbers, as they are kept.
+        steps: The steps, in the order in which they run.
+        axes: Axes of the result, one letter each ("CHW"). K counts copies of the clip; copy 0 is the one used for
+            testing.
+        shape: Shape of the result; None where it depends on the clip.
+        range: Smallest and largest possible value of the result.
+        dtype: Type of the result.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.preprocessing import Recipe, Step
+        >>> def mean_frame(frames, context):
+        ...     return frames.mean(0)
+        >>> recipe = Recipe((Step("mean_frame", mean_frame),), "HW", (64, 64), (0, 255))
+        >>> len(recipe.fingerprint)
+        12
     """
 
     steps: tuple[Step, ...]
@@ -97,38 +108,42 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that change when a step, its version, a parameter or the order changes."""
+        """Return 12 hexadecimal digits that change when a step, its version, a parameter or the order changes."""
         text = json.dumps([[s.name, s.version, dict(s.parameters)] for s in self.steps], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def prepare(self, clip: Clip, watch: Watch | None = None) -> Prepared:
-        """The system's input for one clip.
+    def apply(self, clip: Clip, on_step: OnStep | None = None) -> RecipeOutput:
+        """Run all steps on a clip.
 
         Args:
             clip: The clip.
-            watch: Called after every step with the step, its result and the context, to look at what happens.
+            on_step: Called after each step with the step, its result and the context, to look at intermediate results.
+
+        Returns:
+            The input of a system for this clip.
 
         Raises:
-            MienError: A frame is missing or unreadable, no face is there, or the output is not of the declared shape.
+            MienError: A frame is missing or cannot be read, no face is found, or the result does not have the declared
+                shape.
         """
         context = Context(clip, "ready" if clip.medium == "flow" else "annotated")
         array: Array = np.empty(0)
         for step in self.steps:
             array = step.function(array, context, **step.parameters)
-            if watch is not None:
-                watch(step, array, context)
-        fits = len(array.shape) == len(self.shape) and all(
-            wanted in (None, got) for wanted, got in zip(self.shape, array.shape, strict=True)
+            if on_step is not None:
+                on_step(step, array, context)
+        has_shape = len(array.shape) == len(self.shape) and all(
+            declared in (None, actual) for declared, actual in zip(self.shape, array.shape, strict=True)
         )
-        if not fits:
+        if not has_shape:
             raise MienError(
                 f"{clip.key} gives an input of shape {array.shape}.",
                 f"{self.shape} ({self.axes}).",
                 "a picture of that size, or another system (`mien systems`).",
             )
-        return Prepared(array.astype(self.dtype, copy=False), context.interval_source, tuple(context.notes))
+        return RecipeOutput(array.astype(self.dtype, copy=False), context.interval_source, tuple(context.notes))
 
     def run(self, clip: Clip) -> tuple[NDArray[np.float32], IntervalSource]:
-        """The input alone and where onset and apex came from; errors as `prepare`."""
-        prepared = self.prepare(clip)
-        return prepared.array, prepared.interval_source
+        """Run all steps as `apply` does, and return only the array and where onset and apex came from."""
+        output = self.apply(clip)
+        return output.array, output.interval_source

@@ -1,8 +1,8 @@
-"""Prepared inputs kept on disk: one file per (source frames, recipe), found by what they hold, not by their name.
+"""Cache of recipe results on disk: one file per pair of source frames and recipe, found by content, not by file name.
 
-Several processes may share a folder: entries appear whole or not at all, and two that make the same entry write the
-same bytes. An entry that does not match its checksum is made anew. The least recently used go first when the folder
-grows beyond its limit.
+Several processes may share a folder. An entry is written completely or not at all, and two processes that write the
+same entry write the same bytes. An entry that does not match its checksum is computed again. When the folder exceeds
+its limit, the least recently used entries are deleted first.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from platformdirs import user_cache_path
 
 from mien.errors import MienError
 from mien.io.atomic import UNFINISHED, write_atomically
-from mien.preprocessing.base import Prepared, Recipe
+from mien.preprocessing.base import Recipe, RecipeOutput
 from mien.types import Clip, read_interval_source
 
 _GIB: Final = 20.0
-"""GiB that a cache may take unless told otherwise."""
+"""Default limit of the cache in GiB."""
 
 _SUFFIX: Final = ".safetensors"
 _STALE: Final = 3600.0  # seconds after which a file that is still being written was left by a killed process
 
 
 def default_folder() -> Path:
-    """Where prepared inputs are kept: `$MIEN_CACHE`, or the user's cache folder."""
+    """Return the folder of the cache: `$MIEN_CACHE`, or a folder in the user's cache folder."""
     given = os.environ.get("MIEN_CACHE")
     return Path(given) if given else user_cache_path("mien") / "prepared"
 
 
 def default_limit() -> int:
-    """Bytes that a cache may take: `$MIEN_CACHE_GIB` GiB, or 20.
+    """Return the limit of the cache in bytes: `$MIEN_CACHE_GIB` GiB, or 20 GiB.
 
     Raises:
-        MienError: That is not a number from 0.
+        MienError: `$MIEN_CACHE_GIB` is not a number >= 0.
     """
     given = os.environ.get("MIEN_CACHE_GIB") or str(_GIB)
     try:
@@ -52,12 +52,12 @@ def default_limit() -> int:
     except ValueError:
         limit = -1.0
     if not 0 <= limit < float("inf"):
-        raise MienError(f"MIEN_CACHE_GIB is {given!r}.", "GiB as a number from 0.", "`MIEN_CACHE_GIB=200`.")
+        raise MienError(f"MIEN_CACHE_GIB is {given!r}.", "a number of GiB, 0 or more.", "`MIEN_CACHE_GIB=200`.")
     return int(limit * 2**30)
 
 
 def source_digest(clip: Clip) -> str:
-    """What a clip's frames and interval are, as hex digits: file contents in order, never their paths.
+    """Return a hash of a clip's frames and interval, as hexadecimal digits: of the files' contents, not their paths.
 
     Raises:
         MienError: A file cannot be read.
@@ -71,13 +71,13 @@ def source_digest(clip: Clip) -> str:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         except OSError as error:
             raise MienError(
-                f"{str(path)!r} of {clip.key} cannot be read ({error.strerror}).", "a file.", "`mien check`."
+                f"{str(path)!r} of {clip.key} cannot be read ({error.strerror}).", "a readable file.", "`mien check`."
             ) from None
     return digest.hexdigest()
 
 
 def source_files(clip: Clip) -> Sequence[Path]:
-    """The files that a clip is read from, in order."""
+    """Return the files that a clip is read from, in order."""
     source = clip.video
     if clip.frames or source is None:
         return clip.frames
@@ -86,68 +86,71 @@ def source_files(clip: Clip) -> Sequence[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of prepared inputs.
+    """A folder of cached recipe results.
 
     Attributes:
-        folder: Where; made when first written to, readable by its owner alone.
-        limit: Bytes it may take; see `default_limit`.
+        folder: The folder; created on the first write, readable by its owner only.
+        limit: Maximum size in bytes; see `default_limit`.
     """
 
     folder: Path
     limit: int = field(default_factory=default_limit)
 
-    def prepare(self, clip: Clip, recipe: Recipe) -> tuple[Prepared, bool]:
-        """A recipe's input for one clip, from the folder where it is there, and whether it was.
+    def load_or_apply(self, clip: Clip, recipe: Recipe) -> tuple[RecipeOutput, bool]:
+        """Return the result of a recipe on a clip: from the cache if it is there, else computed and stored.
 
-        A folder that cannot be written to costs a warning, never the result.
+        If the folder cannot be written to, a warning is issued and the result is returned all the same.
+
+        Returns:
+            The result, and whether it came from the cache.
 
         Raises:
-            MienError: What the recipe raises.
+            MienError: As `Recipe.apply`.
         """
         path = entry_path(self, recipe, source_digest(clip))
-        kept = read_entry(path)
-        if kept is not None:
-            return kept, True
-        made = recipe.prepare(clip)
+        cached = read_entry(path)
+        if cached is not None:
+            return cached, True
+        output = recipe.apply(clip)
         try:
-            self._keep(path, made, clip, recipe)
+            self._store(path, output, clip, recipe)
         except OSError as error:
             warnings.warn(
-                f"Prepared inputs cannot be kept in {str(self.folder)!r} ({error.strerror}); going on without.",
+                f"The cache {str(self.folder)!r} cannot be written to ({error.strerror}); continuing without it.",
                 stacklevel=2,
             )
-        return made, False
+        return output, False
 
     def size(self) -> tuple[int, int]:
-        """Number of entries and the bytes they take."""
+        """Return the number of entries and their size in bytes."""
         entries = self._entries()
         return len(entries), sum(size for _, size, _ in entries)
 
     def clear(self) -> int:
-        """Deletes every entry; returns how many there were."""
+        """Delete all entries and return their number."""
         entries = self._entries()
         for _, _, path in entries:
             path.unlink(missing_ok=True)
         return len(entries)
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        """(last used, bytes, path) of every entry, the least recently used first."""
-        found = []
+        """Return (last used, bytes, path) of all entries, the least recently used first."""
+        entries = []
         for path in self.folder.glob(f"*/*{_SUFFIX}"):
             try:
                 facts = path.stat()
             except FileNotFoundError:
                 continue  # another process deleted it
-            # A time to come was stamped by a clock that was wrong: it says nothing, and must not outlive all others.
+            # A time in the future is from a wrong clock. Such an entry must not outlive all others.
             used = facts.st_mtime if facts.st_mtime < time.time() + _STALE else 0.0
-            found.append((used, facts.st_size, path))
-        return sorted(found)
+            entries.append((used, facts.st_size, path))
+        return sorted(entries)
 
-    def _keep(self, path: Path, made: Prepared, clip: Clip, recipe: Recipe) -> None:
-        content = entry_bytes(made, clip, recipe)
+    def _store(self, path: Path, output: RecipeOutput, clip: Clip, recipe: Recipe) -> None:
+        content = entry_bytes(output, clip, recipe)
         if len(content) > self.limit:
             return
-        # Faces are personal data: for the owner's eyes only.
+        # Faces are personal data, so only the owner may read them.
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_room(len(content))
         write_atomically(path, content)
@@ -171,26 +174,26 @@ class Cache:
 
 
 def entry_path(cache: Cache, recipe: Recipe, digest: str) -> Path:
-    """Where the entry of some frames, by their `source_digest`, is or would be."""
+    """Return the path of the entry for frames with a given `source_digest`, whether it exists or not."""
     return cache.folder / recipe.fingerprint / (digest + _SUFFIX)
 
 
-def entry_bytes(made: Prepared, clip: Clip, recipe: Recipe) -> bytes:
-    """An entry as the bytes of a safetensors file."""
+def entry_bytes(output: RecipeOutput, clip: Clip, recipe: Recipe) -> bytes:
+    """Return an entry as the bytes of a safetensors file."""
     from safetensors.numpy import save
 
-    array = np.ascontiguousarray(made.array)
+    array = np.ascontiguousarray(output.array)
     about = {
-        "interval_source": made.interval_source,
-        "notes": json.dumps(made.notes),
+        "interval_source": output.interval_source,
+        "notes": json.dumps(output.notes),
         "clip": clip.key,
         "recipe": recipe.fingerprint,
     }
     return save({"input": array}, metadata=about | {"checksum": _checksum(array, about)})
 
 
-def read_entry(path: Path) -> Prepared | None:
-    """An entry, or None where there is none or it is damaged (then it is deleted)."""
+def read_entry(path: Path) -> RecipeOutput | None:
+    """Read an entry. Return None if there is none, or if it is damaged, in which case it is deleted."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -201,20 +204,20 @@ def read_entry(path: Path) -> Prepared | None:
             raise ValueError("checksum")
         # Entries of earlier versions call it "interval".
         source = read_interval_source(about.get("interval_source") or about["interval"])
-        made = Prepared(array, source, tuple(json.loads(about["notes"])))
+        output = RecipeOutput(array, source, tuple(json.loads(about["notes"])))
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
-        with suppress(OSError):  # in a read-only folder it stays, and is made anew each time
+        with suppress(OSError):  # in a read-only folder it stays, and is computed again each time
             path.unlink(missing_ok=True)
         return None
-    with suppress(OSError):  # in a read-only folder the entry is good all the same
+    with suppress(OSError):  # in a read-only folder the entry can still be used
         os.utime(path)
-    return made
+    return output
 
 
 def _checksum(array: NDArray[np.generic], about: Mapping[str, str]) -> str:
-    """Of the numbers, their shape and type, and everything said of them."""
+    """Return a checksum of the numbers, their shape and type, and all metadata."""
     digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
     digest.update(json.dumps([array.shape, array.dtype.name, sorted(about.items())]).encode())
     return digest.hexdigest()

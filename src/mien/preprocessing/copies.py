@@ -1,10 +1,11 @@
-"""Steps that make the training copies of a clip: several magnifications, several shares of its frames.
+"""Steps that make training copies of a clip: several magnification factors and several shares of its frames.
 
 STRCN trains on fifty copies of each clip: magnified by 5 to 14, with 100 to 60 % of its frames (section III-E). Copy 0
-is always the clip as it is tested: magnified by 8, with all its frames. A copy depends on the clip's frames alone.
+is always the clip as it is used for testing: magnified by 8, with all its frames. The copies of a clip depend on its
+own frames only.
 
-Source: Xia et al., IEEE TMM 2020, section III-E; the frames to remove are drawn by chance, as many as the share says
-(the released code removes one).
+Source: Xia et al., IEEE TMM 2020, section III-E. The frames to remove are drawn at random, as many as the share says;
+the released code removes one.
 """
 
 from __future__ import annotations
@@ -24,16 +25,27 @@ from mien.preprocessing.base import Array, Context
 from mien.preprocessing.steps import as_grey
 
 ALPHAS = (8.0, 5.0, 6.0, 7.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0)
-"""Magnifications of the copies; the first is that of the test."""
+"""Magnification factors of the copies; the first is used for testing."""
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6)
-"""Shares of frames of the copies; the first is that of the test."""
+"""Fractions of the frames that the copies keep; the first is used for testing."""
 
 FLOW_BATCH = 16
+"""Pairs of frames for which flow is computed at a time."""
 
 
 def magnified_small(frames: Array, context: Context, *, alphas: Sequence[float], size: Sequence[int]) -> Array:
-    """Step: a clip (T, H, W, 3) magnified by every alpha, each frame made small at once: (A, T, height, width, 3)."""
+    """Step: magnify a clip by each factor and reduce each frame at once.
+
+    Args:
+        frames: (T, H, W, 3) RGB, uint8.
+        context: The context of the step.
+        alphas: Magnification factors.
+        size: Height and width of the result.
+
+    Returns:
+        (A, T, height, width, 3) uint8.
+    """
     height, width = size
     result = np.empty((len(alphas), len(frames), height, width, 3), np.uint8)
     magnifier = _magnifier(frames, alphas)
@@ -46,32 +58,48 @@ def magnified_small(frames: Array, context: Context, *, alphas: Sequence[float],
 def appearance_copies(
     clips: Array, context: Context, *, shares: Sequence[float], n: int, method: Literal["linear", "tim"]
 ) -> Array:
-    """Step: each magnified clip of (A, T, h, w, C) with each share of its frames, brought to n: (A * S, n, h, w, C).
+    """Step: bring each magnified clip, with each share of its frames, to n frames.
 
-    Copies run over the shares first, so that copy 0 has the first alpha and the first share.
+    Args:
+        clips: (A, T, h, w, C) uint8, from `magnified_small`.
+        context: The context of the step.
+        shares: Fractions of the frames to keep.
+        n: Number of frames of each copy.
+        method: Interpolation over time, "linear" or "tim".
+
+    Returns:
+        (A * S, n, h, w, C) uint8. The share varies fastest, so that copy 0 has the first factor and the first share.
     """
     length = clips.shape[1]
     result = np.empty((len(clips) * len(shares), n, *clips.shape[2:]), np.uint8)
     for place, (clip, share) in enumerate((c, s) for c in clips for s in shares):
         kept = clip[_kept(length, share, place)].astype(np.float32)
-        made = tim(kept, n) if method == "tim" and len(kept) > 1 else resample(kept, n, "linear")
-        result[place] = np.clip(np.round(made), 0, 255)
+        copy = tim(kept, n) if method == "tim" and len(kept) > 1 else resample(kept, n, "linear")
+        result[place] = np.clip(np.round(copy), 0, 255)
     context.rows = context.apex = None
     return result
 
 
 def jitter_copies(frames: Array, context: Context, *, size: Sequence[int], copies: int, n: int) -> Array:
-    """Step: a clip (T, H, W, 3) as grey, small, and jittered over time: (copies, n, height, width, 1).
+    """Step: reduce a clip to small grey frames, and make copies of it by temporal jittering.
 
-    Copy 0 is not jittered, only brought to n frames.
+    Args:
+        frames: (T, H, W, 3) RGB, uint8.
+        context: The context of the step.
+        size: Height and width of the result.
+        copies: Number of copies. Copy 0 is not jittered, only interpolated to n frames.
+        n: Number of frames of each copy.
+
+    Returns:
+        (copies, n, height, width, 1) uint8.
     """
     height, width = size
     small = np.stack([cv2.resize(as_grey(f), (width, height), interpolation=cv2.INTER_AREA) for f in frames])
     result = np.empty((copies, n, height, width, 1), np.uint8)
     for place in range(copies):
         full = small.astype(np.float32)
-        made = resample(full, n, "linear") if place == 0 else temporal_jitter(full, np.random.default_rng(place), n)
-        result[place] = np.clip(np.round(made), 0, 255)[..., None]
+        copy = resample(full, n, "linear") if place == 0 else temporal_jitter(full, np.random.default_rng(place), n)
+        result[place] = np.clip(np.round(copy), 0, 255)[..., None]
     context.rows = context.apex = None
     return result
 
@@ -86,38 +114,44 @@ def geometry_copies(
     apex: Literal["given", "found"],
     size: Sequence[int],
 ) -> Array:
-    """Step: flow from onset to apex for each magnification and share of frames: (A * S, 2, height, width).
+    """Step: compute the flow from onset to apex for each magnification factor and share of frames.
 
     Args:
-        alphas: Magnifications; 0 is none.
-        shares: Shares of frames.
+        frames: (T, H, W, 3) RGB, uint8.
+        context: The context of the step.
+        alphas: Magnification factors; 0 is no magnification.
+        shares: Fractions of the frames to keep.
         method: Flow method.
-        apex: "given" keeps the annotated apex, or the nearest frame that is left; "found" takes equation 5 on what is
-            left of the magnified clip.
-        size: Height and width of the result; made small after the flow, in pixels of the aligned face all the same.
+        apex: "given" uses the annotated apex, or the nearest frame that is kept. "found" detects it by equation 5 in
+            the frames of the magnified clip that are kept.
+        size: Height and width of the result. It is reduced after the flow is computed; displacements stay in pixels of
+            the aligned face.
+
+    Returns:
+        (A * S, 2, height, width) in pixels, x then y. The share varies fastest.
     """
     length = len(frames)
-    wanted = _apex_rows(frames, context, alphas, shares, apex)
-    # Many copies share their apex: each pair of frames is worked out once.
-    pairs = sorted({(a, row) for a in range(len(alphas)) for row in wanted[a]})
+    apex_rows = _apex_rows(frames, context, alphas, shares, apex)
+    # Many copies have the same apex. The flow of each pair of frames is computed once.
+    pairs = sorted({(a, row) for a in range(len(alphas)) for row in apex_rows[a]})
     later: dict[tuple[int, int], NDArray[np.uint8]] = {}
     needed = {row for _, row in pairs}
     magnifier = _magnifier(frames, alphas)
     for t in range(length):
-        made = magnifier.push(frames[t])
+        magnified = magnifier.push(frames[t])
         if t in needed:
-            later.update({(a, t): as_grey(made[a]) for a, row in pairs if row == t})
+            later.update({(a, t): as_grey(magnified[a]) for a, row in pairs if row == t})
     onset = as_grey(frames[0])
     flows: dict[tuple[int, int], NDArray[np.float32]] = {}
     for start in range(0, len(pairs), FLOW_BATCH):
-        some = pairs[start : start + FLOW_BATCH]
-        seconds = np.stack([later[pair] for pair in some])
-        flows.update(zip(some, optical_flows(np.broadcast_to(onset, seconds.shape), seconds, method), strict=True))
+        batch = pairs[start : start + FLOW_BATCH]
+        seconds = np.stack([later[pair] for pair in batch])
+        flows.update(zip(batch, optical_flows(np.broadcast_to(onset, seconds.shape), seconds, method), strict=True))
     height, width = size
     result = np.empty((len(alphas) * len(shares), 2, height, width), np.float32)
     place = 0
     for a in range(len(alphas)):
-        for row in wanted[a]:
+        for row in apex_rows[a]:
             flow = flows[a, row]
             if flow.shape[:2] != (height, width):
                 flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA))
@@ -129,10 +163,10 @@ def geometry_copies(
 def _apex_rows(
     frames: Array, context: Context, alphas: Sequence[float], shares: Sequence[float], apex: str
 ) -> list[list[int]]:
-    """The apex row of every copy, by magnification and share."""
+    """Return the row of the apex of each copy, by factor and share."""
     length = len(frames)
-    given = context.apex if apex == "given" else None
-    if given is None:
+    annotated = context.apex if apex == "given" else None
+    if annotated is None:
         context.interval_source = "detected"
         curves = _curves(frames, alphas)
     rows: list[list[int]] = []
@@ -140,8 +174,8 @@ def _apex_rows(
         of_alpha = []
         for s, share in enumerate(shares):
             kept = _kept(length, share, a * len(shares) + s)[1:]
-            if given is not None:
-                of_alpha.append(int(kept[np.argmin(np.abs(kept - given))]))
+            if annotated is not None:
+                of_alpha.append(int(kept[np.argmin(np.abs(kept - annotated))]))
             else:
                 of_alpha.append(int(kept[np.argmax(curves[a][kept])]))
         rows.append(of_alpha)
@@ -149,7 +183,7 @@ def _apex_rows(
 
 
 def _curves(frames: Array, alphas: Sequence[float]) -> NDArray[np.float64]:
-    """Equation 5's spread of the difference from the first frame, (A, T), of every magnified clip."""
+    """Return the curve of equation 5 (see `apex_curve`) of each magnified clip: (A, T)."""
     magnifier = _magnifier(frames, alphas)
     first = as_grey(frames[0])
     curves = np.zeros((len(alphas), len(frames)))
@@ -165,7 +199,7 @@ def _magnifier(frames: Array, alphas: Sequence[float]) -> Magnifier:
 
 
 def _kept(length: int, share: float, copy: int) -> NDArray[Any]:
-    """The frames that a copy keeps: drawn by the copy's own number, the same for every clip of this length."""
+    """Return the frames that a copy keeps. They depend on the number of the copy and the length of the clip only."""
     if share >= 1:
         return np.arange(length)
     return kept_indices(length, 1 - share, np.random.default_rng(copy))

@@ -1,4 +1,4 @@
-"""A whole video magnified, frame by frame: `mien magnify`. Memory does not grow with its length."""
+"""Magnification of a whole video, frame by frame, for `mien magnify`. Memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class MagnifiedFilm:
 
     Attributes:
         path: The file.
-        n_frames: Its frames.
-        size: Its height and width in pixels.
-        r1: Coefficient of the fast low-pass used.
-        r2: Coefficient of the slow low-pass used.
-        notes: What the reader should know.
+        n_frames: Number of frames.
+        size: Height and width in pixels.
+        r1: Coefficient of the faster low-pass filter that was used.
+        r2: Coefficient of the slower low-pass filter that was used.
+        notes: Remarks for the user, as sentences.
     """
 
     path: Path
@@ -51,27 +51,32 @@ def magnify_video(
     fps: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> MagnifiedFilm:
-    """Writes a video with its small motions made larger.
+    """Write a video with its small movements magnified.
 
     Args:
-        source: Anything `mien.io.video.open_video` opens.
-        out: File to write; `.mp4` to look at, `.mkv` without loss, `.gif` for a page.
-        alpha: Factor.
-        r1: Coefficient of the fast low-pass.
-        r2: Coefficient of the slow one.
-        band: (low, high) in hertz instead of r1 and r2; needs the frame rate.
-        wavelength: Spatial cut-off in pixels: finer detail is magnified less.
-        beside: Put the original to the left.
-        slower: How many times slower it plays.
-        fps: Frame rate, where the source does not tell it.
-        progress: Called with 1 after every frame.
+        source: Anything that `mien.io.video.open_video` opens.
+        out: File to write: `.mp4` to watch, `.mkv` for lossless video, `.gif` for a web page.
+        alpha: Magnification factor, >= 0.
+        r1: Coefficient of the faster low-pass filter; see `mien.motion.magnify.Magnifier`.
+        r2: Coefficient of the slower low-pass filter, 0 < r2 < r1 <= 1.
+        band: Frequency band (low, high) in hertz, instead of r1 and r2; needs the frame rate.
+        wavelength: In pixels, > 0; finer details are magnified less.
+        beside: Whether to show the original on the left.
+        slower: How many times slower the result plays, > 0.
+        fps: Frame rate, for sources that do not state one.
+        progress: Called with 1 after each frame.
+
+    Returns:
+        What was written.
 
     Raises:
-        MienError: The source cannot be read, the band cannot be had at its frame rate, `out` cannot be written.
+        MienError: The source cannot be read, the band is not possible at the frame rate, or `out` cannot be written.
 
     Example:
         >>> magnify_video("face.mkv", "large.mkv", alpha=10).n_frames
         14
+
+    Source: see `mien.motion.magnify`.
     """
     out = Path(out)
     video = open_video(source, fps=fps)
@@ -81,7 +86,7 @@ def magnify_video(
         if rate is None:
             raise MienError(
                 f"The frame rate of {str(source)!r} is not known.",
-                "one, to tell hertz.",
+                "a frame rate, which a band in hertz needs.",
                 "`--fps 100`, or `--r1 --r2`.",
             )
         r1, r2 = coefficients(*band, rate)
@@ -93,10 +98,10 @@ def magnify_video(
         nonlocal written
         for frame in video.frames():
             original = as_colour(frame.pixels)
-            bigger = np.asarray(magnifier.push(original)[0])
-            if bigger.dtype != np.uint8:
-                bigger = np.clip(np.round(bigger), 0, 255).astype(np.uint8)
-            yield _side_by_side(original, bigger) if beside else bigger
+            magnified = np.asarray(magnifier.push(original)[0])
+            if magnified.dtype != np.uint8:
+                magnified = np.clip(np.round(magnified), 0, 255).astype(np.uint8)
+            yield _side_by_side(original, magnified) if beside else magnified
             written += 1
             if progress is not None:
                 progress(1)
@@ -106,13 +111,13 @@ def magnify_video(
 
 
 def _side_by_side(original: NDArray[np.uint8], magnified: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Both pictures, each with its name in the corner."""
-    named = []
+    """Draw both pictures side by side, each with its name in the corner."""
+    labelled = []
     for picture, name in ((original, "original"), (magnified, "magnified")):
         picture = picture.copy()
         scale = max(0.35, picture.shape[0] / 700)
         place = (round(14 * scale), round(30 * scale))
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
-        named.append(picture)
-    return np.hstack(named)
+        labelled.append(picture)
+    return np.hstack(labelled)

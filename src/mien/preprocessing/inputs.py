@@ -1,7 +1,8 @@
-"""The prepared inputs of many clips, read from disk when they are asked for.
+"""Inputs of a classifier for many clips, in memory or read from the cache when needed.
 
-A paper's training set may be fifty copies of each clip: far too much to hold in memory, and nothing that needs to be.
-Classifiers index `Inputs` as they would an array: `inputs[clips]` for some of the clips, `take` for the numbers.
+The training set of a paper may be fifty copies of each clip, too much for memory. `Inputs` can be indexed like an
+array: `inputs[clips]` selects some clips, `inputs.take(clips, copies)` returns their numbers, and `np.asarray(inputs)`
+is copy 0 of all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Indices = NDArray[np.integer] | Sequence[int]
 
 @runtime_checkable
 class Inputs(Protocol):
-    """What a classifier's `fit` and `predict_proba` get: one input per clip, possibly in several copies."""
+    """The inputs that a classifier's `fit` and `predict_proba` receive: one per clip, possibly in several copies."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,7 +36,7 @@ class Inputs(Protocol):
 
     @property
     def copies(self) -> int:
-        """Copies of each clip; copy 0 is the clip as it is tested."""
+        """Number of copies of each clip; copy 0 is the clip as it is used for testing."""
         ...
 
     def __len__(self) -> int:
@@ -43,11 +44,11 @@ class Inputs(Protocol):
         ...
 
     def __getitem__(self, clips: Indices) -> Inputs:
-        """The inputs of some clips."""
+        """Select the inputs of some clips."""
         ...
 
     def take(self, clips: Indices, copies: Indices | int = 0) -> NDArray[np.float32]:
-        """Some inputs (B, *shape), float32: copy `copies[i]` of clip `clips[i]`."""
+        """Return inputs (B, *shape), float32: copy `copies[i]` of clip `clips[i]`."""
         ...
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -89,13 +90,15 @@ class ArrayInputs:
 
 @dataclass(frozen=True)
 class CachedInputs:
-    """Inputs in a cache, mapped into memory clip by clip; one that was deleted meanwhile is made again.
+    """Inputs in a cache, mapped into memory clip by clip. Entries that were deleted are computed again.
 
     Attributes:
         clips: The clips.
-        recipe: How their inputs are made; its first axis is "K" when there are several copies.
-        cache: Where they are kept.
+        recipe: The recipe of their inputs; its first axis is "K" when there are several copies.
+        cache: The cache.
         digests: `mien.preprocessing.cache.source_digest` of each clip.
+        shape: Shape of one copy of one clip.
+        copies: Number of copies of each clip.
     """
 
     clips: tuple[Clip, ...]
@@ -107,7 +110,7 @@ class CachedInputs:
     _open: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}  # maps are opened anew in each process
+        return {**self.__dict__, "_open": {}}  # memory maps are opened again in each process
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -129,44 +132,58 @@ class CachedInputs:
         which = np.broadcast_to(np.asarray(copies), len(np.asarray(clips)))
         batch = np.empty((len(which), *self.shape), np.float32)
         for place, (clip, copy) in enumerate(zip(clips, which, strict=True)):
-            array = self.whole(int(clip))
+            array = self.all_copies(int(clip))
             batch[place] = array[copy] if self.copies > 1 else array
         return batch
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return as_array(self).astype(dtype or np.float32, copy=False)
 
-    def whole(self, clip: int) -> NDArray[Any]:
-        """All copies of a clip's input, of the type they are kept as."""
+    def all_copies(self, clip: int) -> NDArray[Any]:
+        """Return all copies of a clip's input, in the type in which they are stored."""
         digest = self.digests[clip]
-        found = self._open.get(digest)
-        if found is None:
+        array = self._open.get(digest)
+        if array is None:
             path = entry_path(self.cache, self.recipe, digest)
             try:
-                found = map_entry(path)
+                array = map_entry(path)
             except (OSError, ValueError, KeyError):
-                # Deleted to make room, or damaged: `prepare` makes it again and, where it can, keeps it.
-                found = self.cache.prepare(self.clips[clip], self.recipe)[0].array
-            self._open[digest] = found
-        return found
+                # Deleted to free space, or damaged. It is computed again and, if possible, stored.
+                array = self.cache.load_or_apply(self.clips[clip], self.recipe)[0].array
+            self._open[digest] = array
+        return array
 
 
 def as_inputs(x: Inputs | NDArray[Any]) -> Inputs:
-    """An array (N, ...) as inputs; inputs as they are."""
+    """Return an array (N, ...) as `Inputs`; `Inputs` are returned unchanged.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.preprocessing.inputs import as_inputs
+        >>> as_inputs(np.zeros((5, 3, 28, 28))).shape
+        (3, 28, 28)
+    """
     return ArrayInputs(x) if isinstance(x, np.ndarray) else x
 
 
 def as_array(x: Inputs | NDArray[Any]) -> NDArray[np.float32]:
-    """The clips themselves (copy 0), (N, *shape) float32, all in memory: for classifiers that need them at once."""
+    """Return copy 0 of all clips as one float32 array (N, *shape), for classifiers that need all clips in memory.
+
+    Example:
+        >>> import numpy as np
+        >>> from mien.preprocessing.inputs import ArrayInputs, as_array
+        >>> as_array(ArrayInputs(np.zeros((5, 2, 28, 28)), copies=2)).shape
+        (5, 28, 28)
+    """
     return np.asarray(x, np.float32) if isinstance(x, np.ndarray) else x.take(range(len(x)))
 
 
 def map_entry(path: Path) -> NDArray[Any]:
-    """The array of a cache entry, mapped: pages are read when they are touched.
+    """Map the array of a cache entry into memory; pages are read when they are accessed.
 
     Raises:
         OSError: There is no such file.
-        ValueError: It is not whole.
+        ValueError: The file is incomplete.
         KeyError: It holds no input.
     """
     with path.open("rb") as file:
@@ -184,15 +201,23 @@ def map_entry(path: Path) -> NDArray[Any]:
     return np.memmap(path, kind, "r", offset=8 + length, shape=shape)
 
 
-def gather(clips: Sequence[Clip], recipe: Recipe, cache: Cache, digests: Sequence[str]) -> CachedInputs:
-    """Inputs that are already in a cache.
+def cached_inputs(clips: Sequence[Clip], recipe: Recipe, cache: Cache, digests: Sequence[str]) -> CachedInputs:
+    """Return the inputs of clips that are already in a cache.
+
+    Args:
+        clips: The clips.
+        recipe: The recipe of their inputs.
+        cache: The cache.
+        digests: `mien.preprocessing.cache.source_digest` of each clip.
 
     Raises:
-        MienError: The recipe leaves its shape to the clip, so that clips cannot be stacked.
+        MienError: The shape of the recipe's result depends on the clip, so that clips cannot be stacked.
     """
     if None in recipe.shape:
         raise MienError(
-            f"This recipe's shape {recipe.shape} depends on the clip.", "one shape for all.", "a recipe with a length."
+            f"A recipe whose result {recipe.shape} depends on the clip (None).",
+            "the same shape for all clips.",
+            "a recipe with a fixed number of frames, such as `strcn-a`.",
         )
     shape = tuple(n for n in recipe.shape if n is not None)
     several = recipe.axes.startswith("K")

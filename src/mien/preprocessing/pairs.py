@@ -1,4 +1,4 @@
-"""Flow between two frames, wherever they come from: `mien flow`."""
+"""Optical flow between two pictures, or from onset to apex of a video, for `mien flow`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class FlowBetween:
     """Two frames and the flow from the first to the second.
 
     Attributes:
-        first: (H, W, 3) RGB, 0..255.
-        second: The later frame, of the same size.
+        first: (H, W, 3) RGB or (H, W) grey, uint8.
+        second: The later frame, of the same shape.
         flow: (H, W, 2) displacement in pixels, x then y.
-        names: What the frames are ("onset", "apex, frame 12 (found)").
-        notes: What the reader should know.
+        names: Names of the two frames ("frame 0", "apex, frame 12 (detected)").
+        notes: Remarks for the user, as sentences.
     """
 
     first: NDArray[np.uint8]
@@ -38,16 +38,19 @@ class FlowBetween:
 def flow_between(
     sources: Sequence[str | Path], *, method: str = "classic_nl", interval: Interval | None = None, face: bool = False
 ) -> FlowBetween:
-    """Flow between two pictures, or from onset to apex of a video.
+    """Compute the flow between two pictures, or from onset to apex of a video.
 
     Args:
         sources: Two pictures, or one video.
         method: Flow method (`mien.motion.flow.METHODS`).
-        interval: Part of the video; its apex is found where it is not given.
-        face: Crop and align the face to 300x245 first, with one transform for both frames.
+        interval: Part of the video to use. Its apex is detected if it is None.
+        face: Whether to crop and align the face to 300x245 first, with the same transform for both frames.
+
+    Returns:
+        The two frames and their flow.
 
     Raises:
-        MienError: Unreadable or differing pictures, an unknown method, no face where one is asked for.
+        MienError: Pictures that cannot be read or differ in size, an unknown method, or no face where one is required.
     """
     if len(sources) == 2:
         clip = _two_pictures(Path(sources[0]), Path(sources[1]))
@@ -56,7 +59,7 @@ def flow_between(
         clip, names = video_clip(sources[0], interval), ("", "")
     else:
         raise MienError(
-            f"{len(sources)} sources were given.",
+            f"{len(sources)} files.",
             "two pictures or one video.",
             "`mien flow onset.png apex.png --out flow.png`.",
         )

@@ -1,4 +1,4 @@
-"""Many clips through one recipe: `mien prepare`. One bad clip never costs the others."""
+"""Application of a recipe to many clips, for `mien prepare`. A clip that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Outcome:
 
     Attributes:
         key: The clip's key.
-        shape: Shape of its input; None when it failed.
-        interval_source: Where onset and apex came from; None when it failed.
-        notes: What the reader should know.
-        error: None, or (found, expected, what to type).
-        cached: It had been prepared before.
-        file: Where the input was written, relative to the folder; "" without one.
-        seconds: How long it took.
+        shape: Shape of its input; None if it failed.
+        interval_source: Where onset and apex came from; None if it failed.
+        notes: Remarks for the user, as sentences.
+        error: None, or the three parts of the error: found, expected, what to type.
+        cached: Whether the input came from the cache.
+        file: File of the input, relative to the output folder; "" if there is none.
+        seconds: Computing time.
     """
 
     key: str
@@ -56,14 +56,14 @@ class Outcome:
 
 
 class Cluster(Protocol):
-    """Machines that prepare clips."""
+    """Other machines that apply a recipe to clips."""
 
     def prepare(
         self, clips: Sequence[Clip], recipe: Recipe, store: Cache | None, arrays: bool
     ) -> Iterator[tuple[Outcome | None, NDArray[Any] | None]]:
-        """What became of each clip, in order, and its array where `arrays` are wanted and there is one.
+        """Yield the outcome of each clip, in order, and its array if `arrays` is true and the clip did not fail.
 
-        (None, None) for a clip that brings processes down.
+        Yields (None, None) for a clip whose process died.
         """
         ...
 
@@ -110,20 +110,20 @@ def prepare(
     progress: Callable[[int], None] | None = None,
     cluster: Cluster | None = None,
 ) -> list[Outcome]:
-    """Runs a recipe on clips; what is in the cache is not made again, so a stopped run goes on where it was.
+    """Apply a recipe to clips. Results in the cache are reused, so a stopped run resumes where it stopped.
 
     Args:
         clips: A clip, the path of a video, an open dataset or NAME=FOLDER, or several of these.
         recipe: A recipe, or a name in `mien.recipes()`.
         out: Folder for one `.npy` file per clip, `index.csv` and `recipe.json`; None only fills the cache.
-        cache: Where inputs are kept; None keeps none.
-        jobs: Processes side by side.
-        progress: Called with 1 after every clip.
-        cluster: Where it is done instead; see `mien.evaluation.execution.ray_folds.connect`.
-            Files are written here all the same.
+        cache: The cache; None uses none.
+        jobs: Number of parallel processes.
+        progress: Called with 1 after each clip.
+        cluster: Other machines to use instead; see `mien.evaluation.execution.ray_folds.connect`. Files are still
+            written on this one.
 
     Returns:
-        One outcome per clip, in the order of `clips`; failed ones carry their error.
+        One outcome per clip, in the order of `clips`; those of failed clips hold the error.
 
     Raises:
         MienError: `out` holds inputs of another recipe, or cannot be written.
@@ -140,17 +140,17 @@ def prepare(
     if out is not None:
         _open_folder(out, recipe)
     jobs = max(1, min(jobs, len(clips)))
-    made: Iterator[Outcome]
+    results: Iterator[Outcome]
     if cluster is None:
-        work = [delayed(prepare_one)(clip, recipe, out, cache, jobs > 1) for clip in clips]
-        made = (
-            outcome or _failed(clip, died(clip), 0.0)
-            for clip, outcome in zip(clips, side_by_side(work, jobs), strict=True)
+        tasks = [delayed(prepare_clip)(clip, recipe, out, cache, jobs > 1) for clip in clips]
+        results = (
+            outcome or _failed(clip, process_died(clip), 0.0)
+            for clip, outcome in zip(clips, run_parallel(tasks, jobs), strict=True)
         )
     else:
         arrays = cluster.prepare(clips, recipe, cache, out is not None)
-        made = (
-            _failed(clip, died(clip), 0.0)
+        results = (
+            _failed(clip, process_died(clip), 0.0)
             if outcome is None
             else outcome
             if out is None or array is None
@@ -158,7 +158,7 @@ def prepare(
             for clip, (outcome, array) in zip(clips, arrays, strict=True)
         )
     outcomes = []
-    for outcome in made:
+    for outcome in results:
         outcomes.append(outcome)
         if progress is not None:
             progress(1)
@@ -170,17 +170,20 @@ def prepare(
     return outcomes
 
 
-def prepare_one(
+def prepare_clip(
     clip: Clip, recipe: Recipe, out: Path | None = None, cache: Cache | None = None, alone: bool = False
 ) -> Outcome:
-    """One clip through a recipe; whatever goes wrong is in the outcome.
+    """Apply a recipe to one clip. Any error is part of the outcome.
 
     Args:
         clip: The clip.
         recipe: The recipe.
-        out: Folder for its `.npy` file.
-        cache: Where inputs are kept.
-        alone: Use one thread: other processes use the other cores.
+        out: Folder for its `.npy` file; None writes none.
+        cache: The cache; None uses none.
+        alone: Whether to use a single thread, because other processes use the other cores.
+
+    Returns:
+        What became of the clip.
     """
     outcome, array = prepare_array(clip, recipe, cache, alone)
     return outcome if out is None or array is None else write_array(outcome, clip, array, out)
@@ -189,21 +192,24 @@ def prepare_one(
 def prepare_array(
     clip: Clip, recipe: Recipe, cache: Cache | None = None, alone: bool = False
 ) -> tuple[Outcome, NDArray[Any] | None]:
-    """As `prepare_one`, with the array; None where something went wrong."""
-    began = time.perf_counter()
+    """Apply a recipe to one clip as `prepare_clip` does; also return the array, or None if the clip failed."""
+    start = time.perf_counter()
     try:
         with one_thread(alone):
-            made, cached = cache.prepare(clip, recipe) if cache else (recipe.prepare(clip), False)
+            output, cached = cache.load_or_apply(clip, recipe) if cache else (recipe.apply(clip), False)
     except MienError as error:
-        return _failed(clip, error, time.perf_counter() - began), None
-    except Exception as error:  # one clip must never stop a batch; its kind and text are kept
-        return _failed(clip, unexpected(clip, error), time.perf_counter() - began), None
-    spent = time.perf_counter() - began
-    return Outcome(clip.key, made.array.shape, made.interval_source, made.notes, None, cached, "", spent), made.array
+        return _failed(clip, error, time.perf_counter() - start), None
+    except Exception as error:  # a failing clip must not stop the others; the outcome holds its error
+        return _failed(clip, unexpected_failure(clip, error), time.perf_counter() - start), None
+    seconds = time.perf_counter() - start
+    return (
+        Outcome(clip.key, output.array.shape, output.interval_source, output.notes, None, cached, "", seconds),
+        output.array,
+    )
 
 
 def write_array(outcome: Outcome, clip: Clip, array: NDArray[Any], out: Path) -> Outcome:
-    """Writes a clip's `.npy` file into a folder; the outcome names it, or says why it could not be written."""
+    """Write a clip's `.npy` file to a folder. The outcome returned has its name, or the error if that failed."""
     file = str(_file_of(clip))
     try:
         write_atomically(out / file, npy_bytes(array))
@@ -216,24 +222,23 @@ def _failed(clip: Clip, error: MienError, seconds: float) -> Outcome:
     return Outcome(clip.key, None, None, error=(error.found, error.expected, error.fix), seconds=seconds)
 
 
-def side_by_side(work: Sequence[Any], jobs: int) -> Iterator[Any]:
-    """What tasks of joblib give, in their order; None for one that takes its process down.
+def run_parallel(tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
+    """Run joblib tasks in parallel and yield their results in order; None for a task whose process died.
 
-    When a process dies, every task that was under way is lost with it: those that are left are then done one at a
-    time, each in a process that nothing else depends on, and the one to blame shows. With one job there are no other
-    processes.
+    When a process dies, all tasks that were running are lost. The remaining tasks then run one at a time, each in a
+    process of its own, which shows the task that caused it. With one job there are no other processes.
     """
     from joblib import Parallel
 
     done = 0
     try:
-        for result in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
+        for result in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(tasks):
             done += 1
             yield result
         return
     except BrokenProcessPool:
         pass
-    for task in work[done:]:
+    for task in tasks[done:]:
         try:
             (result,) = Parallel(n_jobs=2)([task])
         except BrokenProcessPool:
@@ -241,24 +246,29 @@ def side_by_side(work: Sequence[Any], jobs: int) -> Iterator[Any]:
         yield result
 
 
-def died(clip: Clip) -> MienError:
-    """What to say of a clip that brought a process down."""
+def process_died(clip: Clip) -> MienError:
+    """Return the error for a clip whose process died."""
     return MienError(
         f"The process that prepared {clip.key} died: it was killed, the memory ran out, or a decoder failed.",
-        "a clip that can be read in the memory there is.",
+        "a clip that can be read with the available memory.",
         f"`mien check --deep {clip.dataset}=FOLDER` for what is wrong with its files.",
     )
 
 
-def unexpected(clip: Clip, error: Exception) -> MienError:
-    """What to say of a clip that no rule foresaw."""
+def unexpected_failure(clip: Clip, error: Exception) -> MienError:
+    """Return the error for a clip that failed with an exception other than `MienError`."""
     return MienError(
         f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}", "no failure.", "report it as a bug."
     )
 
 
 def video_clip(source: str | Path, interval: Interval | None = None, fps: float | None = None) -> Clip:
-    """A video file or a folder of pictures as a clip. Frame numbers of the interval count from 0.
+    """Return a video file or a folder of pictures as a clip.
+
+    Args:
+        source: The file or folder.
+        interval: Part of the video, in frame numbers from 0; None uses all of it.
+        fps: Frames per second; None takes it from the file.
 
     Raises:
         MienError: There is no such file or folder.
@@ -275,7 +285,7 @@ def video_clip(source: str | Path, interval: Interval | None = None, fps: float 
 
 @contextmanager
 def one_thread(wanted: bool) -> Iterator[None]:
-    """One thread for torch and OpenCV within the block, where wanted."""
+    """Limit torch and OpenCV to one thread within the block, if `wanted`."""
     if not wanted:
         yield
         return
@@ -302,16 +312,18 @@ def _open_folder(out: Path, recipe: Recipe) -> None:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        there = json.loads((out / ABOUT).read_text())["fingerprint"] if (out / ABOUT).is_file() else None
-        if there is None and any(out.iterdir()):
+        existing = json.loads((out / ABOUT).read_text())["fingerprint"] if (out / ABOUT).is_file() else None
+        if existing is None and any(out.iterdir()):
             raise MienError(
-                f"{str(out)!r} is not empty and was not made by `mien prepare`.",
+                f"{str(out)!r} is not empty and was not written by `mien prepare`.",
                 "a new or empty folder.",
                 f"`--out {out}-2`.",
             )
-        if there not in (None, recipe.fingerprint):
+        if existing not in (None, recipe.fingerprint):
             raise MienError(
-                f"{str(out)!r} holds inputs of another recipe ({there}).", "one recipe per folder.", f"`--out {out}-2`."
+                f"{str(out)!r} holds inputs of another recipe ({existing}).",
+                "one recipe per folder.",
+                f"`--out {out}-2`.",
             )
         write_atomically(out / ABOUT, json.dumps(about, indent=2) + "\n")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -319,16 +331,16 @@ def _open_folder(out: Path, recipe: Recipe) -> None:
 
 
 def _file_of(clip: Clip) -> Path:
-    """Where a clip's input goes: its key, in characters that every file system takes."""
+    """Return the file of a clip's input: its key, in characters that every file system accepts."""
     parts = [re.sub(r"[^\w.+-]+", "_", part) for part in (clip.dataset, clip.subject, clip.name)]
     if "/".join(parts) != clip.key or "" in parts or ".." in parts:
         parts = [part.strip(".") or "_" for part in parts]
-        parts[-1] += "-" + hashlib.sha256(clip.key.encode()).hexdigest()[:6]  # names that differ stay different
+        parts[-1] += "-" + hashlib.sha256(clip.key.encode()).hexdigest()[:6]  # so that different keys stay different
     return Path(*parts[:-1], parts[-1] + ".npy")
 
 
 def npy_bytes(array: NDArray[Any]) -> bytes:
-    """An array as the bytes of a `.npy` file."""
+    """Return an array as the bytes of a `.npy` file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

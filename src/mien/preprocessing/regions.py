@@ -1,4 +1,4 @@
-"""Steps that keep the grey levels of a clip themselves: eyes and mouth cut out of the face, and a number of frames."""
+"""Steps and recipes of grey frames: of the whole face, or of eyes and mouth, with a fixed number of frames."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
 
 TIMES = (*METHODS, "tim", "first")
-"""Ways to a number of frames: interpolation over time, or the first so many frames as they are."""
+"""Methods to get a fixed number of frames: interpolation over time, or "first", the first n frames of the clip."""
 
 POOL = 3
-"""Side of MicroExp's max pool along rows, columns and time, and its stride."""
+"""Size and stride of MicroExp's max pooling along rows, columns and time."""
 
 _REGIONS = {
-    # Points that must lie in the frame, then those that give the top, bottom, left and right edge.
+    # The points that must be inside the frame, and those at the top, bottom, left and right edge of the crop.
     "eyes": (range(36, 48), (19, 1, 1, 15)),
     "mouth": (range(48, 68), (2, 6, 2, 14)),
 }
@@ -44,16 +44,16 @@ def check_whole(name: str, value: Any, example: str) -> None:
 
 
 def pooled_shape(frames: int, height: int, width: int, kernel: Sequence[int]) -> tuple[int, int, int]:
-    """Frames, rows and columns after the convolution and the pool.
+    """Return the numbers of frames, rows and columns after MicroExp's convolution and pooling.
 
     Args:
-        frames: T of the clip.
-        height: Rows of a frame.
-        width: Columns.
-        kernel: (height, width, time) of the convolution, as the paper writes it.
+        frames: Number of frames of the clip.
+        height: Number of rows of a frame.
+        width: Number of columns of a frame.
+        kernel: (height, width, time) of the convolution, in the order of the paper.
 
     Raises:
-        MienError: The kernel is not three whole numbers from 1, or nothing is left after the pool.
+        MienError: The kernel is not three whole numbers >= 1, or nothing remains after pooling.
     """
     check_whole("kernel", kernel, "[3,3,15]")
     rows, columns, time = kernel
@@ -69,17 +69,22 @@ def pooled_shape(frames: int, height: int, width: int, kernel: Sequence[int]) ->
 
 
 def to_frames(frames: Array, context: Context, *, n: int, method: str, kernel: int, stretch: bool) -> Array:
-    """Step: a clip (T, ...) of n frames, for a network whose kernel spans `kernel` frames; every change is noted.
+    """Step: bring a clip (T, ...) to n frames, for a network whose kernel spans `kernel` frames. Changes are noted.
 
     Args:
-        n: Frames wanted.
-        method: One of `TIMES`; "first" takes the first n frames and leaves the rest.
-        kernel: A clip of fewer frames is refused unless `stretch` is true: most of what the kernel would see in it
-            were frames that nobody filmed.
-        stretch: Interpolate more frames into such a clip.
+        frames: (T, ...) grey levels, 0..255.
+        context: The context of the step.
+        n: Number of frames.
+        method: One of `TIMES`; "first" takes the first n frames and drops the rest.
+        kernel: A clip with fewer frames is refused unless `stretch` is true, because most frames inside the kernel
+            would then be interpolated.
+        stretch: Whether to interpolate such a clip.
+
+    Returns:
+        (n, ...) float32.
 
     Raises:
-        MienError: The clip is too short, or `method` is unknown.
+        MienError: Too short a clip, or an unknown `method`.
     """
     length, clip = len(frames), context.clip
     if method not in TIMES:
@@ -97,33 +102,39 @@ def to_frames(frames: Array, context: Context, *, n: int, method: str, kernel: i
         if length < n:
             raise MienError(
                 f"{clip.key} has {length} frames from onset to offset.",
-                f"at least {n}, as the first {n} are taken.",
+                f"at least {n}, because the first {n} are used.",
                 "`--set time=linear`, which interpolates.",
             )
-        context.notes.append(f"The first {n} of {length} frames were taken.")
+        context.notes.append(f"The first {n} of {length} frames were used.")
         return frames[:n].astype(np.float32)
-    context.notes.append(f"{length} frames were brought to {n} by interpolation ({method}).")
+    context.notes.append(f"{length} frames were interpolated to {n} ({method}).")
     full = frames.astype(np.float32)
-    made = tim(full, n) if method == "tim" else resample(full, n, method)
-    return np.asarray(np.clip(made, 0, 255), np.float32)
+    result = tim(full, n) if method == "tim" else resample(full, n, method)
+    return np.asarray(np.clip(result, 0, 255), np.float32)
 
 
 def eyes_and_mouth(
     _: Array, context: Context, *, size: tuple[int, int] | list[int], per_frame: bool, landmarker: str = "mesh"
 ) -> Array:
-    """Step: both eyes, and nose and mouth, from onset to offset: (T, 2, height, width) grey levels, 0..255.
+    """Step: read two crops of the face from onset to offset: both eyes, and nose and mouth.
 
-    With points of iBUG 300-W counted from 0: the eyes reach from the brow (point 19) down to the jaw at point 1, and
-    from jaw point 1 to 15; nose and mouth from jaw point 2 down to 6, and from 2 to 14. Areas are averaged.
+    In points of iBUG 300-W, counted from 0: the eyes span from the brow (point 19) down to the jaw at point 1, and from
+    jaw point 1 to 15; nose and mouth span from jaw point 2 down to 6, and from 2 to 14. Crops are reduced by averaging
+    areas.
 
     Args:
+        _: Ignored.
+        context: The context of the step.
         size: Height and width of each crop.
-        per_frame: Crop anew in each frame, as the authors do: landmark jitter then moves the picture. Else both crops
-            stay where the median landmarks of the clip put them.
-        landmarker: Which landmarks (`mien.face.landmarks.LANDMARKERS`).
+        per_frame: Whether to place the crops anew in each frame, as the authors do; landmark jitter then moves the
+            picture. Otherwise they are placed once, by the median landmarks of the clip.
+        landmarker: A name in `mien.face.landmarks.LANDMARKERS`.
+
+    Returns:
+        (T, 2, height, width) grey levels, uint8.
 
     Raises:
-        MienError: No face, eyes or mouth outside the frame, or more frames than may be held.
+        MienError: No face, eyes or mouth outside the frame, or too many frames.
 
     Source: Reddy et al., IJCNN 2019, section III-B; points of the released code.
     """
@@ -146,7 +157,7 @@ def eyes_and_mouth(
             beyond = max(beyond, outside)
         done += 1
     if beyond > 0:
-        context.notes.append(f"A crop reaches {beyond:.0f} pixels beyond the frame and was cut off there.")
+        context.notes.append(f"A crop extends {beyond:.0f} pixels outside the frame and was cut off there.")
     context.notes.extend(read.video.problems)
     if done < 2:
         raise MienError(f"Only {done} frame(s) of {clip.key} can be read.", "at least two.", "`mien check`.")
@@ -155,7 +166,7 @@ def eyes_and_mouth(
 
 
 def _points(track: FaceTrack, per_frame: bool) -> NDArray[np.float32]:
-    """iBUG's points for each frame (T, 68, 2); frames without the face take those of the last frame with it."""
+    """Return the iBUG points of each frame (T, 68, 2); frames without a face use those of the last frame with one."""
     points = track.ibug68()
     if not per_frame:
         return np.broadcast_to(np.median(points[track.found], axis=0), points.shape)
@@ -164,13 +175,13 @@ def _points(track: FaceTrack, per_frame: bool) -> NDArray[np.float32]:
 
 
 def _cut(picture: NDArray[np.uint8], points: NDArray[Any], region: str, key: str) -> tuple[NDArray[np.uint8], float]:
-    """One region of a frame, cut off at the frame's edge, and by how many pixels it would reach beyond."""
+    """Return a region of a frame, cut off at its edge, and by how many pixels it extends outside."""
     inner, (top, bottom, left, right) = _REGIONS[region]
     height, width = picture.shape
     part = points[list(inner)]
     if (part < -0.5).any() or (part > np.array([width, height]) - 0.5).any():
         raise MienError(
-            f"{key}: the {region} {'are' if region == 'eyes' else 'is'} not wholly in the frame.",
+            f"{key}: the {region} {'are' if region == 'eyes' else 'is'} not completely inside the frame.",
             "a face whose eyes and mouth are both in view.",
             "another part of the video, or a system that looks at the whole frame: microexp-stcnn.",
         )
@@ -188,7 +199,7 @@ def _cut(picture: NDArray[np.uint8], points: NDArray[Any], region: str, key: str
 
 
 def regions_first(frames: Array, context: Context) -> Array:
-    """Step: (T, regions, H, W) as (regions, T, H, W)."""
+    """Step: rearrange (T, regions, H, W) to (regions, T, H, W)."""
     return np.ascontiguousarray(frames.swapaxes(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""Steps that take some frames of a clip: dynamic segmented sparse images, and single frames evenly spread."""
+"""Steps that use some frames of a clip: dynamic segmented sparse images, and evenly spaced frames."""
 
 from __future__ import annotations
 
@@ -28,57 +28,74 @@ def segmented_images(
     colour: bool,
     fill: str,
 ) -> Array:
-    """Step: a clip (T, H, W, 3) as dynamic segmented sparse images: (draws, S, height, width, C), in grey levels.
+    """Step: compute the dynamic segmented sparse images of a clip.
 
-    Draw 0 takes the middle frame of each bin and is what is tested; the others draw frames at random, the same for
-    every clip of this length.
+    Draw 0 uses the middle frame of each bin; it is used for testing. The other draws choose frames at random, the same
+    for all clips of one length.
 
     Args:
+        frames: (T, H, W, 3) RGB, uint8.
+        context: The context of the step.
         size: Height and width of an image.
-        sampling, segments, n, whole: As in `mien.motion.dssi.sampled_rows`.
-        draws: Copies of the clip.
-        until: "offset" takes the whole clip, "apex" from onset to apex where the apex is known.
-        colour: Three channels instead of one.
-        fill: "linear" makes frames between those of a clip that is too short, and says so; "none" refuses it.
+        sampling: See `mien.motion.dssi.sampled_rows`, as for `whole`.
+        segments: Number of parts of the clip.
+        n: Number of frames of each part.
+        whole: Whether to add an image over the whole clip.
+        draws: Number of copies of the clip.
+        until: "offset" uses the whole clip; "apex" the frames from onset to apex, where the apex is known.
+        colour: Whether images have three channels instead of one.
+        fill: For clips with too few frames: "linear" interpolates more, with a note; "none" raises an error.
+
+    Returns:
+        (draws, S, height, width, C) float32 in grey levels, -255..255.
     """
     if until == "apex" and context.apex is not None:
         frames = frames[: context.apex + 1]
-    small = _made_small(frames, size, colour)
+    small = _resized(frames, size, colour)
     least = least_frames(sampling, segments)
     if len(small) < least and fill == "linear":
-        context.notes.append(f"{len(frames)} frames were interpolated to {least}, the least for {segments} segments.")
+        context.notes.append(f"{len(frames)} frames were interpolated to {least}, the minimum for {segments} segments.")
         small = np.asarray(resample(small, least, "linear"), np.float32)
     elif len(small) < segments * n:
         context.notes.append(f"{len(frames)} frames: fewer than {n} for each of {segments} segments.")
-    kinds = [None, *(np.random.default_rng(draw) for draw in range(1, draws))]
-    weights = [dssi_weights(len(small), sampling, segments, n, whole=whole, rng=rng) for rng in kinds]
+    generators = [None, *(np.random.default_rng(draw) for draw in range(1, draws))]
+    weights = [dssi_weights(len(small), sampling, segments, n, whole=whole, rng=rng) for rng in generators]
     images = dssi(small, np.concatenate(weights))
     context.rows = context.apex = None
     return images.reshape(draws, -1, *images.shape[1:])
 
 
 def spread_frames(frames: Array, context: Context, *, n: int, size: Sequence[int], colour: bool) -> Array:
-    """Step: n frames of a clip (T, H, W, 3), evenly spread, made small: (n, height, width, C), 0..255.
+    """Step: reduce n evenly spaced frames of a clip.
 
-    A clip of fewer frames shows some of them more than once, evenly, and says so.
+    Args:
+        frames: (T, H, W, 3) RGB, uint8. A clip with fewer than n frames repeats some of them evenly, with a note.
+        context: The context of the step.
+        n: Number of frames.
+        size: Height and width of the result.
+        colour: Whether the result has three channels instead of one.
+
+    Returns:
+        (n, height, width, C) uint8.
     """
     rows = spread(0, len(frames), n)
     if len(rows) < n:
-        context.notes.append(f"{len(frames)} frames for {n}: some count more than once.")
+        context.notes.append(f"{len(frames)} frames where {n} are needed: some are used more than once.")
         rows = rows[np.arange(n) * len(rows) // n]
     if context.rows is not None:
         context.rows = tuple(context.rows[row] for row in rows)
     context.apex = None
-    return np.asarray(np.clip(np.round(_made_small(frames[rows], size, colour)), 0, 255), np.uint8)
+    return np.asarray(np.clip(np.round(_resized(frames[rows], size, colour)), 0, 255), np.uint8)
 
 
-def _made_small(frames: Array, size: Sequence[int], colour: bool) -> NDArray[np.float32]:
-    """(T, height, width, C) float32: made small before anything is rounded."""
+def _resized(frames: Array, size: Sequence[int], colour: bool) -> NDArray[np.float32]:
+    """Resize frames to (T, height, width, C) float32, without rounding."""
     height, width = size
-    made = np.empty((len(frames), height, width, 3 if colour else 1), np.float32)
+    resized = np.empty((len(frames), height, width, 3 if colour else 1), np.float32)
     for place, frame in enumerate(frames):
         picture = (frame if colour else as_grey(frame)).astype(np.float32)
         shrinks = height <= picture.shape[0] and width <= picture.shape[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        made[place] = np.asarray(cv2.resize(picture, (width, height), interpolation=how)).reshape(made.shape[1:])
-    return made
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = np.asarray(cv2.resize(picture, (width, height), interpolation=method))
+        resized[place] = small.reshape(resized.shape[1:])
+    return resized

@@ -1,7 +1,7 @@
-"""Steps: pure functions of one clip's array and its context.
+"""Steps: functions of the array of one clip and its context.
 
-A step never sees two clips, so no statistic can pass from a test clip to a training clip here; whatever needs many
-clips belongs to the classifier. Steps that read pixels come first in a recipe and ignore the array they are given.
+A step never sees two clips, so no statistic can leak from a test clip to a training clip. Whatever needs many clips
+belongs to the classifier. Steps that read frames come first in a recipe and ignore the array they are given.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from mien.preprocessing.base import Array, Context
 from mien.types import Clip
 
 MOST_FRAMES = 2000
-"""Frames that a step may hold at once: ten seconds at 200 per second, far beyond any micro-expression."""
+"""Maximum number of frames of a clip: ten seconds at 200 frames per second, far more than any micro-expression."""
 
 Transform = Literal["lwm", "crop", "none"]
 
 
 def clip_video(clip: Clip) -> Video:
-    """The frames of a clip, nothing decoded yet."""
+    """Open the frames of a clip, without decoding any."""
     if clip.video is not None:
         return open_video(clip.video, fps=clip.fps)
     return frames_video(clip.frames, clip.fps, clip.name)
 
 
 def clip_rows(clip: Clip, n_frames: int) -> tuple[int, int | None, int]:
-    """Onset, apex and the end of a clip as indices into its frames; the end is one past the offset.
+    """Return onset, apex and end of a clip as indices of its frames. The end is one past the offset.
 
-    An apex that is not annotated, or that falls on the onset, is None. A clip without an interval is taken whole.
+    The apex is None if it is not annotated or equals the onset. A clip without an interval is used whole.
 
     Raises:
         MienError: Fewer than two frames.
@@ -64,18 +64,18 @@ def clip_rows(clip: Clip, n_frames: int) -> tuple[int, int | None, int]:
 
 
 def count_frames(video: Video) -> int:
-    """How many frames a video has; decodes it where only that can tell."""
+    """Return the number of frames of a video. If its file does not state it, the video is decoded."""
     return video.n_frames if video.n_frames is not None else sum(1 for _ in video.frames())
 
 
 def as_grey(pixels: Array) -> NDArray[np.uint8]:
-    """A frame (H, W) or (H, W, 3) as 8-bit grey levels."""
+    """Convert a frame (H, W) or (H, W, 3) to 8-bit grey levels (H, W)."""
     pixels = to_uint8(pixels)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels)
 
 
 def as_colour(pixels: Array) -> NDArray[np.uint8]:
-    """A frame (H, W) or (H, W, 3) as 8-bit RGB; grey frames get three equal channels."""
+    """Convert a frame (H, W) or (H, W, 3) to 8-bit RGB (H, W, 3); grey frames get three equal channels."""
     pixels = to_uint8(pixels)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels)
 
@@ -84,12 +84,12 @@ def as_colour(pixels: Array) -> NDArray[np.uint8]:
 
 
 def onset_apex_pair(_: Array, context: Context) -> Array:
-    """Step: the onset and the apex frame as grey pictures (2, H, W); an apex that is not given is found."""
+    """Step: read the onset and apex frames as grey pictures (2, H, W). An apex that is not annotated is detected."""
     clip, video = context.clip, clip_video(context.clip)
     onset, apex, stop = clip_rows(clip, count_frames(video))
     if apex is None:
         context.interval_source = "detected"
-        # Kept small: only the spread of the difference matters, and long clips must not fill the memory.
+        # The apex is detected in small frames, so that long clips fit into memory.
         small = [
             cv2.resize(as_grey(frame.pixels), (64, 64), interpolation=cv2.INTER_AREA)
             for frame in video.frames(onset, stop)
@@ -101,20 +101,22 @@ def onset_apex_pair(_: Array, context: Context) -> Array:
 
 
 class ClipFrames:
-    """The colour frames of a step's clip from onset to offset, read one by one as often as asked.
+    """The colour frames of a clip from onset to offset, read one at a time, as often as needed.
 
-    Notes that the interval was not given and that the rate is low go into the context.
+    Records in the context that the interval was not annotated, and that the frame rate is low.
 
     Args:
-        context: Of the step.
+        context: The context of the step.
 
     Attributes:
-        video: Where they are.
-        onset, apex, stop: Rows, as `clip_rows` gives them.
-        seen: Rows of the frames that the last reading gave.
+        video: The video that holds the frames.
+        onset: Index of the first frame, from `clip_rows`.
+        apex: Index of the apex, or None.
+        stop: One past the index of the last frame.
+        seen: Indices of the frames returned by the last call of `frames`.
 
     Raises:
-        MienError: More frames than may be held.
+        MienError: More than `MOST_FRAMES` frames.
     """
 
     def __init__(self, context: Context) -> None:
@@ -129,13 +131,13 @@ class ClipFrames:
             )
         self.seen: list[int] = []
         if clip.interval is None:
-            context.interval_source = "detected"  # nobody said where the movement begins: the first frame is taken
+            context.interval_source = "detected"  # without an annotation, the first frame is taken as the onset
         warning = frame_rate_warning(self.video.fps)
         if warning:
             context.notes.append(warning)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """(H, W, 3) RGB, in time order."""
+        """Yield the frames (H, W, 3), RGB, in order of time."""
         self.seen.clear()
         for frame in self.video.frames(self.onset, self.stop):
             self.seen.append(frame.index)
@@ -151,16 +153,26 @@ def aligned_face(
     per_frame: bool = False,
     landmarker: str = "mesh",
 ) -> Array:
-    """Step: the face from onset to offset, cropped, aligned and of one size: (T, height, width, 3) RGB, 0..255.
+    """Step: read the face from onset to offset, cropped and aligned.
 
-    Two passes over the clip, so that full frames are never held together: one for the landmarks, one for the pixels.
+    The clip is read twice, once for the landmarks and once for the pixels, so that full frames are not kept in memory.
 
     Args:
+        _: Ignored.
+        context: The context of the step.
         size: Height and width of the result.
-        transform: "lwm": local weighted mean from the first frame's landmarks to the reference face; "crop": the
-            rectangle of equation 1 alone; "none": the whole frame made this size, for cropped faces.
-        per_frame: A transform for every frame instead of one for the clip: landmark jitter then looks like motion.
-        landmarker: Which landmarks (`mien.face.landmarks.LANDMARKERS`).
+        transform: "lwm": warp the face to the reference face by a local weighted mean of the first frame's landmarks.
+            "crop": only cut out the rectangle of equation 1. "none": resize the whole frame, for faces that are already
+            cropped.
+        per_frame: Whether to compute a transform for every frame instead of one for the clip. Landmark jitter then
+            looks like motion.
+        landmarker: A name in `mien.face.landmarks.LANDMARKERS`.
+
+    Returns:
+        (T, height, width, 3) RGB, uint8.
+
+    Raises:
+        MienError: No face, too many frames, or fewer than two that can be read.
 
     Source: STRCN (Xia et al. 2020), section III-B, equations 1 and 2.
     """
@@ -177,8 +189,8 @@ def aligned_face(
 
         context.track = track = track_face(frames(), landmarker=landmarker)
         context.notes.extend(track.notes)
-        make = align_clip if transform == "lwm" else crop_clip
-        pictures = make(frames(), track, size=(height, width), per_frame=per_frame)
+        cut_out = align_clip if transform == "lwm" else crop_clip
+        pictures = cut_out(frames(), track, size=(height, width), per_frame=per_frame)
     result = np.empty((read.stop - read.onset, height, width, 3), np.uint8)
     for place, picture in enumerate(pictures):
         result[place] = picture
@@ -189,7 +201,7 @@ def aligned_face(
         )
     context.rows = tuple(seen)
     if apex is not None:
-        # A damaged frame is missing from the rows: the nearest one that is there stands for it.
+        # Damaged frames are missing. If the apex is one of them, the nearest frame is used.
         context.apex = max(1, int(np.argmin(np.abs(np.asarray(seen) - apex))))
     return result[: len(seen)]
 
@@ -198,17 +210,19 @@ def aligned_face(
 
 
 def magnify(frames: Array, context: Context, *, alpha: float, r1: float, r2: float, wavelength: float) -> Array:
-    """Step: motion of a clip (T, H, W[, 3]) made larger by Eulerian magnification (STRCN, equation 3)."""
-    from mien.motion.magnify import magnify as magnified
+    """Step: magnify the movements of a clip (T, H, W) or (T, H, W, 3) (STRCN, equation 3)."""
+    from mien.motion.magnify import magnify as magnify_clip
 
-    return magnified(frames, alpha, r1=r1, r2=r2, wavelength=wavelength)
+    return magnify_clip(frames, alpha, r1=r1, r2=r2, wavelength=wavelength)
 
 
 def apex_and_onset(frames: Array, context: Context, *, apex: Literal["given", "found"] = "given") -> Array:
-    """Step: the first frame and the apex of a clip (T, ...), as (2, ...).
+    """Step: select the first frame and the apex of a clip (T, ...), as (2, ...).
 
     Args:
-        apex: "given" takes the annotated apex where there is one; "found" always looks for it (STRCN, equation 5).
+        frames: (T, ...).
+        context: The context of the step.
+        apex: "given" uses the annotated apex if there is one; "found" always detects it (STRCN, equation 5).
     """
     row = context.apex
     if row is None or apex == "found":
@@ -221,7 +235,7 @@ def apex_and_onset(frames: Array, context: Context, *, apex: Literal["given", "f
 
 
 def to_length(frames: Array, context: Context, *, n: int, method: str) -> Array:
-    """Step: a clip (T, ...) brought to n frames, by "tim", "linear", "nearest" or "cubic" interpolation over time."""
+    """Step: bring a clip (T, ...) to n frames by "tim", "linear", "nearest" or "cubic" interpolation over time."""
     from mien.motion.interpolate import resample, tim
 
     full = frames.astype(np.float32)
@@ -231,7 +245,7 @@ def to_length(frames: Array, context: Context, *, n: int, method: str) -> Array:
 
 
 def pool_by_rank(frames: Array, context: Context) -> Array:
-    """Step: a clip (T, ...) as one dynamic image, by approximate rank pooling."""
+    """Step: compute the dynamic image (...) of a clip (T, ...) by approximate rank pooling."""
     from mien.motion.rank_pooling import dynamic_image
 
     context.rows = context.apex = None
@@ -242,15 +256,15 @@ def pool_by_rank(frames: Array, context: Context) -> Array:
 
 
 def resize(frames: Array, context: Context, *, size: tuple[int, int] | list[int]) -> Array:
-    """Step: pictures (T, H, W[, C]) made (T, height, width[, C]); areas are averaged when they shrink."""
+    """Step: resize frames (T, H, W) or (T, H, W, C). When they get smaller, areas are averaged."""
     height, width = size
     shrinks = height <= frames.shape[1] and width <= frames.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames])
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
 
 
 def shrink(pair: Array, context: Context, *, longest: int) -> Array:
-    """Step: pictures (T, H, W) made smaller until the longer side has `longest` pixels; never larger."""
+    """Step: reduce pictures (T, H, W) so that the longer side has at most `longest` pixels."""
     height, width = pair.shape[1:3]
     factor = longest / max(height, width)
     if factor >= 1:
@@ -259,7 +273,7 @@ def shrink(pair: Array, context: Context, *, longest: int) -> Array:
 
 
 def grey(frames: Array, context: Context) -> Array:
-    """Step: RGB pictures (T, H, W, 3) as grey levels (T, H, W)."""
+    """Step: convert RGB frames (T, H, W, 3) to grey levels (T, H, W)."""
     return np.stack([as_grey(frame) for frame in frames])
 
 
@@ -267,9 +281,9 @@ def grey(frames: Array, context: Context) -> Array:
 
 
 def flow_of_pair(pair: Array, context: Context, *, method: str) -> Array:
-    """Step: optical flow (H, W, 2), in pixels, from the first picture of a pair to the second."""
+    """Step: compute the optical flow (H, W, 2), in pixels, from the first picture of a pair to the second."""
     if pair.ndim == 4:
-        if method in CLASSIC:  # these look at colour too
+        if method in CLASSIC:  # these methods use colour
             from mien.motion.classic_nl import classic_nl
 
             return classic_nl(pair[0], pair[1], **CLASSIC[method])
@@ -278,13 +292,13 @@ def flow_of_pair(pair: Array, context: Context, *, method: str) -> Array:
 
 
 def flow_and_strain(flow: Array, context: Context, *, size: int) -> Array:
-    """Step: (3, size, size) of u, v and optical strain; strain is taken before the picture is made small."""
+    """Step: return (3, size, size) of u, v and optical strain. The strain is computed before the flow is reduced."""
     full = np.dstack([flow, optical_strain(flow, "small")])
     return np.asarray(cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)).transpose(2, 0, 1)
 
 
 def channels_first(picture: Array, context: Context) -> Array:
-    """Step: (H, W, C) as (C, H, W)."""
+    """Step: move the channels of (H, W, C) first, (C, H, W)."""
     return np.ascontiguousarray(np.moveaxis(picture, -1, 0))
 
 
@@ -292,9 +306,9 @@ def channels_first(picture: Array, context: Context) -> Array:
 
 
 def scale_each_channel(channels: Array, context: Context) -> Array:
-    """Step: each channel of (C, H, W) stretched to 0..255 on its own; a constant channel becomes 127.5.
+    """Step: stretch each channel of (C, H, W) to 0..255 on its own; a constant channel becomes 127.5.
 
-    This is what the community's ready-made pictures do. It removes the amplitude of the motion.
+    Published sets of flow pictures are stored in this way. It removes the amplitude of the motion.
     """
     low = channels.min((1, 2), keepdims=True)
     span = channels.max((1, 2), keepdims=True) - low
@@ -302,16 +316,17 @@ def scale_each_channel(channels: Array, context: Context) -> Array:
 
 
 def flow_picture(_: Array, context: Context) -> Array:
-    """Step: a ready flow picture as (3, H, W) of u, v and optical strain, 0..255."""
+    """Step: read a ready flow picture as (3, H, W) of u, v and optical strain, 0..255."""
     return read_flow_picture(context.clip.frames[0]).transpose(2, 0, 1)
 
 
 def centre_and_scale(channels: Array, context: Context) -> Array:
-    """Step: (3, H, W) of u, v and strain, 0..255, about zero and of unit root mean square.
+    """Step: shift u, v and strain (3, H, W), 0..255, so that zero motion is 0, and scale them to unit root mean square.
 
-    A picture stretched to 0..255 has lost where zero motion lies. Most of a face hardly moves, so the median of u and
-    of v is that zero: without it the same movement looks different from clip to clip. Strain has no sign and is taken
-    about the middle of its range. Each channel is then divided by its root mean square; a constant one becomes 0.
+    In a picture that was stretched to 0..255, the value of zero motion is lost. Most of a face hardly moves, so the
+    median of u and that of v are taken as zero; without this, the same movement would look different from clip to clip.
+    Strain has no sign and is centred on the middle of its range, 127.5. Each channel is then divided by its root mean
+    square; a constant one becomes 0.
     """
     motion = channels.astype(np.float32)
     zero = np.append(np.median(motion[:2], axis=(1, 2)), 127.5).astype(np.float32)

@@ -104,7 +104,7 @@ class Namer:
         Raises:
             MienError: The recipe cannot make the input.
         """
-        made = self.recipe.prepare(clip)
+        made = self.recipe.apply(clip)
         array = made.array[0] if self.recipe.axes.startswith("K") else made.array
         shares = self.classifier.predict_proba(ArrayInputs(array[None].astype(np.float32)))[0]
         return dict(zip(self.card.classes, (float(s) for s in shares), strict=True)), made.notes

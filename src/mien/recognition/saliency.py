@@ -291,7 +291,7 @@ def _prepared(recipe: Recipe, clip: Clip) -> tuple[NDArray[Any], Picture | None,
             first = array[0]
             pictures.append(np.array(first if first.ndim == 3 else np.repeat(first[..., None], 3, -1)))
 
-    made = recipe.prepare(clip, watch)
+    made = recipe.apply(clip, watch)
     x = made.array[0] if recipe.axes.startswith("K") else made.array
     return np.asarray(x, np.float32), pictures[0] if pictures else None, made.notes
 

@@ -39,7 +39,7 @@ from mien.evaluation.preparing import Made, prepare_input
 from mien.io.atomic import sweep_left_behind
 from mien.preprocessing import Recipe
 from mien.preprocessing.cache import Cache, default_folder, source_files
-from mien.preprocessing.inputs import Indices, Inputs, as_array, gather
+from mien.preprocessing.inputs import Indices, Inputs, as_array, cached_inputs
 from mien.preprocessing.prepare import Outcome, prepare_array
 from mien.types import Clip, IntervalSource
 
@@ -160,7 +160,7 @@ def _input(
         return None, made
     array, interval, digest, notes = made
     if large:
-        array = gather([clip], recipe, store, [digest]).whole(0)
+        array = cached_inputs([clip], recipe, store, [digest]).all_copies(0)
     return array, (interval, digest, notes)
 
 
@@ -284,7 +284,7 @@ class RayCluster:
 
     def gather(self, recipe: Recipe, refs: Sequence[Any]) -> Inputs:
         """References to large inputs, as inputs."""
-        facts = gather((), recipe, Cache(default_folder()), ())
+        facts = cached_inputs((), recipe, Cache(default_folder()), ())
         return StoredInputs(tuple(refs), facts.shape, facts.copies)
 
     def folds(

@@ -29,7 +29,7 @@ from mien.evaluation.spotting.ledger import SpotLedger, SpotRow, read_spots, row
 from mien.evaluation.spotting.metrics import Count, count
 from mien.io.atomic import lock_run, sweep, write_atomically
 from mien.io.video import frames_video, open_video, to_uint8
-from mien.preprocessing.prepare import npy_bytes, unexpected
+from mien.preprocessing.prepare import npy_bytes, unexpected_failure
 from mien.progress import Bars
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import KINDS, Kind, Model, Rows, Spot, Spotter, decide_all
@@ -308,7 +308,7 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
         except (OSError, MemoryError):
             raise  # the machine's fault, not the film's
         except Exception as error:  # one film must never stop the others; its kind and text are kept
-            note, rows = str(unexpected(film.clip, error)), []
+            note, rows = str(unexpected_failure(film.clip, error)), []
     write_atomically(path, npy_bytes(np.stack(rows) if rows else np.empty((0, 1), np.float32)))
     write_atomically(told, json.dumps({"note": note}))
     return note

@@ -18,6 +18,7 @@ from mien.errors import MienError, unknown_name
 from mien.motion.classic_nl.median import plain_median, smoothed_at_edges
 from mien.motion.classic_nl.step import Penalties, increment
 from mien.motion.classic_nl.texture import prepare, resized_flow, shrunk, texture
+from mien.motion.levels import as_levels
 
 _STEEP = 0.1
 """Least slope of a flow, in pixels a pixel, at which its median is weighted."""
@@ -86,12 +87,10 @@ def classic_nl(
             "(H, W) or (B, H, W), with an axis of 3 behind it for RGB, and the same for both.",
             "`cv2.resize` where only the sizes differ.",
         )
-    pairs = np.stack([first, second])
+    pairs = np.stack(as_levels(np.asarray(first), np.asarray(second)))
     pairs = pairs[:, None] if single else pairs
     if min(pairs.shape[2:4]) < 16:
         raise MienError(f"Pictures of {pairs.shape[2]}x{pairs.shape[3]} pixels.", "at least 16 a side.", "larger ones.")
-    if not np.isfinite(pairs).all():
-        raise MienError("Pictures with values that are not numbers.", "levels 0..255.", "`np.nan_to_num`.")
     count = at_once or (1 if torch.device(device).type == "cpu" else 16)
     flow = np.empty((*pairs.shape[1:4], 2), np.float32)
 
