@@ -1,4 +1,4 @@
-"""Written corpora: readers find them, the truth is true, runs resume, the same seed is the same bytes."""
+"""Synthetic corpora: readers find every clip, the ground truth is exact, runs resume, seeds are reproducible."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return request.param, root
 
 
-def test_readers_find_every_clip_and_nothing_is_wrong(written: tuple[str, Path]) -> None:
+def test_readers_find_every_clip_and_check_reports_no_problem(written: tuple[str, Path]) -> None:
     name, root = written
     (dataset,) = open_specs([f"{name}={root}"])
     clips = dataset.clips()
@@ -67,7 +67,7 @@ def spans_of(path: Path) -> list[Any]:
         return list(json.loads(stored.metadata()["json"])["spans"])
 
 
-def test_truth_lies_beside(written: tuple[str, Path]) -> None:
+def test_ground_truth_is_stored_for_each_folder(written: tuple[str, Path]) -> None:
     _, root = written
     for path in (root / TRUTH).iterdir():
         with safe_open(path, "numpy") as stored:
@@ -85,7 +85,7 @@ def test_truth_lies_beside(written: tuple[str, Path]) -> None:
             assert np.abs(each).max() > 0
 
 
-def test_frames_move_as_the_truth_says(tmp_path: Path) -> None:
+def test_frames_move_as_the_ground_truth_states(tmp_path: Path) -> None:
     synthesise("casme2", tmp_path, **{**SMALL, "subjects": 1, "clips": 1, "width": 120, "fps": 100})
     (path,) = (tmp_path / TRUTH).iterdir()
     with safe_open(path, "numpy") as stored:
@@ -102,7 +102,7 @@ def test_frames_move_as_the_truth_says(tmp_path: Path) -> None:
     assert np.abs(there - first)[moving].mean() < 0.8 * np.abs(second - first)[moving].mean()
 
 
-def test_the_same_seed_is_the_same_bytes_with_any_number_of_jobs(tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_bytes_with_any_number_of_jobs(tmp_path: Path) -> None:
     few = {**SMALL, "clips": 1}
     synthesise("casme2", tmp_path / "a", **few)
     synthesise("casme2", tmp_path / "b", **few, jobs=2)
@@ -114,9 +114,7 @@ def test_the_same_seed_is_the_same_bytes_with_any_number_of_jobs(tmp_path: Path)
     assert not frames & others
 
 
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_run_resumes_and_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {**SMALL, "subjects": 1, "clips": 3}
     synthesise("samm", tmp_path / "whole", **few)
     films = 0
@@ -140,7 +138,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     assert synthesise("samm", tmp_path / "part", **few).n_made == 0
 
 
-def test_no_two_databases_share_a_film(tmp_path: Path) -> None:
+def test_databases_do_not_share_videos(tmp_path: Path) -> None:
     few = {**SMALL, "subjects": 1, "clips": 1}
     for name in ("casme2", "smic_hs"):
         synthesise(name, tmp_path / name, **few)
@@ -148,7 +146,7 @@ def test_no_two_databases_share_a_film(tmp_path: Path) -> None:
     assert first != second
 
 
-def test_published_balance_and_own_portrait(tmp_path: Path) -> None:
+def test_published_balance_and_a_portrait_of_your_own_work(tmp_path: Path) -> None:
     face = tmp_path / "face.png"
     cv2.imwrite(str(face), portrait()[..., ::-1])
     few = {**SMALL, "subjects": 1, "clips": 12, "fps": 15}
@@ -172,28 +170,30 @@ def test_published_balance_and_own_portrait(tmp_path: Path) -> None:
         ({"portrait": Path("nowhere.png")}, "nowhere.png"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
     given = {"layout": "casme2", **SMALL, **change}
     with pytest.raises(MienError, match=told):
         synthesise(given.pop("layout"), tmp_path / "new", **given)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_portrait_without_a_face_is_told(tmp_path: Path) -> None:
+def test_portrait_without_a_face_is_refused(tmp_path: Path) -> None:
     wall = tmp_path / "wall.png"
     cv2.imwrite(str(wall), np.full((200, 200, 3), 120, np.uint8))
     with pytest.raises(MienError, match="face"):
         synthesise("casme2", tmp_path / "new", **SMALL, portrait=wall)
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(MienError, match="not empty"):
         synthesise("casme2", tmp_path, **SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_other_arguments_do_not_resume(tmp_path: Path) -> None:
+def test_corpus_made_with_other_arguments_is_refused(tmp_path: Path) -> None:
     few = {**SMALL, "subjects": 1, "clips": 1}
     synthesise("casme2", tmp_path / "c", **few)
     assert (tmp_path / "c" / MANIFEST).is_file()
@@ -201,7 +201,7 @@ def test_other_arguments_do_not_resume(tmp_path: Path) -> None:
         synthesise("casme2", tmp_path / "c", **{**few, "seed": 9})
 
 
-def test_the_command_line(tmp_path: Path) -> None:
+def test_synthesise_command_writes_a_corpus_and_refuses_wrong_arguments(tmp_path: Path) -> None:
     code = "from mien.cli.main import main; main()"
     command = [sys.executable, "-c", code, "synthesise", "--out", str(tmp_path / "c"), "--subjects", "1", "--clips"]
     rest = ["--width", "48", "--fps", "30", "--faces", "photo", "--jobs", "1", "--json"]

@@ -1,3 +1,5 @@
+"""Synthetic flow pictures: format, reproducibility and classes."""
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -8,7 +10,7 @@ from mien.synthesis.acting import Manner
 from mien.synthesis.flow_pictures import MEGC2019, disturbed, flow_corpus
 
 
-def test_pictures_are_as_the_published_ones_are() -> None:
+def test_pictures_have_the_format_of_the_published_ones() -> None:
     corpus = flow_corpus(24, 1)
     assert corpus.channels.shape == (24, 3, 28, 28)
     assert corpus.classes == MEGC2019 == ("negative", "positive", "surprise")
@@ -24,7 +26,7 @@ def test_pictures_are_as_the_published_ones_are() -> None:
     assert list(corpus.subjects) == [i // 6 for i in range(24)]
 
 
-def test_a_longer_corpus_begins_with_the_shorter_one_on_any_number_of_jobs() -> None:
+def test_longer_corpus_begins_with_the_shorter_one_for_any_number_of_jobs() -> None:
     short, long = flow_corpus(10, 2), flow_corpus(40, 2, jobs=2)
     np.testing.assert_array_equal(short.channels, long.channels[:10])
     np.testing.assert_array_equal(short.labels, long.labels[:10])
@@ -32,14 +34,14 @@ def test_a_longer_corpus_begins_with_the_shorter_one_on_any_number_of_jobs() -> 
     assert np.abs(flow_corpus(10, 3).channels - short.channels).max() > 0
 
 
-def test_classes_can_be_told_apart_but_not_without_mistakes() -> None:
+def test_classes_can_be_learned_but_not_perfectly() -> None:
     train, test = flow_corpus(300, 0), flow_corpus(200, 1)
     model = LogisticRegression(C=0.01, max_iter=300).fit(train.pictures(centred=True).reshape(300, -1), train.labels)
     score = model.score(test.pictures(centred=True).reshape(200, -1), test.labels)
     assert 0.6 < score < 0.95
 
 
-def test_harder_manners_move_less_and_other_classes_are_possible() -> None:
+def test_smaller_intensity_moves_less_and_other_classes_are_possible() -> None:
     weak, strong = (
         np.abs(
             flow_corpus(30, 0, manner=Manner(intensity=i, spread=0, blinks=0, lids=0, drift=0)).channels[:, :2]
@@ -55,7 +57,7 @@ def test_harder_manners_move_less_and_other_classes_are_possible() -> None:
     assert (often == 0).mean() > 0.4
 
 
-def test_measured_pictures_look_like_the_exact_ones() -> None:
+def test_measured_pictures_resemble_the_exact_ones() -> None:
     calm = Manner(intensity=0.25, spread=0, atypical=0, blinks=0, lids=0, glances=0, drift=0.001)
     exact, measured = (
         flow_corpus(4, 5, method=m, classes=("surprise",), manner=calm).pictures(centred=True)
@@ -66,14 +68,14 @@ def test_measured_pictures_look_like_the_exact_ones() -> None:
     assert np.corrcoef(a, b)[0, 1] > 0.4
 
 
-def test_the_disturbance_is_small_and_smooth() -> None:
+def test_distortion_is_small_and_smooth() -> None:
     rng = np.random.default_rng(0)
     noise = np.stack([disturbed(np.zeros((60, 50, 2)), 25.0, rng) for _ in range(40)])
     assert 0.01 < noise.std() < 0.3
     assert np.abs(np.diff(noise, axis=1)).mean() < 0.3 * np.abs(noise).mean()
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(MienError, match="method"):
         flow_corpus(1, method="guess")
     with pytest.raises(MienError, match="surprise"):

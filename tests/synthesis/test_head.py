@@ -1,3 +1,5 @@
+"""The three-dimensional head: rasteriser, action units, identities, exact motion and timelines."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -73,7 +75,7 @@ def slow_raster(xy: Any, nearness: Any, triangles: Any, shape: tuple[int, int]) 
     return best
 
 
-def test_raster_equals_a_loop_over_triangles_and_samples() -> None:
+def test_rasterise_equals_a_loop_over_triangles_and_samples() -> None:
     rng = np.random.default_rng(0)
     xy, nearness = rng.uniform(-4, 24, (60, 2)), rng.uniform(0.5, 2, 60)
     triangles = rng.integers(60, size=(40, 3))
@@ -112,7 +114,7 @@ def test_raster_leaves_no_gap_between_neighbours() -> None:
 # Mesh and actions
 
 
-def test_data_is_small_and_whole() -> None:
+def test_head_data_is_small_and_complete() -> None:
     mesh = head_mesh()
     assert len(mesh.action_names) == 51
     assert len(mesh.gaze) == 8
@@ -121,7 +123,7 @@ def test_data_is_small_and_whole() -> None:
     assert np.isfinite(mesh.bases).all()
 
 
-def test_halves_make_the_whole_and_act_apart() -> None:
+def test_halves_of_the_face_move_separately_and_sum_to_the_whole() -> None:
     vertices = head_mesh().vertices
     for unit in head_units():
         whole = moved_vertices({unit: 0.5})
@@ -130,7 +132,7 @@ def test_halves_make_the_whole_and_act_apart() -> None:
         assert np.linalg.norm(right, axis=1)[vertices[:, 0] > 45].max() < 0.1 * np.linalg.norm(right, axis=1).max()
 
 
-def test_units_move_what_facs_says() -> None:
+def test_action_units_move_the_regions_that_facs_states() -> None:
     mesh = head_mesh()
 
     def move(unit: str, point: int) -> NDArray[np.float32]:
@@ -153,7 +155,7 @@ def test_units_move_what_facs_says() -> None:
     assert set(action_units()) <= set(head_units())
 
 
-def test_amounts_add_up_linearly() -> None:
+def test_displacement_is_linear_in_the_amounts() -> None:
     both = moved_vertices({"AU1": 0.4, "AU12": 0.2})
     np.testing.assert_allclose(both, moved_vertices({"AU1": 0.4}) + moved_vertices({"AU12": 0.2}), atol=1e-4)
     np.testing.assert_allclose(moved_vertices({"jawOpen": 0.5}) * 2, moved_vertices({"jawOpen": 1.0}), atol=1e-4)
@@ -163,7 +165,7 @@ def test_amounts_add_up_linearly() -> None:
 # Identities
 
 
-def test_people_differ_and_stay_themselves() -> None:
+def test_identities_differ_and_are_reproducible() -> None:
     a, again, b = (base_shape(random_identity(seed)) for seed in (5, 5, 6))
     assert (a == again).all()
     assert np.abs(a - b).max() > 3
@@ -171,7 +173,7 @@ def test_people_differ_and_stay_themselves() -> None:
     np.testing.assert_allclose(np.mean(eyes, 0), 0, atol=1e-3)
 
 
-def test_distances_between_eyes_are_human() -> None:
+def test_distances_between_eyes_are_those_of_people() -> None:
     mesh = head_mesh()
     apart = []
     for seed in range(40):
@@ -185,7 +187,7 @@ def test_distances_between_eyes_are_human() -> None:
 # Pictures and exact motion
 
 
-def test_same_seed_same_bytes_and_still_is_still(head: Head) -> None:
+def test_same_seed_gives_the_same_bytes_and_no_motion_without_change(head: Head) -> None:
     state = State({"AU12": 0.2}, Pose(yaw=3))
     frame = head.frame(state)
     assert (frame == Head(random_identity(3), seed=3).frame(state)).all()
@@ -204,7 +206,7 @@ def test_same_seed_same_bytes_and_still_is_still(head: Head) -> None:
     ],
 )
 @pytest.mark.parametrize("seed", [1, 2])
-def test_flow_is_recovered_from_pictures(amounts: dict[str, float], pose: Pose, seed: int) -> None:
+def test_optical_flow_recovers_the_true_motion(amounts: dict[str, float], pose: Pose, seed: int) -> None:
     head = Head(random_identity(seed), seed=seed)
     before, after = State(), State(amounts, pose)
     truth, visible = head.flow(before, after)
@@ -219,7 +221,7 @@ def test_flow_is_recovered_from_pictures(amounts: dict[str, float], pose: Pose, 
 
 
 @pytest.mark.slow
-def test_classic_nl_recovers_flow() -> None:
+def test_classic_nl_recovers_the_true_motion() -> None:
     for seed, amounts in ((1, {"AU12": 0.15}), (2, {"AU1": 0.2}), (3, {"AU4": 0.2, "AU7": 0.15})):
         head = Head(random_identity(seed), seed=seed)
         truth, visible = head.flow(State(), State(amounts))
@@ -238,7 +240,7 @@ def test_landmarks_move_with_the_flow(head: Head) -> None:
     assert np.abs(end - start).max() > 0.5
 
 
-def test_intensities_of_micro_expressions_move_by_0_3_to_2_pixels() -> None:
+def test_micro_expressions_move_by_0_3_to_2_pixels() -> None:
     head = Head(mean_identity())
     for unit in ("AU1", "AU2", "AU4", "AU9", "AU12", "AU14", "AU15", "AU17", "AU20"):
         faint, strong = (
@@ -249,7 +251,7 @@ def test_intensities_of_micro_expressions_move_by_0_3_to_2_pixels() -> None:
         assert np.isclose(strong / faint, 0.3 / 0.08, rtol=0.1)
 
 
-def test_sliding_head_moves_everything_alike(head: Head) -> None:
+def test_shifted_head_moves_all_points_equally(head: Head) -> None:
     """A step of one pixel to the right at the eyes, about as much elsewhere."""
     step = head.camera.span / head.camera.height
     flow, visible = head.flow(State(), State(pose=Pose(right=step)))
@@ -258,7 +260,7 @@ def test_sliding_head_moves_everything_alike(head: Head) -> None:
     assert np.abs(flow[face][:, 1]).max() < 1e-4
 
 
-def test_subpixel_motion_shows_without_steps() -> None:
+def test_subpixel_motion_changes_the_picture_evenly() -> None:
     """Small steps change the picture evenly: no step is left out and none counts double."""
     head = Head(random_identity(2), SMALL, seed=1)
     pictures = [head.picture(State(pose=Pose(right=0.1 * k))) for k in range(6)]
@@ -292,11 +294,11 @@ def moved_in_x(head: Head, state: State, eye: slice) -> float:
 
 
 @pytest.mark.slow
-def test_tracker_finds_fifty_people() -> None:
+def test_face_tracker_finds_fifty_identities() -> None:
     check_tracker(range(50))
 
 
-def test_tracker_finds_people() -> None:
+def test_face_tracker_finds_identities() -> None:
     check_tracker(range(3))
 
 
@@ -318,7 +320,7 @@ def check_tracker(seeds: range) -> None:
 # Acting out a timeline
 
 
-def test_timeline_moves_the_head_as_told(head: Head) -> None:
+def test_head_follows_the_timeline(head: Head) -> None:
     timeline = Timeline(
         20,
         100,
@@ -355,7 +357,7 @@ def test_head_path_has_the_signs_of_the_timeline(head: Head) -> None:
         assert moved @ np.array(sign) > 1
 
 
-def test_still_face_for_the_photo_warp() -> None:
+def test_head_face_gives_a_still_for_the_photo_warp() -> None:
     face = head_face(np.random.default_rng(0))
     assert 150 < face_frame(face.points).iod < 260
     assert face.image.shape == (960, 800, 3)
@@ -372,12 +374,12 @@ def test_still_face_for_the_photo_warp() -> None:
     ("amounts", "told"),
     [({"AU99": 0.1}, "AU99"), ({"AU12": 1.7}, "1.7"), ({"AU12": -0.1}, "-0.1"), ({"AU12": float("nan")}, "nan")],
 )
-def test_bad_amounts(amounts: dict[str, float], told: str) -> None:
+def test_wrong_amounts_are_refused(amounts: dict[str, float], told: str) -> None:
     with pytest.raises(MienError, match=told):
         moved_vertices(amounts)
 
 
-def test_bad_poses_cameras_and_lights(head: Head) -> None:
+def test_wrong_poses_cameras_and_lights_are_refused(head: Head) -> None:
     with pytest.raises(MienError, match="hides its face"):
         Pose(yaw=80)
     with pytest.raises(MienError, match="outside the picture"):

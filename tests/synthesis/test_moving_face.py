@@ -40,7 +40,7 @@ def flow_between(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_shape_and_determinism(colour: bool) -> None:
+def test_frames_have_the_right_shape_and_are_reproducible(colour: bool) -> None:
     first = render_clip(3, "positive", colour=colour, **CLIP)
     assert first.shape == ((12, 96, 96, 3) if colour else (12, 96, 96))
     assert first.dtype == np.uint8
@@ -102,7 +102,7 @@ def test_optical_flow_finds_the_true_motion(emotion: str) -> None:
     assert np.median(np.linalg.norm(np.concatenate(true), axis=-1)) > 0.8
 
 
-def test_none_moves_the_head_only() -> None:
+def test_emotion_none_moves_only_the_head() -> None:
     motion = motion_of(5, "none", **CLIP)
     assert np.ptp(motion, axis=(1, 2)).max() == 0
     assert 0 < np.abs(motion).max() < 1
@@ -112,7 +112,7 @@ def test_none_moves_the_head_only() -> None:
 
 
 @pytest.mark.parametrize("emotion", EXPRESSIONS)
-def test_the_apex_moves_most_and_amplitude_stays_in_range(emotion: str) -> None:
+def test_motion_is_largest_at_the_apex_and_within_range(emotion: str) -> None:
     for seed in range(20):
         local = peak(motion_of(seed, emotion, **(CLIP | {"seed": seed})))
         assert int(local.argmax()) == CLIP["apex"]
@@ -121,7 +121,7 @@ def test_the_apex_moves_most_and_amplitude_stays_in_range(emotion: str) -> None:
         assert (np.diff(local[7:]) < 0).all(), "falls towards the offset"
 
 
-def test_the_action_units_pull_the_right_way() -> None:
+def test_action_units_pull_in_the_right_direction() -> None:
     apex = {emotion: motion_of(0, emotion, **CLIP)[7] for emotion in EMOTIONS}
     local = {emotion: motion - motion[0, 0] for emotion, motion in apex.items()}
     brow_rows, mouth_rows = slice(26, 40), slice(64, 78)
@@ -139,7 +139,7 @@ def test_motion_scales_with_the_picture() -> None:
     assert large == pytest.approx(2 * small, rel=0.02)
 
 
-def test_last_frame_as_apex() -> None:
+def test_last_frame_can_be_the_apex() -> None:
     motion = peak(motion_of(0, "positive", interval_length=2, apex=1, size=32, seed=0))
     assert motion[0] == 0
     assert motion[1] > 0.1
@@ -159,12 +159,12 @@ def test_a_face_is_drawn_once_and_each_frame_takes_five_warps(monkeypatch: pytes
 @pytest.mark.parametrize(
     "change", [{"apex": 0}, {"apex": 12}, {"interval_length": 1, "apex": 1}, {"size": 4}, {"seed": -1}]
 )
-def test_numbers_out_of_range_are_told(change: dict[str, int]) -> None:
+def test_numbers_out_of_range_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(MienError):
         render_clip(0, "positive", colour=True, **(CLIP | change))
 
 
-def test_unknown_emotion_suggests_the_nearest() -> None:
+def test_unknown_emotion_suggests_the_nearest_name() -> None:
     with pytest.raises(MienError) as caught:
         motion_of(0, "suprise", **CLIP)
     assert "surprise" in caught.value.fix

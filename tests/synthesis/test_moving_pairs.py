@@ -1,3 +1,5 @@
+"""Pairs of pictures with known motion, checked by measurement and by formula."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -17,7 +19,7 @@ def photograph() -> np.ndarray:
 
 @pytest.mark.parametrize("texture", [*TEXTURES, photograph()], ids=[*TEXTURES, "picture"])
 @pytest.mark.parametrize("kind", ["translation", "rotation", "scale", "smooth", "occlusion"])
-def test_the_second_frame_shows_the_first_where_the_flow_says(kind: str, texture: str | np.ndarray) -> None:
+def test_second_frame_shows_the_first_displaced_by_the_flow(kind: str, texture: str | np.ndarray) -> None:
     (first, second), flow, valid = render_pair(kind, texture=texture, amplitude=1.5, noise=0.0, seed=2, **SIZE)
     y, x = np.mgrid[: first.shape[0], : first.shape[1]]
     there = ndimage.map_coordinates(second, [y + flow[..., 1], x + flow[..., 0]], order=5, mode="mirror")
@@ -43,13 +45,13 @@ def misplacement(first: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.n
     return off, smaller > 2
 
 
-def test_the_check_sees_a_fiftieth_of_a_pixel() -> None:
+def test_displacement_measure_detects_a_fiftieth_of_a_pixel() -> None:
     (first, second), _, _ = render_pair("translation", texture="face", amplitude=0.03, noise=0.0, seed=2, **SIZE)
     off, sure = misplacement(first, second)
     assert np.median(off[sure]) == pytest.approx(0.03, rel=0.1)
 
 
-def test_moved_waves_are_the_formula_at_moved_points() -> None:
+def test_noise_texture_is_its_formula_at_displaced_points() -> None:
     (first, second), flow, _ = render_pair("translation", texture="noise", amplitude=0.7, noise=0.0, seed=4, **SIZE)
     waves = moving_pairs._waves(4)
     points = np.stack(np.meshgrid(np.arange(90), np.arange(110)), -1).astype(np.float64)
@@ -68,14 +70,14 @@ def test_origins_invert_the_motion() -> None:
 
 @pytest.mark.parametrize("amplitude", [0.3, 3.0])
 @pytest.mark.parametrize("kind", ["translation", "rotation", "scale", "smooth", "noise_1"])
-def test_the_largest_displacement_is_the_amplitude(kind: str, amplitude: float) -> None:
+def test_largest_displacement_equals_the_amplitude(kind: str, amplitude: float) -> None:
     pair = moving_pair(kind, amplitude=amplitude, seed=1)
     assert pair.first.shape == pair.second.shape == pair.valid.shape == (300, 245)
     assert pair.first.dtype == pair.second.dtype == np.uint8
     assert np.linalg.norm(pair.flow, axis=-1).max() == pytest.approx(amplitude, rel=1e-3)
 
 
-def test_rotation_and_scale_are_exactly_that() -> None:
+def test_rotation_and_scale_are_exact() -> None:
     rotation = moving_pair("rotation", amplitude=3.0).flow.astype(np.float64)
     turned = np.eye(2) + [[np.gradient(rotation[..., i], axis=a)[40, 40] for a in (1, 0)] for i in (0, 1)]
     np.testing.assert_allclose(turned @ turned.T, np.eye(2), atol=1e-4)
@@ -86,7 +88,7 @@ def test_rotation_and_scale_are_exactly_that() -> None:
     assert np.abs(np.gradient(scale[..., 0], axis=0)).max() < 1e-5
 
 
-def test_points_that_go_behind_the_patch_or_outside_are_not_valid() -> None:
+def test_hidden_points_and_points_outside_are_not_valid() -> None:
     (first, second), flow, valid = render_pair(
         "occlusion", texture="noise", amplitude=2.0, noise=0.0, seed=3, height=120, width=120
     )
@@ -101,7 +103,7 @@ def test_points_that_go_behind_the_patch_or_outside_are_not_valid() -> None:
     assert not (wrong & valid)[3:-3, 3:-3].any()  # and none of them counts as seen.
 
 
-def test_noise_is_white_and_of_the_size_in_the_name() -> None:
+def test_noise_is_white_with_the_standard_deviation_in_the_name() -> None:
     for kind, expected in (("noise_1", 1.0), ("noise_3", 3.0)):
         (first, _), _, _ = render_pair(kind, texture="noise", amplitude=1.0, noise=0.0, seed=0, **SIZE)
         (clean, _), _, _ = render_pair("smooth", texture="noise", amplitude=1.0, noise=0.0, seed=0, **SIZE)
@@ -110,7 +112,7 @@ def test_noise_is_white_and_of_the_size_in_the_name() -> None:
     assert np.std(first - clean) == pytest.approx(5.0, rel=0.03)
 
 
-def test_light_changes_from_place_to_place() -> None:
+def test_brightness_kind_changes_light_across_the_picture() -> None:
     (first, second), flow, _ = render_pair("brightness", texture="noise", amplitude=0.0, noise=0.0, seed=1, **SIZE)
     assert np.abs(flow).max() == 0
     light = second - 1.06 * first
@@ -119,13 +121,13 @@ def test_light_changes_from_place_to_place() -> None:
     assert max(float(np.ptp(d)) for d in plane) < 1e-9
 
 
-def test_the_same_arguments_give_the_same_pair_and_another_seed_another() -> None:
+def test_same_arguments_give_the_same_pair_and_another_seed_another_one() -> None:
     one, two, other = (moving_pair("noise_1", texture="noise", seed=s, **SIZE) for s in (1, 1, 2))
     np.testing.assert_array_equal(one.second, two.second)
     assert (one.first != other.first).mean() > 0.5
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(MienError, match="smooth"):
         moving_pair("smoth")
     with pytest.raises(MienError, match="noise"):

@@ -1,4 +1,4 @@
-"""The photo warp: what it says has moved is what has moved in its pictures."""
+"""The photo warp: the stated motion equals the motion in the pictures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_mirror_is_its_own_inverse_and_fits_the_mean_face() -> None:
 
 
 @pytest.mark.parametrize("unit", action_units())
-def test_fields_are_smooth_compact_mirrored_and_of_the_stated_size(unit: str) -> None:
+def test_fields_are_smooth_compact_symmetric_and_of_the_stated_size(unit: str) -> None:
     points = Crop().place(neutral_points(), SIZE)
     fields = unit_fields(unit, points, SIZE)
     iod = float(points[45, 0] + points[42, 0] - points[39, 0] - points[36, 0]) / 2
@@ -57,7 +57,7 @@ def test_fields_are_smooth_compact_mirrored_and_of_the_stated_size(unit: str) ->
 
 
 @pytest.mark.parametrize("units", ["6+12", "1+2+5", "4+7", "15+17"])
-def test_the_measured_flow_is_the_true_one(body: Puppet, units: str) -> None:
+def test_measured_flow_equals_the_true_flow(body: Puppet, units: str) -> None:
     timeline = Timeline(21, 200, movements_of(units, **MICRO), head=Head(0.003, 0.0005, 9, 0.001, 0.3, 1))
     first, second = shown(body, timeline, 0, 10)
     moving = motion(body.rig, timeline)
@@ -69,7 +69,7 @@ def test_the_measured_flow_is_the_true_one(body: Puppet, units: str) -> None:
     assert error.mean() < 0.1
 
 
-def test_points_go_where_the_truth_says_to_a_hundredth_of_a_pixel(body: Puppet) -> None:
+def test_points_follow_the_true_flow_to_a_hundredth_of_a_pixel(body: Puppet) -> None:
     """Sampling the later frame at the moved places gives the first one: no flow method between."""
     timeline = Timeline(21, 200, movements_of("4+12+17", **MICRO), head=Head(0.004, 0, 9, 0, 0.3, 2))
     first, second = shown(body, timeline, 0, 10)
@@ -98,14 +98,14 @@ def test_landmarks_move_by_the_stated_amount(body: Puppet) -> None:
     assert np.abs(moved[[0, 20]]).max() < 1e-6
 
 
-def test_one_sided_movements_stay_on_the_persons_own_side(body: Puppet) -> None:
+def test_one_sided_movements_stay_on_the_side_of_the_person(body: Puppet) -> None:
     timeline = Timeline(21, 200, movements_of("L12", **MICRO), head=STILL)
     places = motion(body.rig, timeline).landmarks(np.array([0, 10]))
     moved = np.linalg.norm(places[1] - places[0], axis=-1)
     assert moved[54] > 5 * moved[48], "the person's left is on the right of the picture"
 
 
-def test_a_still_clip_is_still(body: Puppet) -> None:
+def test_timeline_without_movement_gives_a_still_clip(body: Puppet) -> None:
     timeline = Timeline(5, 100, head=STILL)
     first, last = shown(body, timeline, 0, 4)
     np.testing.assert_array_equal(first, last)
@@ -117,7 +117,7 @@ def test_a_still_clip_is_still(body: Puppet) -> None:
     assert abs((noisy[1] - noisy[0]).mean()) < 0.1
 
 
-def test_eyeballs_stay_when_the_lids_and_the_brows_move(body: Puppet) -> None:
+def test_eyeballs_do_not_move_with_lids_and_brows(body: Puppet) -> None:
     timeline = Timeline(21, 100, movements_of("4+7", **MICRO), head=STILL)
     flow = motion(body.rig, timeline).flow(10)
     assert not flow[body.rig.eye].any()
@@ -138,7 +138,7 @@ def test_a_blink_covers_the_eyes_and_opens_them_again(body: Puppet) -> None:
     np.testing.assert_array_equal(closed[far], before[far])
 
 
-def test_a_glance_moves_the_irises_only(body: Puppet) -> None:
+def test_glance_moves_only_the_irises(body: Puppet) -> None:
     timeline = Timeline(11, 100, glances=(Glance(0, 5, 0.03, 0.0),), head=STILL)
     flow = motion(body.rig, timeline).flow(10)
     np.testing.assert_allclose(flow[body.rig.eye], [[0.03 * body.rig.iod, 0]] * int(body.rig.eye.sum()), atol=1e-4)
@@ -147,7 +147,7 @@ def test_a_glance_moves_the_irises_only(body: Puppet) -> None:
     assert np.abs(after - before)[body.rig.eye].mean() > 2
 
 
-def test_the_jaw_leaves_the_upper_lip(body: Puppet) -> None:
+def test_jaw_separates_from_the_upper_lip(body: Puppet) -> None:
     timeline = Timeline(
         21, 100, movements_of("26", onset=0, apex=10, offset=20, intensity=0.8, kind="macro"), head=STILL
     )
@@ -168,7 +168,7 @@ def test_head_turns_move_the_nose_more_than_the_outline() -> None:
     assert yaw[nose[1], nose[0], 0] > 2 * yaw[ear[1], ear[0].clip(0), 0] > 0
 
 
-def test_made_faces_show_faces_where_their_landmarks_are() -> None:
+def test_face_tracker_finds_synthetic_faces_at_their_landmarks() -> None:
     for seed in (1, 2):
         face = draw_identity(np.random.default_rng(seed), "photo")
         found = track_face([np.clip(face.image, 0, 255).astype(np.uint8)]).ibug68()[0]
@@ -178,12 +178,12 @@ def test_made_faces_show_faces_where_their_landmarks_are() -> None:
         assert off.max() < 0.25
 
 
-def test_the_stored_landmarks_of_the_portrait_are_those_found_in_it(woman: np.ndarray) -> None:
+def test_stored_landmarks_of_the_portrait_match_the_face_tracker(woman: np.ndarray) -> None:
     found = face_from(woman)
     assert np.abs(found.points - stored_portrait()[1]).max() < 0.5
 
 
-def test_faces_differ_and_return() -> None:
+def test_faces_differ_and_are_reproducible() -> None:
     one, two, other = (draw_identity(np.random.default_rng(s), "photo") for s in (1, 1, 2))
     np.testing.assert_array_equal(one.image, two.image)
     assert np.abs(one.image - other.image).mean() > 5
@@ -196,20 +196,20 @@ def test_faces_differ_and_return() -> None:
         assert drawn.image[int(y), int(x)].mean() < drawn.image[int(y) + 60, int(x)].mean(), "pupils are dark"
 
 
-def test_a_picture_without_a_face_and_other_mistakes_are_told() -> None:
+def test_picture_without_a_face_and_wrong_arguments_are_refused() -> None:
     with pytest.raises(MienError, match="face"):
         face_from(np.full((200, 200, 3), 128, np.uint8))
     with pytest.raises(MienError, match="source"):
         draw_identity(np.random.default_rng(0), "photos")
     with pytest.raises(MienError, match="68"):
         Face(np.zeros((64, 64, 3), np.float32), np.zeros((5, 2)), "wrong")
-    with pytest.raises(MienError, match="sensor"):
+    with pytest.raises(MienError, match="Sensor"):
         Sensor(noise=-1)
     with pytest.raises(MienError, match="crop"):
         Crop(width=0.1)
 
 
-def test_the_sensor_stores_what_it_is_told(body: Puppet) -> None:
+def test_sensor_adds_the_stated_noise_flicker_and_compression(body: Puppet) -> None:
     timeline = Timeline(8, 50, head=STILL)
     rng = np.random.default_rng
     clean = np.stack(list(film(body, timeline, Sensor(0, 0), rng(0))))

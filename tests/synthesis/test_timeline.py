@@ -1,3 +1,5 @@
+"""Timelines: curves, refusals, emotions and durations."""
+
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from mien.synthesis.timeline import (
 MOVE: dict[str, Any] = {"unit": "AU12", "onset": 5, "apex": 20, "offset": 45, "intensity": 0.2}
 
 
-def test_a_movement_is_strongest_at_its_apex_and_nothing_outside() -> None:
+def test_movement_is_strongest_at_its_apex_and_zero_outside() -> None:
     timeline = Timeline(60, 200, (Movement(**MOVE, skew=1.3),))
     curve = timeline.activations()[:, 0]
     assert curve.argmax() == 20
@@ -33,7 +35,7 @@ def test_a_movement_is_strongest_at_its_apex_and_nothing_outside() -> None:
     np.testing.assert_allclose(timeline.activations(np.array([12, 30]))[:, 0], curve[[12, 30]])
 
 
-def test_sides_and_asymmetry() -> None:
+def test_sides_and_asymmetry_scale_the_halves() -> None:
     assert Movement(**MOVE).halves() == (1, 1)
     assert Movement(**MOVE, side="L").halves() == (0, 1)
     right, left = Movement(**MOVE, asymmetry=0.25).halves()
@@ -42,7 +44,7 @@ def test_sides_and_asymmetry() -> None:
     assert timeline.units() == "4+L12"
 
 
-def test_the_head_starts_at_rest_trembles_and_breathes() -> None:
+def test_head_starts_at_rest_and_moves_by_tremor_and_breathing() -> None:
     timeline = Timeline(400, 200, head=Head(seed=3))
     path = timeline.head_path()
     assert not path[0].any()
@@ -55,7 +57,7 @@ def test_the_head_starts_at_rest_trembles_and_breathes() -> None:
     assert 7 <= peak <= 11.5
 
 
-def test_blinks_and_glances() -> None:
+def test_blinks_close_the_eyes_and_glances_move_the_irises() -> None:
     timeline = Timeline(60, 100, blinks=(Blink(10, 15, 25, 0.9),), glances=(Glance(30, 4, 0.03, -0.01),))
     closed = timeline.closures()
     assert closed.argmax() == 15
@@ -78,7 +80,7 @@ def test_blinks_and_glances() -> None:
         ({"side": "left"}, "side"),
     ],
 )
-def test_an_impossible_movement_is_told_in_three_parts(change: dict[str, Any], told: str) -> None:
+def test_impossible_movement_is_refused_in_three_parts(change: dict[str, Any], told: str) -> None:
     with pytest.raises(MienError, match=told) as caught:
         Movement(**{**MOVE, **change})
     assert caught.value.found
@@ -86,7 +88,7 @@ def test_an_impossible_movement_is_told_in_three_parts(change: dict[str, Any], t
     assert caught.value.fix
 
 
-def test_an_impossible_timeline_is_told() -> None:
+def test_impossible_timeline_is_refused() -> None:
     with pytest.raises(MienError, match="apex of AU12 is frame 20"):
         Timeline(15, 200, (Movement(**MOVE),))
     with pytest.raises(MienError, match="apex of a blink"):
@@ -100,11 +102,11 @@ def test_an_impossible_timeline_is_told() -> None:
         Blink(1, 2, 3, 0.0)
     with pytest.raises(MienError, match="head"):
         Head(drift=-1)
-    with pytest.raises(MienError, match="manner"):
+    with pytest.raises(MienError, match="Manner"):
         Manner(atypical=2)
 
 
-def test_every_emotion_is_drawn_with_units_that_faces_can_show() -> None:
+def test_every_emotion_uses_units_that_faces_can_show() -> None:
     rng = np.random.default_rng(0)
     known = {name.removeprefix("AU") for name in action_units()}
     for emotion in emotions():
@@ -115,14 +117,14 @@ def test_every_emotion_is_drawn_with_units_that_faces_can_show() -> None:
         draw_units("suprise", rng)
 
 
-def test_classes_overlap_but_keep_their_own_units() -> None:
+def test_emotions_share_units_but_keep_their_typical_ones() -> None:
     rng = np.random.default_rng(1)
     happy = [draw_units("positive", rng, 0.1) for _ in range(600)]
     share = np.mean(["12" in units for units in happy])
     assert 0.88 < share < 0.97
 
 
-def test_micro_expressions_last_as_long_as_they_are_said_to() -> None:
+def test_micro_expressions_have_the_stated_durations() -> None:
     rng = np.random.default_rng(0)
     spans = np.array([draw_span("micro", 200, rng) for _ in range(500)])
     seconds = spans[:, 1] / 200
@@ -138,6 +140,6 @@ def test_micro_expressions_last_as_long_as_they_are_said_to() -> None:
         assert timeline.movements
 
 
-def test_objective_classes() -> None:
+def test_objective_classes_follow_the_published_table() -> None:
     told = {"6+12": 1, "L12": 1, "12": 1, "1+2": 2, "4+7": 3, "7+4": 3, "9": 4, "15": 5, "20": 6, "14": 7, "12+15": 7}
     assert {units: objective_class(units) for units in told} == told

@@ -1,4 +1,4 @@
-"""Timelines drawn at random: which action units show an emotion, how strongly and how long, and what else happens."""
+"""Random timelines: which action units show an emotion, how strongly and for how long, and what else the face does."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MACRO_SECONDS: Final = (0.5, 2.5)
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How hard a corpus is: what is drawn for each clip besides its emotion.
+    """How difficult a corpus is: distributions of everything that is random in a clip besides its emotion.
 
     Attributes:
-        atypical: Part of the clips whose action units are those of another emotion.
-        intensity: Median intensity of a micro-expression.
+        atypical: Fraction of the clips whose action units are those of another emotion, 0 to 1.
+        intensity: Median intensity of a micro-expression, 0.05 to 0.3.
         spread: Standard deviation of the logarithm of the intensity.
         asymmetry: Standard deviation of the asymmetry of a movement.
-        blinks: Blinks per second; people at rest blink every three to four seconds, and more when they are moved.
-        lids: Chance that the lids move a little, for each half second.
+        blinks: Blinks per second. People at rest blink every three to four seconds, and more often when excited.
+        lids: Probability of a small movement of the lids in each half second, 0 to 1.
         glances: Glances per second.
-        drift: Median size of slow head movement, in IOD; see `Head`.
+        drift: Median size of slow head movement in IOD, 0 to 0.05; see `Head`.
     """
 
     atypical: float = 0.08
@@ -46,27 +46,36 @@ class Manner:
         sizes = (self.spread, self.asymmetry, self.blinks, self.glances, self.drift)
         if not low <= self.intensity <= high or min(*parts, *sizes) < 0 or max(parts) > 1 or self.drift > 0.05:
             raise MienError(
-                f"A manner out of range: {self}.",
-                f"a median intensity of {low:g} to {high:g}, parts of 0 to 1, nothing below 0, a drift up to 0.05.",
+                f"A value is out of range: {self}.",
+                f"an intensity of {low:g} to {high:g}, atypical and lids of 0 to 1, others from 0, a drift up to 0.05.",
                 "`Manner()`.",
             )
 
 
 def emotions() -> tuple[str, ...]:
-    """Names of the emotions that the table of action units knows."""
+    """Return the names of the emotions that can be shown.
+
+    Example:
+        >>> "happiness" in emotions()
+        True
+    """
     return tuple(read_table("emotions"))
 
 
 def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0) -> str:
-    """Action units with which an emotion is shown, at random, as a label sheet prints them ("6+12", "L12").
+    """Choose at random the action units that show an emotion, as a label sheet prints them ("6+12", "L12").
 
     Args:
-        emotion: A name in `emotions()`, in any case.
-        rng: Where the draw comes from.
-        atypical: Chance that the units are those of any emotion at all.
+        emotion: A name in `emotions()`, upper or lower case.
+        rng: Random generator.
+        atypical: Probability, 0 to 1, of taking the units of a random emotion instead.
 
     Raises:
-        MienError: No such emotion.
+        MienError: The emotion is unknown.
+
+    Example:
+        >>> draw_units("happiness", np.random.default_rng(1))
+        '6+12+25'
 
     Source: `tables/emotions.toml`.
     """
@@ -87,10 +96,20 @@ def _pick(weights: Mapping[str, float], rng: np.random.Generator) -> str:
 
 
 def draw_span(kind: Kind, fps: float, rng: np.random.Generator) -> tuple[int, int]:
-    """Frames from onset to apex and from onset to offset of one expression, at random.
+    """Choose at random the frames from onset to apex, and from onset to offset, of one expression.
 
-    A micro-expression lasts 0.08 to 0.5 s (median 0.32), a macro-expression 0.5 to 2.5 s; the apex lies
-    about two fifths on.
+    A micro-expression lasts 0.08 to 0.5 s (median 0.32), a macro-expression 0.5 to 2.5 s. The apex is at about two
+    fifths of the duration.
+
+    Args:
+        kind: "micro" or "macro".
+        fps: Frames per second.
+        rng: Random generator.
+
+    Example:
+        >>> apex, length = draw_span("micro", 200, np.random.default_rng(0))
+        >>> 0 < apex < length <= 100
+        True
     """
     median, spread, (low, high) = (0.32, 0.35, _MICRO_SECONDS) if kind == "micro" else (1.1, 0.4, _MACRO_SECONDS)
     seconds = float(np.clip(median * np.exp(spread * rng.normal()), low, high))
@@ -109,19 +128,23 @@ def draw_movements(
     kind: Kind = "micro",
     manner: Manner | None = None,
 ) -> tuple[Movement, ...]:
-    """Movements for action units, with strength, asymmetry and small differences in time drawn at random.
+    """Make the movements of action units, with random intensity, asymmetry and small differences in time.
 
-    The first unit keeps the times given; the others start up to a tenth of the length later and end as much earlier.
-    Units that faces here cannot show are left out.
+    The first unit keeps the given times; the others start up to a tenth of the length later and end up to a tenth
+    earlier. Units that the synthetic faces cannot show are left out.
 
     Args:
-        units: Such as "4+L12".
+        units: Action units, such as "4+L12".
         onset: Last frame before the movement.
-        apex: Frame of its strongest point.
-        offset: First frame after it.
-        rng: Where the draws come from.
+        apex: Frame of the strongest movement.
+        offset: First frame after the movement.
+        rng: Random generator.
         kind: "micro" or "macro".
-        manner: What is drawn.
+        manner: Distributions of the random values.
+
+    Example:
+        >>> [m.unit for m in draw_movements("6+12", 0, 20, 50, np.random.default_rng(0))]
+        ['AU6', 'AU12']
     """
     manner = manner or Manner()
     low, high = INTENSITY[kind]
@@ -146,7 +169,14 @@ def draw_movements(
 def draw_surroundings(
     n_frames: int, fps: float, rng: np.random.Generator, manner: Manner | None = None
 ) -> tuple[tuple[Blink, ...], tuple[Glance, ...], Head]:
-    """Blinks, lid movements, glances and the path of the head for a stretch of frames, at random."""
+    """Make random blinks, small lid movements, glances and head motion for a number of frames.
+
+    Args:
+        n_frames: Number of frames.
+        fps: Frames per second.
+        rng: Random generator.
+        manner: Distributions of the random values.
+    """
     manner = manner or Manner()
     seconds = n_frames / fps
     blinks = []
@@ -181,14 +211,22 @@ def draw_surroundings(
 def draw_micro(
     emotion: str, fps: float, rng: np.random.Generator, *, manner: Manner | None = None, units: str | None = None
 ) -> tuple[Timeline, str]:
-    """One micro-expression from its onset at frame 0 to its offset, the last frame, and the units that it shows.
+    """Make a random micro-expression, from its onset at frame 0 to its offset at the last frame.
 
     Args:
         emotion: A name in `emotions()`.
         fps: Frames per second.
-        rng: Where the draws come from.
-        manner: What is drawn.
-        units: The action units, where they are not to be drawn.
+        rng: Random generator.
+        manner: Distributions of the random values.
+        units: Action units to show; None chooses them at random.
+
+    Returns:
+        The timeline, and the action units that it shows.
+
+    Example:
+        >>> timeline, units = draw_micro("surprise", 200, np.random.default_rng(0), units="1+2")
+        >>> timeline.units(), units
+        ('1+2', '1+2')
     """
     manner = manner or Manner()
     units = units or draw_units(emotion, rng, manner.atypical)

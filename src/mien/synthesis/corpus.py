@@ -1,7 +1,7 @@
-"""Whole corpora of moving faces in a database's own layout, with the exact truth beside them: `mien synthesise`.
+"""Write corpora of synthetic faces in the layout of a database, with the exact ground truth: `mien synthesise`.
 
-What is filmed is planned first, from the seed alone; then the films are made, any number side by side, each finished
-by its file of truth. So an interrupted run goes on where it stopped, and ends with the same bytes.
+The whole corpus is planned first, from the seed alone. Then the videos are made, several in parallel; each is complete
+when its file of ground truth is written. So an interrupted run resumes where it stopped and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mien.synthesis.timeline import Kind, Movement, Timeline, read_table
 from mien.synthesis.writer import Cells, Release, naming, release, write_sheets
 
 TRUTH: Final = "truth"
-"""Folder in the root that holds one file of truth for each folder of frames."""
+"""Folder in the root with one file of ground truth for each folder of frames."""
 
 _MARK: Final = (
     "Made by mien's generator. The faces are drawn, modelled, or one public-domain photograph changed; "
@@ -52,20 +52,20 @@ _OWN_MARK: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that decides the bytes of a corpus.
+    """Everything that determines the bytes of a corpus.
 
     Attributes:
         layout: Id of an official layout.
         subjects: Number of subjects.
-        clips: Micro-expressions of each.
-        seed: Which corpus.
+        clips: Micro-expressions of each subject.
+        seed: Seed of the corpus.
         width: Width of a frame in pixels.
         fps: Frames per second.
-        faces: Where faces come from: one of `mien.synthesis.face.SOURCES`.
-        portrait: A photograph to make faces of, as a path; None for the one in the package.
+        faces: Source of the faces, one of `mien.synthesis.face.SOURCES`.
+        portrait: Path of a photograph to make faces from; None takes the one of the package.
         balance: "equal": emotions take turns; "published": as often as in the real database.
-        quiet: Median length of the neutral stretches of a long video, in seconds.
-        manner: How hard it is.
+        quiet: Median length of the neutral parts of a long video, in seconds.
+        manner: How difficult the corpus is.
     """
 
     layout: str
@@ -83,15 +83,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Reel:
-    """One folder of frames to be made.
+    """One folder of frames that is to be made.
 
     Attributes:
         folder: The folder.
-        names: Gives the name of the frame with an index.
+        names: Returns the file name of the frame with an index.
         subject: Number of the subject, from 0.
         turn: Number of the reel within its subject, from 0.
         timeline: What the face does.
-        spans: For each expression its kind, onset, apex and offset, as indices of frames.
+        spans: Kind, onset, apex and offset of each expression, as indices of frames.
     """
 
     folder: Path
@@ -104,17 +104,17 @@ class Reel:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a corpus holds.
+    """Facts about a corpus.
 
     Attributes:
-        layout: Its layout.
+        layout: Id of its layout.
         root: Its folder.
-        n_subjects: Subjects.
-        n_clips: Micro-expressions.
-        n_macro: Macro-expressions.
-        n_films: Folders of frames.
-        n_frames: Frames.
-        n_made: Films made by this call; the others were there.
+        n_subjects: Number of subjects.
+        n_clips: Number of micro-expressions.
+        n_macro: Number of macro-expressions.
+        n_films: Number of videos, that is, folders of frames.
+        n_frames: Number of frames.
+        n_made: Number of videos made by this call; the others existed before.
     """
 
     layout: str
@@ -144,34 +144,35 @@ def synthesise(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Write a corpus of moving faces in the official layout of a database, label sheet included.
+    """Write a corpus of synthetic faces in the official layout of a database, label sheet included.
 
-    The same arguments give the same bytes, whatever the number of jobs. A call with the arguments of an unfinished
-    corpus finishes it. One frame is held at a time in each job.
+    The same arguments give the same bytes, for any number of jobs. A call with the arguments of an unfinished corpus
+    finishes it. Each job keeps one frame in memory.
 
-    Beside the database's own files there are `truth/` with one safetensors file per folder of frames: the true flow
-    from onset to apex of each expression, in pixels, at the pixels of frame 0 ("flow", (expressions, H, W, 2), half
-    precision); 68 landmarks at every frame ("landmarks", (T, 68, 2)); activation of each movement ("activations");
-    closure of the eyes ("closures"), gaze and head; and the timeline as JSON in its metadata.
+    Beside the files of the database, the folder `truth/` contains one safetensors file per folder of frames: the true
+    flow from onset to apex of each expression, in pixels, at the pixels of frame 0 ("flow", (expressions, H, W, 2),
+    half precision); 68 landmarks in every frame ("landmarks", (T, 68, 2)); activation of each movement
+    ("activations"); closure of the eyes ("closures"), gaze and head motion; and the timeline as JSON in the metadata.
 
     Args:
         layout: Id of an official layout (`mien datasets`).
         root: Folder to write into: new, empty, or an unfinished corpus of the same arguments.
         subjects: Number of subjects.
-        clips: Micro-expressions of each; long videos show a macro-expression each besides.
-        seed: Which corpus.
-        width: Width of a frame in pixels, 48 to 2000; the height follows from the subject's crop.
-        fps: Frames per second, 15 to 500; by default the database's own.
+        clips: Micro-expressions of each subject; each long video also shows a macro-expression.
+        seed: Seed of the corpus.
+        width: Width of a frame in pixels, 48 to 2000; the height follows from the crop of the subject.
+        fps: Frames per second, 15 to 500; None takes those of the database.
         faces: "any", "photo", "head" or "drawn"; see `draw_identity`.
-        portrait: A photograph of a neutral face to make all faces of.
+        portrait: A photograph of a neutral face to make all faces from.
         balance: "equal" or "published".
-        quiet: Median length of the neutral stretches of a long video, in seconds.
-        manner: How hard it is.
-        jobs: Films made side by side.
-        progress: Called with the number of films that are there, and of all.
+        quiet: Median length of the neutral parts of a long video, in seconds.
+        manner: How difficult the corpus is.
+        jobs: Number of videos made in parallel.
+        progress: Called with the number of finished videos and the number of all videos.
 
     Raises:
-        MienError: An unknown layout, a number out of range, a portrait without a face, a folder with something else.
+        MienError: The layout is unknown, a number is out of range, the portrait shows no face, or the folder contains
+            something else.
 
     Example:
         >>> made = synthesise("casme2", "faces", subjects=2, clips=1, width=48, fps=30, faces="drawn")
@@ -230,7 +231,7 @@ def _check(plan: Plan) -> None:
 
 @lru_cache(maxsize=1)
 def _portrait(path: str | None) -> Face | None:
-    """The face in a user's photograph."""
+    """Read the face in the photograph of the user."""
     if path is None:
         return None
     stored = Path(path)
@@ -241,11 +242,11 @@ def _portrait(path: str | None) -> Face | None:
 
 
 def _open(root: Path, plan: Plan, given: Face | None) -> None:
-    """Makes the folder ready, or finds that it holds an unfinished corpus of the same plan."""
-    told = asdict(plan)
+    """Prepare the folder, or check that it contains an unfinished corpus of the same plan."""
+    settings = asdict(plan)
     if given is not None:
-        told["portrait"] = f"{Path(plan.portrait or '').name}, {zlib.crc32(given.image.tobytes()):08x}"
-    text = json.dumps(told, indent=1) + "\n"
+        settings["portrait"] = f"{Path(plan.portrait or '').name}, {zlib.crc32(given.image.tobytes()):08x}"
+    text = json.dumps(settings, indent=1) + "\n"
     manifest = root / MANIFEST
     if root.exists() and (not root.is_dir() or any(p for p in root.iterdir() if not p.name.startswith("."))):
         if not manifest.is_file():
@@ -255,20 +256,22 @@ def _open(root: Path, plan: Plan, given: Face | None) -> None:
                 before = dict(json.loads(manifest.read_text(encoding="utf-8")))
             except (ValueError, TypeError, RecursionError):
                 raise MienError(
-                    f"{str(manifest)!r} is not as it was written.", "how the corpus was made.", f"`--out {root}-2`."
+                    f"{str(manifest)!r} was changed or damaged.",
+                    "the settings with which the corpus was made.",
+                    f"`--out {root}-2`.",
                 ) from None
-            differs = [k for k in told if before.get(k) != json.loads(text)[k]]
+            differs = [k for k in settings if before.get(k) != json.loads(text)[k]]
             raise MienError(
-                f"{str(root)!r} holds a corpus made with other {', '.join(differs)}.",
-                "a new folder, or the arguments of the corpus that is there.",
-                f"`--out {root}-2`, or what {manifest} says.",
+                f"{str(root)!r} contains a corpus made with other values of {', '.join(differs)}.",
+                "a new folder, or the arguments of that corpus.",
+                f"`--out {root}-2`, or the values in {manifest}.",
             )
         return
     write_atomically(root / MARKER, _MARK if given is None else _OWN_MARK)
     write_atomically(manifest, text)
 
 
-# What is filmed
+# Planning
 
 
 def _rng(plan: Plan, *what: int) -> np.random.Generator:
@@ -280,7 +283,7 @@ def _plan(corpus: Release, plan: Plan) -> tuple[list[Reel], list[Cells]]:
 
 
 def _emotions(corpus: Release, plan: Plan) -> Iterator[Mapping[str, str]]:
-    """The expression of each clip after the other, for as long as they are asked for."""
+    """Yield the expression of one clip after the other, without end."""
     rng = _rng(plan, 5)
     shown = corpus.expressions
     counts = read_table("published")["classes"].get(plan.layout, {})
@@ -294,18 +297,25 @@ def _emotions(corpus: Release, plan: Plan) -> Iterator[Mapping[str, str]]:
             turn += 1
 
 
-def _told(expression: Mapping[str, str], units: str) -> dict[str, str]:
-    """What the label sheet says of an expression with these units."""
-    told = {**expression, "action_units": units} if "action_units" in expression else dict(expression)
+def _labels(expression: Mapping[str, str], units: str) -> dict[str, str]:
+    """Return the entries of the label sheet for an expression with these units."""
+    labels = {**expression, "action_units": units} if "action_units" in expression else dict(expression)
     if "objective" in expression:
-        told["objective"] = str(objective_class(units))
-    return told
+        labels["objective"] = str(objective_class(units))
+    return labels
 
 
 def objective_class(units: str) -> int:
-    """The objective class 1..7 of action units as label sheets print them.
+    """Return the objective class, 1 to 7, of action units as label sheets print them.
 
-    Source: `tables/objective.toml`.
+    Args:
+        units: Action units, such as "6+12".
+
+    Example:
+        >>> objective_class("6+12")
+        1
+
+    Source: Davison, Merghani and Yap, Journal of Imaging 4(10), 2018, table 2.
     """
     bare = "+".join(str(number) for number in sorted({number for _, number in parse_action_units(units)}))
     classes = read_table("objective")
@@ -313,7 +323,7 @@ def objective_class(units: str) -> int:
 
 
 def _asked(expression: Mapping[str, str]) -> str:
-    """The emotion to play; where the database prints none, the one that stands for its movement."""
+    """Return the emotion to show; if the database prints none, the one that stands for its movement."""
     return expression["emotion"].lower() or expression["face"]
 
 
@@ -338,7 +348,7 @@ def _plan_short(corpus: Release, plan: Plan) -> tuple[list[Reel], list[Cells]]:
             )
             rows.append(
                 {
-                    **{name: text for name, text in _told(expression, units).items() if name not in {"face", "code"}},
+                    **{name: text for name, text in _labels(expression, units).items() if name not in {"face", "code"}},
                     "subject": corpus.write.get("subject", "").format(**fields) or fields["number"],
                     "clip": fields["clip"],
                     "onset": onset,
@@ -359,7 +369,7 @@ def _plan_short(corpus: Release, plan: Plan) -> tuple[list[Reel], list[Cells]]:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Names of frames that are numbered from `first`."""
+    """File names of frames that are numbered from `first`."""
 
     picture: str
     fields: Mapping[str, Any]
@@ -391,8 +401,8 @@ def _plan_long(corpus: Release, plan: Plan) -> tuple[list[Reel], list[Cells]]:
                 clip = corpus.write["clip"].format(**{"stimulus": "", **video, "video": name, "k": k + 1})
                 printed = s + 1 if corpus.layout.positions else number
                 times = {"onset": onset + 1, "apex": apex + 1, "offset": offset + 1}
-                told = _told(expression, seen)
-                rows.append({**told, "subject": printed, "clip": clip, **times, "kind": corpus.write[kind]})
+                labels = _labels(expression, seen)
+                rows.append({**labels, "subject": printed, "clip": clip, **times, "kind": corpus.write[kind]})
     return reels, rows
 
 
@@ -404,25 +414,26 @@ def _long_timeline(
 
     movements: list[Movement] = []
     spans: list[tuple[Kind, int, int, int]] = []
-    told: list[str] = []
+    shown_units: list[str] = []
     at = pause()
     for kind, expression in zip(kinds, shown, strict=True):
         units = draw_units(_asked(expression), rng, plan.manner.atypical)
         apex, length = draw_span(kind, plan.fps, rng)
         movements += draw_movements(units, at, at + apex, at + length, rng, kind=kind, manner=plan.manner)
         spans.append((kind, at, at + apex, at + length - 1))
-        told.append(units)
+        shown_units.append(units)
         at += length + pause()
     at += 0 if kinds else 3 * pause()
-    return Timeline(at, plan.fps, tuple(movements), *draw_surroundings(at, plan.fps, rng, plan.manner)), spans, told
+    surroundings = draw_surroundings(at, plan.fps, rng, plan.manner)
+    return Timeline(at, plan.fps, tuple(movements), *surroundings), spans, shown_units
 
 
-# Filming
+# Rendering
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """A subject before a camera, the same in all its films."""
+    """Face, crop and camera of a subject, the same in all its videos."""
 
     face: Face
     crop: Crop
@@ -441,7 +452,7 @@ def _truth_path(root: Path, reel: Reel) -> Path:
 
 def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
     if multiprocessing.parent_process() is not None:
-        cv2.setNumThreads(1)  # the processes have all cores already
+        cv2.setNumThreads(1)  # the parallel processes use all cores already
     session = _session(plan, reel.subject)
     body = puppet(session.face, crop=session.crop, width=plan.width, colour=colour)
     reel.folder.mkdir(parents=True, exist_ok=True)
@@ -453,7 +464,7 @@ def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
             raise MienError(f"Frames of {body.shape} cannot be stored as {path.suffix}.", "a JPEG.", "another width.")
         path.write_bytes(code.tobytes())
     moving = motion(body.rig, reel.timeline)
-    # Where the head and the face are at the onset does not count as motion of the expression.
+    # The flow starts at the onset: earlier motion of head and face does not belong to the expression.
     flows = [moving.flow(apex) - moving.flow(onset) for _, onset, apex, _ in reel.spans]
     frames = np.arange(reel.timeline.n_frames)
     truth: dict[str, NDArray[Any]] = {
@@ -464,14 +475,14 @@ def _shoot(reel: Reel, plan: Plan, root: Path, colour: bool) -> None:
         "gaze": reel.timeline.gaze().astype(np.float32),
         "head": reel.timeline.head_path().astype(np.float32),
     }
-    told = {
+    metadata = {
         "timeline": asdict(reel.timeline),
         "spans": reel.spans,
         "face": session.face.name,
         "sensor": asdict(session.sensor),
     }
-    # One entry only: the order of several would not be the same each time.
-    write_atomically(_truth_path(root, reel), save(truth, {"json": json.dumps(told)}))
+    # A single entry, because the order of several entries is not reproducible.
+    write_atomically(_truth_path(root, reel), save(truth, {"json": json.dumps(metadata)}))
 
 
 def _parts(frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""A drawn face: geometry and colours of an identity, and its neutral portrait."""
+"""A simple drawing of a face: geometry and colours of an identity, and its neutral picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RGB = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Geometry and colours of one identity, lengths as fractions of the picture's side."""
+    """Geometry and colours of one identity: lengths as fractions of the side of the picture, colours in RGB 0..255."""
 
     face_width: float
     face_height: float
@@ -42,10 +42,14 @@ class Features:
 
 
 def features_of(identity: int) -> Features:
-    """The face of one identity, drawn at random from plausible ranges; the same number gives the same face.
+    """Choose the features of one identity at random within plausible ranges; the same number gives the same face.
 
     Args:
-        identity: A whole number from 0.
+        identity: Whole number, from 0.
+
+    Example:
+        >>> features_of(3) == features_of(3), features_of(3) == features_of(4)
+        (True, False)
     """
     rng = np.random.default_rng(np.random.SeedSequence([identity, 0]))
     between = rng.uniform
@@ -82,24 +86,24 @@ def features_of(identity: int) -> Features:
 
 
 def _edge(distance: _AnyFloats, width: float) -> _Floats:
-    """Coverage 0..1 of a shape from the signed distance to its edge (negative inside), soft over `width`."""
+    """Return the coverage 0..1 of a shape from the signed distance to its edge, negative inside; soft over `width`."""
     t = np.clip(0.5 - distance / width, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def bump(x: _Floats, y: _Floats, cx: float, cy: float, sx: float, sy: float) -> NDArray[np.float32]:
-    """A Gaussian hill of height 1 around (cx, cy), with standard deviations sx and sy, at the points (x, y)."""
+    """Return a Gaussian of height 1 around (cx, cy), with standard deviations sx and sy, at the points (x, y)."""
     return np.asarray(np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)), np.float32)
 
 
 def _paint(picture: _Floats, mask: _AnyFloats, colour: _RGB | _AnyFloats, strength: float = 1.0) -> None:
-    """Blends one colour into the picture, in place."""
+    """Blend one colour into the picture, in place."""
     alpha = np.asarray(mask * strength, np.float32)[..., None]
     picture += alpha * (np.asarray(colour, np.float32) - picture)
 
 
 def _noise(rng: np.random.Generator, side: int, octaves: int, roughness: float) -> _Floats:
-    """Smooth random texture (side, side), about -1..1: cubic lattice noise from 4 cells a side upwards."""
+    """Return a smooth random texture (side, side), about -1..1: cubic lattice noise from 4 cells per side upwards."""
     total = np.zeros((side, side), np.float32)
     weight = 1.0
     for octave in range(octaves):
@@ -110,19 +114,23 @@ def _noise(rng: np.random.Generator, side: int, octaves: int, roughness: float) 
 
 
 def draw_face(f: Features, side: int) -> NDArray[np.float32]:
-    """The neutral face, seen from the front.
+    """Draw the neutral face, seen from the front.
 
     Args:
-        f: Whose face.
+        f: Features of the face.
         side: Height and width in pixels.
 
     Returns:
         (side, side, 3) RGB, 0..255.
+
+    Example:
+        >>> draw_face(features_of(0), 32).shape
+        (32, 32, 3)
     """
     rng = np.random.default_rng(f.seed)
     axis = ((np.arange(side) + 0.5) / side).astype(np.float32)
     x, y = np.meshgrid(axis, axis)
-    across = np.abs(x - 0.5)  # one description draws both sides
+    across = np.abs(x - 0.5)  # both halves are drawn at once
     soft = 2.5 / side + 0.004
     skin = np.asarray(f.skin, np.float32)
     ridges = _noise(rng, side, 6, 0.75)

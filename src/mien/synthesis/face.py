@@ -1,4 +1,4 @@
-"""Faces to move: a picture of a neutral face and its landmarks. From the portrait, drawn, or one's own."""
+"""Neutral faces to animate, with landmarks: variations of a portrait, drawings, or a picture of your own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _Floats = NDArray[np.float32]
 _Points = NDArray[np.float64]
 
 SOURCES: Final = ("any", "photo", "head", "drawn")
-"""Where faces come from: see `draw_identity`."""
+"""Sources of faces; see `draw_identity`."""
 
-_IOD: Final = 200  # pixels between the eyes of a made face
+_IOD: Final = 200  # pixels between the eyes of a synthetic face
 _VIEW: Final = (-1.7, -1.2, 1.7, 2.3)  # left, top, right, bottom of its picture, in IOD from the middle of the eyes
 _UPPER_LIP: Final = (*range(48, 55), *range(60, 65))
 _LOWER_LIP: Final = (48, *range(54, 61), *range(64, 68))
@@ -32,14 +32,14 @@ _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def face_from(picture: NDArray[np.uint8], name: str = "portrait") -> Face:
-    """A face from a portrait of one's own.
+    """Make a face from a portrait of your own.
 
     Args:
-        picture: (H, W, 3) RGB or (H, W) grey, 0..255, that shows one face from the front, neutral, eyes open.
-        name: Where it is from.
+        picture: (H, W, 3) RGB or (H, W) grey, 0..255: one face from the front, neutral, with open eyes.
+        name: Name of the source.
 
     Raises:
-        MienError: There is no face in it, or it is smaller than 40 pixels.
+        MienError: The picture shows no face, or one smaller than 40 pixels.
     """
     from mien.face.landmarks import track_face
 
@@ -54,16 +54,17 @@ def _portrait() -> tuple[_Floats, _Points]:
 
 
 def draw_identity(rng: np.random.Generator, source: str = "any", portrait: Face | None = None) -> Face:
-    """A made-up person at random, neutral and from the front.
+    """Make a random synthetic person, neutral and from the front.
 
     Args:
-        rng: Where the draws come from.
-        portrait: The photograph that is changed; by default the one that comes with the package.
+        rng: Random generator.
         source: "photo": the portrait with other proportions, skin, texture, hair and light; "head": a still of the
-            three-dimensional head (two seconds); "drawn": a drawn face; "any": one of these, drawn ones least often.
+            three-dimensional head (takes two seconds); "drawn": a simple drawing; "any": one of these, drawings least
+            often.
+        portrait: The photograph to vary; None takes the one of the package.
 
     Raises:
-        MienError: Another source.
+        MienError: The source is unknown.
     """
     if source not in SOURCES:
         raise MienError(
@@ -83,7 +84,11 @@ def draw_identity(rng: np.random.Generator, source: str = "any", portrait: Face 
 
 
 def drawn_identity(identity: int) -> Face:
-    """The drawn face of `mien.synthesis.drawn_face` with its landmarks, which follow from how it is drawn."""
+    """Draw the face of `mien.synthesis.drawn_face` and compute its landmarks from its features.
+
+    Args:
+        identity: Whole number, from 0.
+    """
     f = features_of(identity)
     side = round(_IOD / (2 * f.eye_distance))
     u = np.array([1, 0.35, -0.35, -1])  # outer to inner corner
@@ -145,15 +150,15 @@ def _photo_identity(rng: np.random.Generator, given: Face | None = None) -> Face
 
 
 def _carried(points: _Points, found: _Points, lips: tuple[int, ...], shape: tuple[int, int]) -> _Floats:
-    """(H, W, 2) where each pixel of a made face lies in the portrait: thin plates through all but one lip's points."""
+    """Map pixels of a synthetic face to the portrait, (H, W, 2), by thin plates through all points but one lip's."""
     keep = [*range(48), *lips]
     left, top, right, bottom = _VIEW
     frame = face_frame(found)
-    # Around the face the picture goes along as it is.
+    # Outside the face, the picture is only shifted, turned and scaled.
     across, down = np.meshgrid(np.linspace(left, right, 6), np.linspace(top, bottom, 6))
     rim = np.stack([across, down], -1)[(np.abs(across) > 1.6) | (down < -1.1) | (down > 2.2)]
     there = frame.origin + frame.iod * (rim[:, :1] * frame.across + rim[:, 1:] * frame.down)
-    # Doubled points (the corners are in both lips) would make the plates singular.
+    # The corners of the mouth belong to both lips; points that occur twice would make the equations singular.
     plates = RBFInterpolator(
         np.concatenate([points[keep], rim]),
         np.concatenate([found[keep], there]),
@@ -168,7 +173,7 @@ def _carried(points: _Points, found: _Points, lips: tuple[int, ...], shape: tupl
 
 
 def _complexion(image: _Floats, points: _Points, rng: np.random.Generator) -> _Floats:
-    """Another skin, hair, texture and light."""
+    """Change the colours of skin and hair, the texture and the light at random."""
     height, width = image.shape[:2]
     frame = face_frame(points)
     cheeks = [points[[36, 48, 3]].mean(0), points[[45, 54, 13]].mean(0)]
@@ -176,7 +181,7 @@ def _complexion(image: _Floats, points: _Points, rng: np.random.Generator) -> _F
     skin = np.concatenate(patches).mean(0)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     u, v = (x - frame.origin[0]) / frame.iod, (y - frame.origin[1]) / frame.iod
-    # What has the hue of the cheeks is skin, light or dark; within the face, highlights are too.
+    # Pixels with the hue of the cheeks are skin, whether light or dark; inside the face, highlights are skin as well.
     hue = image / (image.sum(-1, keepdims=True) + 1) - skin / skin.sum()
     within = np.clip((1 - (u / 0.85) ** 2 - ((v - 0.55) / 1.05) ** 2) * 3, 0, 1)
     share = np.maximum(np.exp(-0.5 * (hue / 0.035) ** 2).prod(-1), within)
@@ -197,11 +202,11 @@ def _complexion(image: _Floats, points: _Points, rng: np.random.Generator) -> _F
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cell: float) -> _Floats:
-    """Smooth noise of unit variance whose grains are `cell` pixels wide."""
+    """Return smooth noise of unit variance with grains of `cell` pixels."""
     cells = rng.standard_normal((max(2, round(height / cell)), max(2, round(width / cell)))).astype(np.float32)
     return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def to_grey(image: NDArray[np.floating[Any]]) -> _Floats:
-    """(H, W, 3) RGB as (H, W) grey levels."""
+    """Convert (H, W, 3) RGB to (H, W) grey levels, both 0..255."""
     return np.ascontiguousarray(image @ _LUMINANCE, np.float32)

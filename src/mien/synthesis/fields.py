@@ -1,4 +1,4 @@
-"""Displacement fields of action units and of the head, anchored at 68 landmarks."""
+"""Displacement fields of action units and of head motion, anchored at 68 landmarks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Floats = NDArray[np.float32]
 Layer = Literal["skin", "lid", "jaw"]
 
 LAYERS: Final = ("skin", "lid", "jaw")
-"""What moves apart from the rest: the upper lid over the eyeball, the jaw away from the upper lip."""
+"""Layers that move separately: the skin, the upper lid (over the eyeball), and the jaw (away from the upper lip)."""
 
 MIRROR: Final = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), *range(45, 41, -1), 47, 46,
     *range(39, 35, -1), 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
 )  # fmt: skip
-"""For each of the 68 points, the one on the other half of the face."""
+"""For each of the 68 landmarks, the index of its mirror image."""
 
 _REACH = 3.0
-_DEPTH = 0.9  # how far the nose is before the outline of the face, in IOD
+_DEPTH = 0.9  # depth of the nose before the outline of the face, in IOD
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Axes of a face in a picture.
+    """Coordinate axes of a face in a picture.
 
     Attributes:
-        origin: (2,) the middle between the eyes, pixels.
+        origin: (2,) the middle between the eyes, in pixels.
         across: (2,) unit vector from the image-left to the image-right eye.
         iod: Distance between the eye centres in pixels.
     """
@@ -49,15 +49,18 @@ class Frame:
 
 
 def eye_centres(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(2, 2) mean of the six points on the lids of each eye, image-left first."""
+    """Return the (2, 2) centres of the eyes from 68 landmarks, image-left eye first: the means of the lid points."""
     return np.asarray(points[36:48].reshape(2, 6, 2).mean(1), np.float64)
 
 
 def face_frame(points: NDArray[np.floating[Any]]) -> Frame:
-    """The axes of a face from its 68 points.
+    """Compute the axes of a face from its 68 landmarks.
+
+    Args:
+        points: (68, 2) landmarks in pixels.
 
     Raises:
-        MienError: Points of another shape, not finite, or with both eyes in one place.
+        MienError: The points have another shape, are not finite, or the eyes are closer than 4 pixels.
     """
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise MienError(
@@ -75,7 +78,7 @@ def face_frame(points: NDArray[np.floating[Any]]) -> Frame:
 def unit_fields(
     unit: str, points: NDArray[np.floating[Any]], shape: tuple[int, int]
 ) -> dict[tuple[Side, Layer], Floats]:
-    """Displacement that an action unit at its greatest strength gives every pixel, by half of the face and layer.
+    """Compute the displacement of every pixel by an action unit at full strength, for each half of the face and layer.
 
     Args:
         unit: A name in `mien.synthesis.timeline.action_units()`.
@@ -84,9 +87,9 @@ def unit_fields(
 
     Returns:
         (H, W, 2) in pixels, x then y, for each half ("R" is the person's right, on the left of the picture) and layer
-        that moves. Smooth; exactly zero from three spreads away from every anchor.
+        that moves. The fields are smooth, and exactly zero at three standard deviations from every anchor and beyond.
 
-    Source: `tables/action_units.toml`.
+    Source: FACS, as described in `tables/action_units.toml`.
     """
     frame = face_frame(points)
     fields: dict[tuple[Side, Layer], Floats] = {}
@@ -103,7 +106,7 @@ def unit_fields(
             spread = frame.iod * np.asarray(pull["spread"])
             hill = np.outer(_bell((y - anchor[1]) / spread[1]), _bell((x - anchor[0]) / spread[0]))
             if pull.get("middle"):
-                # Each half has the hill on its own side, and they meet softly on the midline.
+                # Each half keeps the part of the hill on its own side, with a soft border at the midline.
                 hill *= _half(frame, sign, x, y)
             layer: Layer = pull.get("layer", "skin")
             field = fields.setdefault((side, layer), np.zeros((*shape, 2), np.float32))
@@ -112,10 +115,10 @@ def unit_fields(
 
 
 def head_fields(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Floats:
-    """Displacement of every pixel per unit of each column of `mien.synthesis.timeline.HEAD`.
+    """Compute the displacement of every pixel for each column of `mien.synthesis.timeline.HEAD`, per unit.
 
-    The face is taken for half an ellipsoid, so that it turns as a body and not as a card; what lies behind its outline
-    turns with it as if it were on the outline.
+    The face is modelled as half an ellipsoid, so that it turns as a solid body. Pixels outside its outline move as if
+    they were on the outline.
 
     Args:
         points: (68, 2) landmarks in pixels of the grid.
@@ -126,7 +129,7 @@ def head_fields(points: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Fl
     """
     frame = face_frame(points)
     iod = frame.iod
-    # The neck is what a head turns about: a good way below the eyes.
+    # A head turns about the neck, far below the eyes.
     x = (np.arange(shape[1]) - frame.origin[0]) / iod
     y = (np.arange(shape[0])[:, None] - frame.origin[1]) / iod
     u = (x * frame.across[0] + y * frame.across[1]).astype(np.float32)
@@ -146,7 +149,7 @@ def _floor() -> float:
 
 
 def _bell(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A Gaussian of height 1, lowered so that it ends at exactly three standard deviations."""
+    """Return a Gaussian of height 1, lowered so that it is exactly 0 from three standard deviations on."""
     floor = _floor()
     return np.asarray(np.clip(np.exp(-0.5 * z * z) - floor, 0, None) / (1 - floor))
 

@@ -19,7 +19,7 @@ from mien.types import Clip
 
 
 def _scaled(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Each channel of (H, W, C) to 0..255 by its own least and greatest value, as the published pictures are."""
+    """Scale each channel of (H, W, C) to 0..255 by its own minimum and maximum, as in the published pictures."""
     low, high = channels.min((0, 1)), channels.max((0, 1))
     span = np.where(high > low, high - low, 1)
     return np.asarray(np.rint((channels - low) / span * 255), np.uint8)
@@ -28,14 +28,15 @@ def _scaled(channels: NDArray[np.floating]) -> NDArray[np.uint8]:
 def write_flow_images(
     root: Path, *, subjects: int, clips_per_subject: int, seed: int = 0, size: int = 28, layout: Layout = "folders"
 ) -> list[Clip]:
-    """Writes a small corpus of flow pictures with known classes: the true motion of drawn faces, slightly disturbed.
+    """Write a small corpus of flow pictures with known classes: the true motion of drawn faces, slightly distorted.
 
-    Subjects go round the three databases and clips round the three emotions, so that every class has every database.
+    Subjects take turns over the three databases, and clips over the three emotions, so that every class occurs in every
+    database.
 
     Args:
-        root: Folder to write to; made when it is not there.
+        root: Folder to write to; it is created if it does not exist.
         subjects: Number of subjects.
-        clips_per_subject: Number of clips of each.
+        clips_per_subject: Number of clips per subject.
         seed: The same seed writes the same bytes.
         size: Height and width of a picture in pixels, at least 16.
         layout: "folders" or "csv"; both have a `clips.csv`.

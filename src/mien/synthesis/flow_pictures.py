@@ -1,4 +1,4 @@
-"""Labelled flow pictures straight from the generator: what systems that read ready flow pictures can be trained on."""
+"""Labelled synthetic flow pictures, to train systems whose input is flow pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mien.synthesis.shape import draw_crop, draw_points
 from mien.types import Clip
 
 MEGC2019: Final = label_map("megc2019").classes
-"""The three classes of the composite, in the order of its labels."""
+"""The three classes of the MEGC 2019 composite, in the order of its labels."""
 
 _BASE_RATES: Final = {"negative": 250, "positive": 109, "surprise": 83}
 _EXACT_WIDTH = 64
@@ -34,12 +34,12 @@ _CHUNK = 32
 
 @dataclass(frozen=True, slots=True)
 class FlowCorpus:
-    """Flow pictures with known classes.
+    """Synthetic flow pictures with known classes.
 
     Attributes:
-        channels: (n, 3, size, size) u and v in pixels of the picture the flow was taken in, and optical strain.
+        channels: (n, 3, size, size): u and v in pixels of the picture in which the flow was computed, and strain.
         labels: (n,) index into `classes`.
-        subjects: (n,) number of the face; clips of one face share its proportions and looks.
+        subjects: (n,) number of the face; clips of one face have the same proportions and appearance.
         units: Action units shown, as label sheets print them.
         classes: Names of the classes.
     """
@@ -51,14 +51,17 @@ class FlowCorpus:
     classes: tuple[str, ...]
 
     def pictures(self, *, centred: bool = False) -> Floats:
-        """(n, 3, size, size), each channel stretched to 0..255 by itself, as the published pictures are.
+        """Return the pictures with each channel scaled to 0..255 by itself, as the published pictures are.
 
         Args:
-            centred: Then taken about zero motion, as `mien.preprocessing.named.CENTRED_FLOW_PICTURE` does.
+            centred: Also centre them at zero motion, as `mien.preprocessing.named.CENTRED_FLOW_PICTURE` does.
+
+        Returns:
+            (n, 3, size, size)
         """
         made = []
         for channels in self.channels:
-            # The published ones are stored in 8 bits.
+            # The published pictures are stored with 8 bits.
             picture = np.rint(steps.scale_each_channel(channels, _NOWHERE))
             made.append(steps.centre_and_scale(picture, _NOWHERE) if centred else picture)
         return np.stack(made).astype(np.float32) if made else np.empty_like(self.channels)
@@ -76,25 +79,30 @@ def flow_corpus(
     manner: Manner | None = None,
     jobs: int = 1,
 ) -> FlowCorpus:
-    """Flow pictures from onset to apex of drawn timelines on drawn faces.
+    """Make synthetic flow pictures, from onset to apex of random timelines on random faces.
 
-    Picture i depends on `seed` and i alone: a longer corpus begins with the shorter one, whatever the number of jobs.
+    Picture i depends only on `seed` and i: a longer corpus begins with the shorter one, for any number of jobs.
 
     Args:
         n: Number of pictures.
-        seed: Which corpus.
-        method: "exact" takes the true flow and disturbs it as flow methods do (hundreds a second); a name in
-            `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures it there (a few a second), which
-            is nearer to real pictures.
-        size: Side of a picture in pixels.
+        seed: Seed of the corpus.
+        method: "exact" distorts the true flow as flow methods do (hundreds of pictures per second). A name in
+            `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures the flow (a few per second), which
+            is closer to real pictures.
+        size: Side of a picture in pixels, at least 8.
         classes: Emotions (`mien.synthesis.acting.emotions()`), each a class.
-        balanced: All classes alike; else the three of the composite as often as there, others alike.
-        clips_per_subject: Pictures in a row that share a face.
-        manner: How hard it is.
-        jobs: Processes side by side.
+        balanced: All classes equally often; otherwise the three of the composite as often as there, others equally.
+        clips_per_subject: Number of successive pictures of the same face.
+        manner: How difficult the corpus is.
+        jobs: Number of parallel processes.
 
     Raises:
-        MienError: An unknown class or method, or a number out of range.
+        MienError: A class or the method is unknown, or a number is out of range.
+
+    Example:
+        >>> corpus = flow_corpus(3, seed=0)
+        >>> corpus.channels.shape, corpus.classes
+        ((3, 3, 28, 28), ('negative', 'positive', 'surprise'))
     """
     if n < 0 or seed < 0 or size < 8 or clips_per_subject < 1 or not classes:
         raise MienError(
@@ -136,7 +144,7 @@ def _chunk(
     manner: Manner,
 ) -> list[tuple[Floats, int, str]]:
     if multiprocessing.parent_process() is not None:
-        cv2.setNumThreads(1)  # the processes have all cores already
+        cv2.setNumThreads(1)  # the parallel processes use all cores already
     weights = np.array([1 if balanced else _BASE_RATES.get(c, 1) for c in classes], float)
     made = []
     for i in indices:
@@ -171,21 +179,25 @@ def _measured(
 
     pair, units = onset_and_apex(emotion, seed, subject, rng, manner)
     flow = optical_flow(pair[0], pair[1], method)
-    # Flow methods err at the rim, where points come and go; faces are cut out of larger pictures.
+    # Flow methods are wrong at the border, where points enter and leave; real faces are cropped from larger pictures.
     rows, columns = (round(MARGIN / (1 + 2 * MARGIN) * n) for n in flow.shape[:2])
     return np.ascontiguousarray(flow[rows:-rows, columns:-columns]), units
 
 
 def disturbed(flow: NDArray[np.floating[Any]], iod: float, rng: np.random.Generator) -> Floats:
-    """A true flow field with the mistakes that flow methods make on real pictures, drawn at random.
+    """Distort a true flow field with random errors like those that flow methods make on real pictures.
 
-    Smooth false motion where the skin has no texture, motion that spreads over its border, and a few blobs of wrong
-    motion where light or an edge misleads.
+    The errors are smooth false motion where the skin has no texture, motion that spreads over its border, and a few
+    blobs of wrong motion, as changes of light or edges cause them.
 
     Args:
-        flow: (H, W, 2) in pixels.
+        flow: (H, W, 2) flow in pixels.
         iod: Distance between the eye centres in pixels.
-        rng: Where the draws come from.
+        rng: Random generator.
+
+    Example:
+        >>> disturbed(np.zeros((20, 20, 2)), 10.0, np.random.default_rng(0)).shape
+        (20, 20, 2)
     """
     height, width = flow.shape[:2]
     level = 0.0016 * iod * float(np.exp(0.6 * rng.normal()))

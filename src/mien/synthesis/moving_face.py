@@ -1,8 +1,8 @@
-"""A small drawn face that moves by an exactly known displacement: clips to test and demonstrate with.
+"""A small drawn face with exactly known motion: clips for tests and demonstrations.
 
-The face is drawn once per identity and then only warped. Every frame is the neutral face moved by a smooth field
-(Gaussian bumps where the muscles of each action unit pull) times an intensity curve, plus head micro-motion, so the
-true motion of every point is known at every frame. Frame t shows the point that was at x in frame 0 at x + d(x, t).
+The face is drawn once per identity and then only warped. Every frame is the neutral face, displaced by a smooth field
+(Gaussian bumps where the muscles of each action unit pull) times an intensity curve, plus small head motion. So the
+true motion of every point is known in every frame: the point at x in frame 0 is at x + d(x, t) in frame t.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mien.errors import MienError, unknown_name
 from mien.synthesis.drawn_face import Features, bump, draw_face, features_of
 
 EMOTIONS: Final = ("negative", "positive", "surprise", "none")
-"""What `render_clip` can show; "none" is head micro-motion alone."""
+"""What `render_clip` can show; "none" is small head motion only."""
 
-_REFERENCE = 96  # amplitudes, drift and noise below are in pixels of a face this wide
+_REFERENCE = 96  # amplitudes, drift and noise below are in pixels of a face of this width
 _AMPLITUDE = (0.5, 2.5)
 _OVERSAMPLING = 2
 _RGB_NOISE = 2.25  # standard deviation per channel; about 1.5 grey levels once weighted to luminance
@@ -34,7 +34,7 @@ _Floats = NDArray[np.float32]
 
 
 def mark_as_drawn(root: Path) -> None:
-    """Writes the marker file into a corpus, so that nobody takes it, or its counts, for the real database."""
+    """Write the marker file into a corpus, so that it is not mistaken for the real database."""
     text = (
         "Drawn by mien's moving face. These pictures show no real person; scores on them say nothing about real data.\n"
     )
@@ -43,7 +43,7 @@ def mark_as_drawn(root: Path) -> None:
 
 @lru_cache(maxsize=64)
 def _neutral(identity: int, size: int) -> _Floats:
-    """The neutral face, oversampled and band-limited to what `size` pixels can hold; read-only."""
+    """Return the neutral face, oversampled and band-limited to what `size` pixels can represent; read-only."""
     drawn = draw_face(features_of(identity), size * _OVERSAMPLING)
     drawn = np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.4 * _OVERSAMPLING), np.float32)
     drawn.setflags(write=False)
@@ -51,7 +51,7 @@ def _neutral(identity: int, size: int) -> _Floats:
 
 
 def _pulls(emotion: str, f: Features) -> list[tuple[float, float, float, float, float, float, str]]:
-    """Where and how the skin moves: offset from the midline, y, sigma x, sigma y, outward, down, action unit."""
+    """Return where and how the skin moves: offset from the midline, y, sigma x, sigma y, outward, down, action unit."""
     brow = f.eye_y - f.brow_gap
     if emotion == "positive":
         return [
@@ -76,7 +76,7 @@ def _pulls(emotion: str, f: Features) -> list[tuple[float, float, float, float, 
 
 @dataclass(frozen=True, slots=True)
 class _Script:
-    """The motion of one clip: displacement(x, t) = field(x) * curve[t] + head[t], in pixels."""
+    """The motion of one clip, in pixels: displacement(x, t) = field(x) * curve[t] + head[t]."""
 
     field: _Floats
     curve: _Floats
@@ -121,7 +121,7 @@ def _write_script(identity: int, emotion: str, length: int, apex: int, size: int
             field[..., 1] += pull * down
     peak = float(np.hypot(field[..., 0], field[..., 1]).max())
     if peak > 0:
-        # Neighbouring bumps add up; the amplitude is that of the point that moves most.
+        # Overlapping bumps add up; the amplitude is that of the point that moves most.
         field *= amplitude * scale / peak
 
     t = np.arange(length, dtype=np.float64)
@@ -142,15 +142,15 @@ def _write_script(identity: int, emotion: str, length: int, apex: int, size: int
 def motion_of(
     identity: int, emotion: str, *, interval_length: int, apex: int, size: int, seed: int
 ) -> NDArray[np.float32]:
-    """True displacement of every point of the clip that `render_clip` draws for the same arguments.
+    """Return the true displacement of every point of the clip that `render_clip` makes from the same arguments.
 
     Args:
-        identity: Whose face, from 0.
+        identity: Number of the face, from 0.
         emotion: One of `EMOTIONS`.
         interval_length: Number of frames.
         apex: Index of the frame with the strongest expression, 1..interval_length - 1.
         size: Height and width in pixels.
-        seed: Which clip of this identity and emotion, from 0.
+        seed: Number of the clip of this identity and emotion, from 0.
 
     Returns:
         (T, H, W, 2) in pixels, x then y: the point at (x, y) of frame 0 is at (x, y) + motion[t, y, x] in frame t.
@@ -165,25 +165,30 @@ def motion_of(
 def render_clip(
     identity: int, emotion: str, *, interval_length: int, apex: int, size: int, seed: int, colour: bool
 ) -> NDArray[np.uint8]:
-    """Frames of a drawn face that shows one micro-expression, with sensor noise and light flicker.
+    """Render a drawn face that shows one micro-expression, with sensor noise and flickering light.
 
-    The strongest displacement of a clip is between 0.5 and 2.5 pixels per 96 pixels of `size`. The same arguments give
-    the same bytes; `colour` changes nothing about the motion.
+    The largest displacement of a clip is between 0.5 and 2.5 pixels per 96 pixels of `size`. The same arguments give
+    the same bytes; `colour` does not change the motion.
 
     Args:
-        identity: Whose face, from 0: fixes geometry, shade and skin texture.
+        identity: Number of the face, from 0: determines geometry, shade and skin texture.
         emotion: "positive" (AU12, AU6), "negative" (AU4, AU15), "surprise" (AU1, AU2, AU5, AU26) or "none".
         interval_length: Number of frames; frame 0 is neutral.
         apex: Index of the frame with the strongest expression, 1..interval_length - 1.
         size: Height and width in pixels, at least 16.
-        seed: Which clip of this identity and emotion, from 0: fixes amplitude, asymmetry, head motion and noise.
-        colour: RGB frames when true, else grey.
+        seed: Number of the clip of this identity and emotion, from 0: determines amplitude, asymmetry, head motion and
+            noise.
+        colour: RGB frames if true, otherwise grey.
 
     Returns:
         (T, H, W, 3) RGB or (T, H, W) grey levels, 0..255.
 
     Raises:
-        MienError: An unknown emotion or a number out of range.
+        MienError: The emotion is unknown or a number is out of range.
+
+    Example:
+        >>> render_clip(0, "positive", interval_length=4, apex=2, size=32, seed=0, colour=False).shape
+        (4, 32, 32)
     """
     script = _write_script(identity, emotion, interval_length, apex, size, seed)
     face = _neutral(identity, size)
@@ -209,9 +214,9 @@ def _sample(picture: _Floats, points: _Floats, interpolation: int) -> _Floats:
 
 
 def _inverse(grid: _Floats, field: _Floats, shift: _Floats) -> _Floats:
-    """Where each pixel of the moved picture was before: solves p + field(p) + shift = grid by fixed-point iteration.
+    """Find where each pixel of the moved picture was before: solve p + field(p) + shift = grid by iteration.
 
-    The field changes by less than half a pixel per pixel, so each turn at least halves what is left of the error.
+    The field changes by less than half a pixel per pixel, so each iteration at least halves the error.
     """
     moved = grid - shift
     points = moved - field

@@ -1,7 +1,7 @@
-"""Pairs of pictures between which the motion is known exactly: what optical flow is measured with.
+"""Pairs of pictures with exactly known motion, to measure the error of optical flow.
 
-A scene is a continuous picture, and both frames are samples of it. Where a point x of the first frame goes to
-x + d(x), the second frame shows at a pixel p the point x that solves x + d(x) = p; no frame is made from the other, so
+A scene is a continuous picture, and both frames are samples of it. If a point x of the first frame moves to x + d(x),
+then the second frame shows at a pixel p the point x that solves x + d(x) = p. Neither frame is made from the other, so
 neither is blurred by interpolation. All lengths are in pixels of the frames.
 """
 
@@ -24,10 +24,10 @@ _Floats = NDArray[np.float64]
 _Scene = Callable[[_Floats], _Floats]  # points (..., 2), x then y, to grey levels (...)
 
 KINDS: Final = ("translation", "rotation", "scale", "smooth", "occlusion", "brightness", "noise_1", "noise_3")
-"""What moves or changes: see `moving_pair`."""
+"""Kinds of motion or change; see `moving_pair`."""
 
 TEXTURES: Final = ("face", "noise")
-"""The scenes drawn here; a picture of one's own is the third choice."""
+"""Names of the built-in scenes; instead, you can give a picture of your own."""
 
 _SPLINE = 3
 _WAVES = 160
@@ -41,7 +41,7 @@ class MovingPair:
         first: (H, W) grey levels 0..255.
         second: (H, W), the later frame.
         flow: (H, W, 2) pixels, x then y: the point at (x, y) of `first` is at (x, y) + flow[y, x] in `second`.
-        valid: (H, W), False where the point is hidden or outside in `second`, or mixed from two layers.
+        valid: (H, W), False where the point is hidden in `second`, outside of it, or a mixture of two layers.
     """
 
     first: NDArray[np.uint8]
@@ -60,26 +60,32 @@ def moving_pair(
     noise: float = 0.0,
     seed: int = 0,
 ) -> MovingPair:
-    """A pair of frames with known motion; the same arguments give the same pair.
+    """Make a pair of frames with known motion; the same arguments give the same pair.
 
     Args:
         kind: "translation"; "rotation" about the centre, and "scale", both moving the corners by `amplitude`; "smooth",
-            a sum of Gaussian hills as muscles make them; "occlusion", a patch of another texture in front that moves by
-            3 `amplitude` against the rest; "brightness", as "smooth", with gain, offset and a ramp of light in the
-            second frame; "noise_1" and "noise_3", as "smooth", with that standard deviation of noise in grey levels.
-        texture: "face" (drawn), "noise" (random waves of 3 to 60 pixels), or a grey picture (H, W) 0..255, which then
-            gives the size.
-        height: Pixels, >= 32.
-        width: Pixels, >= 32.
-        amplitude: The largest displacement in pixels, 0..5.
-        noise: Standard deviation of white noise on both frames, added to that of the kind.
-        seed: Whose face, which waves, hills and noise.
+            a sum of Gaussian hills, as muscles cause them; "occlusion", a patch of another texture in front that moves
+            by 3 `amplitude` relative to the rest; "brightness", as "smooth", with gain, offset and a brightness ramp in
+            the second frame; "noise_1" and "noise_3", as "smooth", with noise of that standard deviation in grey
+            levels.
+        texture: "face" (a drawing), "noise" (random waves of 3 to 60 pixels), or a grey picture (H, W) 0..255, which
+            then determines the size.
+        height: Height in pixels, at least 32.
+        width: Width in pixels, at least 32.
+        amplitude: Largest displacement in pixels, 0 to 5.
+        noise: Standard deviation of additional white noise on both frames, in grey levels.
+        seed: Seed of the face or waves, the hills and the noise.
 
     Returns:
         The pair, rounded to 8 bits.
 
     Raises:
-        MienError: No such kind or texture, or a number out of its range.
+        MienError: The kind or texture is unknown, or a number is out of range.
+
+    Example:
+        >>> pair = moving_pair("translation", texture="noise", height=32, width=32, amplitude=2)
+        >>> float(np.linalg.norm(pair.flow[0, 0]).round(3))
+        2.0
     """
     if kind not in KINDS:
         raise unknown_name("kind of moving pair", kind, KINDS, "mien.synthesis.moving_pairs.KINDS")
@@ -93,7 +99,7 @@ def moving_pair(
 def render_pair(
     kind: str, *, texture: str | NDArray[Any], height: int, width: int, amplitude: float, noise: float, seed: int
 ) -> tuple[tuple[_Floats, _Floats], _Floats, NDArray[np.bool_]]:
-    """The frames of `moving_pair` before they are rounded, its flow in double precision, and where it is valid."""
+    """Return the frames of `moving_pair` without rounding, the flow in double precision, and where it is valid."""
     if not isinstance(texture, str):
         if texture.ndim != 2:
             raise MienError(f"A texture of shape {texture.shape}.", "a grey picture (H, W).", "one channel of it.")
@@ -124,14 +130,18 @@ def render_pair(
 
 
 def origins(motion: Callable[[_Floats], _Floats], points: _Floats) -> _Floats:
-    """Where points of the second frame were in the first: solves x + motion(x) = points by fixed-point iteration.
+    """Find where points of the second frame were in the first: solve x + motion(x) = points by fixed-point iteration.
 
     Args:
-        motion: Displacement at points (..., 2) of the first frame; it changes by less than 0.5 pixels per pixel.
-        points: (..., 2), x then y.
+        motion: Displacement at points (..., 2) of the first frame; it must change by less than 0.5 pixels per pixel.
+        points: (..., 2), x then y, in pixels.
 
     Returns:
-        (..., 2); right to 1e-9 pixels.
+        (..., 2) in pixels, exact to 1e-9.
+
+    Example:
+        >>> origins(lambda x: 0 * x + 1.5, np.array([[4.0, 2.0]])).tolist()
+        [[2.5, 0.5]]
     """
     found = points - motion(points)
     for _ in range(40):
@@ -169,7 +179,7 @@ def _motion(kind: str, height: int, width: int, amplitude: float, rng: np.random
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float64)
     field = hills(grid)
     steepest = max(float(np.abs(d).max()) for d in np.gradient(field, axis=(0, 1)))
-    # Skin does not fold over: on small pictures the hills stay lower than asked for.
+    # The motion must not fold over itself, so on small pictures the hills are lower than requested.
     scale = min(amplitude / float(np.linalg.norm(field, axis=-1).max()), 0.2 / steepest)
     return lambda points: scale * hills(points)
 
@@ -188,7 +198,7 @@ def _scene(texture: str | NDArray[Any], height: int, width: int, seed: int) -> _
 
 @lru_cache(maxsize=8)
 def _face(identity: int, side: int) -> _Floats:
-    """A face at twice the size, band-limited to what the frames can hold; read-only."""
+    """Return a face at twice the size, band-limited to what the frames can represent; read-only."""
     drawn = draw_face(features_of(identity), 2 * side) @ np.array([0.299, 0.587, 0.114], np.float32)
     soft: _Floats = cv2.GaussianBlur(drawn, (0, 0), 1.4).astype(np.float64)
     soft.setflags(write=False)
@@ -196,7 +206,7 @@ def _face(identity: int, side: int) -> _Floats:
 
 
 def _splines(picture: _Floats, factor: int, offset: tuple[float, float]) -> _Scene:
-    """A picture as a continuous scene; `factor` of its pixels make one, `offset` is cut off left and top."""
+    """Turn a picture into a continuous scene; `factor` of its pixels make one, and `offset` is cut off left and top."""
     ready = ndimage.spline_filter(picture, _SPLINE, mode="mirror")
 
     def scene(points: _Floats) -> _Floats:
@@ -226,7 +236,7 @@ def _waves(seed: int) -> _Scene:
 def _occluded(
     scene: _Scene, grid: _Floats, amplitude: float, seed: int, rng: np.random.Generator
 ) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_]]:
-    """A patch with rounded corners, before a background that moves the other way."""
+    """Make a patch with rounded corners in front of a background that moves the other way."""
     height, width = grid.shape[:2]
     front = _waves(seed + 1000)
     centre = np.array([width, height]) * rng.uniform(0.4, 0.6, 2)
@@ -236,7 +246,7 @@ def _occluded(
     patch_motion, rest_motion = 2 * amplitude * direction, -amplitude * direction
 
     def cover(points: _Floats) -> _Floats:
-        """How much of a pixel the patch covers; soft over about one pixel."""
+        """Return how much of a pixel the patch covers, 0..1; its border is about one pixel wide."""
         radius = ((np.abs(points - centre) / half) ** 6).sum(-1) ** (1 / 6)
         return np.asarray(1 / (1 + np.exp(np.clip(4 * (radius - 1) * half.min(), -50, 50))))
 

@@ -1,4 +1,4 @@
-"""The face that every generator moves: a picture and its landmarks."""
+"""The face that generators animate: a picture with landmarks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mien.synthesis.fields import face_frame
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A neutral face that can be moved. Any source of faces that fills this can drive the generator.
+    """A neutral face to animate. Any source of faces can make one.
 
     Attributes:
         image: (H, W, 3) RGB, 0..255.
-        points: (68, 2) landmarks of iBUG 300-W in its pixels, x then y; the mouth may be closed or open.
-        name: Where it is from.
+        points: (68, 2) landmarks (iBUG 300-W) in pixels of the image, x then y; the mouth may be closed or open.
+        name: Name of the source.
     """
 
     image: NDArray[np.float32]

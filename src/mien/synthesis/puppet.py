@@ -1,4 +1,4 @@
-"""A face that can be moved: photo warp with exact motion. Every frame is sampled from one picture."""
+"""Animate a face by warping one picture of it, with exactly known motion."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mien.synthesis.shape import Crop, draw_crop
 from mien.synthesis.timeline import Timeline
 
 _OVER: Final = 2
-"""The reference picture has so many pixels each way for one of a frame."""
+"""Pixels of the reference picture per pixel of a frame, in each direction."""
 _CHUNK: Final = 16
 _TURNS: Final = 3
 MARGIN: Final = 0.05
-"""Rim of `onset_and_apex`, as a part of the crop's size."""
+"""Additional border of `onset_and_apex`, as a fraction of the size of the crop."""
 
-_ENOUGH: Final = 0.004  # pixels by which the place of a pixel may be wrong
-_CLIP: Final = 4.0  # pixels beyond which a border map need not tell how far
+_ENOUGH: Final = 0.004  # allowed error of the position of a pixel, in pixels
+_CLIP: Final = 4.0  # distances from a border are limited to so many pixels
 _CAVITY: Final = np.array([70, 30, 28], np.float32)
 
 _Box = tuple[slice, slice]
@@ -35,14 +35,14 @@ _Box = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class Puppet:
-    """A face on the grid of a picture, ready to be moved.
+    """A face on the pixel grid of the frames, ready to be animated.
 
     Attributes:
         rig: Its geometry in pixels of a frame.
-        skin: The reference picture, twice the size of a frame each way: (2H, 2W[, 3]), 0..255.
-        eyes: The same with the eyeballs carried on under the lids.
-        eye_boxes: Where eyes and lids are, in pixels of a frame.
-        mouth_box: Where the jaw can leave the upper lip.
+        skin: The reference picture, twice the size of a frame in each direction: (2H, 2W[, 3]), 0..255.
+        eyes: The same with the eyeballs continued under the lids.
+        eye_boxes: Regions of the eyes and lids, in pixels of a frame.
+        mouth_box: Region in which the jaw can separate from the upper lip.
     """
 
     rig: Rig
@@ -53,21 +53,27 @@ class Puppet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W) or (H, W, 3) of a frame."""
+        """Shape of a frame: (H, W) or (H, W, 3)."""
         return (*self.rig.shape, *self.skin.shape[2:])
 
 
 def puppet(
     face: Face, *, crop: Crop | None = None, width: int = 245, height: int | None = None, colour: bool = True
 ) -> Puppet:
-    """Makes a face ready to be moved.
+    """Prepare a face for animation.
 
     Args:
-        face: Whose face.
-        crop: What part of it the pictures show.
-        width: Width of the pictures in pixels.
-        height: Their height; where it is not given, as the crop has it.
-        colour: RGB pictures when true, else grey.
+        face: The face.
+        crop: Part of the face that the frames show.
+        width: Width of the frames in pixels.
+        height: Height of the frames in pixels; None derives it from the crop.
+        colour: RGB frames if true, otherwise grey.
+
+    Example:
+        >>> from mien.synthesis.shape import neutral_points
+        >>> grey = Face(np.full((64, 64, 3), 128, np.float32), Crop().place(neutral_points(), (64, 64)), "grey")
+        >>> puppet(grey, width=48, height=56).shape
+        (56, 48, 3)
     """
     crop = crop or Crop()
     shape = (height, width) if height is not None else crop.shape(width)
@@ -82,9 +88,9 @@ def puppet(
 
 
 def _cut(image: Floats, points: NDArray[np.float64], placed: NDArray[np.float64], shape: tuple[int, int]) -> Floats:
-    """The part of a picture that the frames show, twice their size, band-limited to what they can hold."""
+    """Return the part of a picture that the frames show, at twice their size, band-limited to their resolution."""
     into = _OVER * placed + 0.5 * (_OVER - 1)
-    # One similarity leads from the picture to the frames: that of the eyes.
+    # The eyes determine the similarity transform from the picture to the frames.
     a, b = face_frame(points), face_frame(into)
     scale = b.iod / a.iod
     turn = np.stack([b.across, b.down], 1) @ np.stack([a.across, a.down], 0) * scale
@@ -117,12 +123,12 @@ def _box(geometry: Rig, left: float, top: float, right: float, bottom: float) ->
 
 
 def _under_lids(reference: Floats, geometry: Rig, boxes: tuple[_Box, ...]) -> Floats:
-    """The reference picture in which the eyeballs go on a little way under the lids."""
+    """Return the reference picture with the eyeballs continued a little under the lids."""
     eyes = reference.copy()
     for rows, columns in boxes:
         large = (slice(_OVER * rows.start, _OVER * rows.stop), slice(_OVER * columns.start, _OVER * columns.stop))
         part = reference[large]
-        # A little inside of the lids, so that lashes are not carried on.
+        # A margin inside the lids, so that lashes are not continued.
         inside = (geometry.above_eye[rows, columns] < -0.03 * geometry.iod) & (geometry.below_eye[rows, columns] < -1)
         seen = np.kron(inside, np.ones((_OVER, _OVER))).astype(np.uint8)
         if seen.any():
@@ -135,12 +141,12 @@ def _under_lids(reference: Floats, geometry: Rig, boxes: tuple[_Box, ...]) -> Fl
 
 
 def clean_frames(body: Puppet, moving: Motion, frames: NDArray[np.integer]) -> Iterator[Floats]:
-    """Frames without a sensor, one after the other: (H, W[, 3]), 0..255, not rounded.
+    """Yield frames without camera effects: (H, W[, 3]), 0..255, not rounded.
 
     Args:
         body: The face.
-        moving: Its motion; of the same rig.
-        frames: Which frames of the timeline.
+        moving: Its motion, with the same rig.
+        frames: Numbers of the frames of the timeline.
     """
     height, width = body.rig.shape
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
@@ -155,7 +161,7 @@ def clean_frames(body: Puppet, moving: Motion, frames: NDArray[np.integer]) -> I
 
 
 def _turns(steepness: Floats, reach: Floats) -> list[int]:
-    """Turns of the iteration that bring the error below `_ENOUGH`, for fields so steep and so large: (T,) each."""
+    """Return the iterations that bring the error below `_ENOUGH`, from steepness and size of the fields, (T,) each."""
     steep = np.clip(steepness, 1e-6, 0.9)
     return [int(n) for n in np.clip(np.ceil(np.log(_ENOUGH / np.maximum(reach, 1e-6)) / np.log(steep)) - 1, 0, 12)]
 
@@ -192,7 +198,7 @@ def _draw_eye(
     lid: Floats,
     gaze: Floats,
 ) -> None:
-    """Upper lid before lower lid before eyeball, each in its own place."""
+    """Draw the eyeball, the lower lid over it, and the upper lid over both, each with its own motion."""
     here, below = grid[box], origin[box]
     upper = below
     if moving.lid is not None and lid.any():
@@ -217,7 +223,7 @@ def _draw_jaw(
         return
     extra = np.tensordot(jaw, moving.jaw[(slice(None), *box)], 1)
     lower = _inverse(grid[box], field[box] + extra, _TURNS + 2, (box[1].start, box[0].start))
-    # Half a pixel of overlap: closed lips leave no gap.
+    # The lips overlap by half a pixel, so that closed lips show no gap.
     low = _share(_map(body.rig.below_mouth, lower) + 0.5, picture.ndim)
     high = _share(0.5 - _map(body.rig.below_seam, origin[box]), picture.ndim)
     dark = _CAVITY if picture.ndim == 3 else np.float32(40)
@@ -225,7 +231,7 @@ def _draw_jaw(
 
 
 def _share(distance: Floats, dimensions: int) -> Floats:
-    """0..1 from a signed distance in pixels: a border one pixel wide."""
+    """Convert a signed distance in pixels to a coverage 0..1, with a border one pixel wide."""
     share: Floats = np.clip(distance + 0.5, 0, 1)
     return share[..., None] if dimensions == 3 else share
 
@@ -233,10 +239,10 @@ def _share(distance: Floats, dimensions: int) -> Floats:
 def _inverse(
     grid: Floats, field: Floats, turns: int, corner: tuple[int, int] = (0, 0), slope: Floats | None = None
 ) -> Floats:
-    """Where each pixel was in the neutral face: solves q + field(q) = grid by fixed-point iteration.
+    """Find where each pixel was in the neutral face: solve q + field(q) = grid by fixed-point iteration.
 
-    Each turn lowers the error by the steepness of the field, a third at the most for skin. A blink is steeper: there
-    the known slope of the field makes the turns Newton's.
+    Each iteration multiplies the error by the steepness of the field, at most a third for skin. Blinks are steeper:
+    there, the known slope of the field is used for Newton steps.
     """
     points = grid - field
     shift = np.array(corner, np.float32)
@@ -263,16 +269,24 @@ def _map(distance: Floats, points: Floats) -> Floats:
 
 
 def film(body: Puppet, timeline: Timeline, sensor: Sensor, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a timeline as a camera stores them; holds a few at a time, whatever the length.
+    """Yield the frames of a timeline as a camera stores them. A few are in memory at a time, whatever the length.
 
     Args:
         body: The face.
-        timeline: What it does.
+        timeline: What the face does.
         sensor: The camera.
-        rng: Noise and flicker.
+        rng: Random generator for noise and flicker.
 
     Yields:
-        (H, W[, 3]) of 8 bits.
+        (H, W[, 3]) frames of 8 bits.
+
+    Example:
+        >>> from mien.synthesis.shape import neutral_points
+        >>> from mien.synthesis.timeline import movements_of
+        >>> grey = Face(np.full((64, 64, 3), 128, np.float32), Crop().place(neutral_points(), (64, 64)), "grey")
+        >>> smile = Timeline(9, 200, movements_of("12", onset=1, apex=4, offset=8, intensity=0.2))
+        >>> len(list(film(puppet(grey, width=48, height=56), smile, Sensor(), np.random.default_rng(0))))
+        9
     """
     moving = motion(body.rig, timeline)
     gains = sensor.gains(timeline.n_frames, timeline.fps, rng)
@@ -284,18 +298,21 @@ def film(body: Puppet, timeline: Timeline, sensor: Sensor, rng: np.random.Genera
 def onset_and_apex(
     emotion: str, seed: int, subject: int, rng: np.random.Generator, manner: Manner
 ) -> tuple[NDArray[np.uint8], str]:
-    """Two grey frames (2, H, W) of a micro-expression as a laboratory camera would take them, and its action units.
+    """Render onset and apex of a random micro-expression as a laboratory camera would take them.
 
-    They show `MARGIN` of the crop's size more on each side than a tight crop does.
+    The frames show more than a tight crop: `MARGIN` of its size on each side.
 
     Args:
         emotion: A name in `mien.synthesis.acting.emotions()`.
-        seed: With `subject`, whose face.
-        subject: With `seed`, whose face.
-        rng: Everything else.
-        manner: How hard it is.
+        seed: Together with `subject`, determines the face.
+        subject: Together with `seed`, determines the face.
+        rng: Random generator for everything else.
+        manner: Distributions of the random values.
+
+    Returns:
+        (2, H, W) grey frames of 8 bits, and the action units shown.
     """
-    face = _acquainted(seed, subject)
+    face = _face_of(seed, subject)
     crop, larger = draw_crop(rng), 1 + 2 * MARGIN
     wide = replace(crop, width=crop.width * larger, height=crop.height * larger, eyes=(crop.eyes + MARGIN) / larger)
     body = puppet(face, crop=wide, width=round(larger * int(rng.integers(84, 140))), colour=False)
@@ -311,8 +328,8 @@ def onset_and_apex(
 _KNOWN: dict[tuple[int, int], Face] = {}
 
 
-def _acquainted(seed: int, subject: int) -> Face:
-    """The face of a subject; the last one is kept, as clips of one subject come in a row."""
+def _face_of(seed: int, subject: int) -> Face:
+    """Return the face of a subject. The last one is cached, because clips of one subject follow each other."""
     key = (seed, subject)
     if key not in _KNOWN:
         _KNOWN.clear()

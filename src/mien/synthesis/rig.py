@@ -1,8 +1,8 @@
-"""The geometry of a face in a picture: what moves with what, and the exact motion of every pixel.
+"""The geometry of a face in a picture, and the exact motion of every pixel.
 
-Skin moves as one smooth sheet, with two cuts. The upper lid slides over the eyeball, which moves with the head and with
-the gaze alone; and what lies below the seam of the mouth can leave the upper lip. So a smooth field never has to bend
-around an eye or a mouth, and what a lid or a lip covers or lays bare is known.
+The skin moves as one smooth surface with two cuts. The upper lid slides over the eyeball, which moves only with head
+and gaze; and the skin below the seam of the mouth can separate from the upper lip. So no smooth field has to bend
+around an eye or a mouth, and it is known what a lid or a lip covers or uncovers.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from mien.synthesis.timeline import Timeline
 _LID_LINES: Final = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))
 _SEAM: Final = ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64))
 _BROWS: Final = {True: (18, 19, 20), False: (23, 24, 25)}  # left of the nose in the picture, and right of it
-_CHEEK = 0.12  # how far below the corners of the mouth the jaw moves whole, in IOD
+_CHEEK = 0.12  # distance below the corners of the mouth over which the motion of the jaw sets in, in IOD
 
 _FAR = 1e3
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """A face on the grid of a picture, upright. Lengths are pixels.
+    """An upright face on the pixel grid of a picture. Lengths are in pixels.
 
     Attributes:
         points: (68, 2) landmarks of the neutral face, x then y.
         shape: Height and width.
         iod: Distance between the eye centres.
-        above_eye: (H, W) height of each pixel above the upper lid's line; large beside the eyes.
-        below_eye: (H, W) how far it lies below the lower lid's line; large beside the eyes.
-        lid_share: (H, W) how much of a pull on the upper lid a pixel follows, 0 at the corners and beside.
+        above_eye: (H, W) distance of each pixel above the line of the upper lid; large beside the eyes.
+        below_eye: (H, W) distance of each pixel below the line of the lower lid; large beside the eyes.
+        lid_share: (H, W) fraction of the motion of the upper lid that a pixel follows; 0 at the corners and beside.
         blink: (H, W, 2) displacement that closes the eyes.
-        blink_slope: (H, W) change of its lower component down the picture.
-        below_seam: (H, W) how far a pixel lies below the upper edge of the mouth's opening.
-        below_mouth: (H, W) how far it lies below the lower edge; the same where the mouth is closed.
-        jaw_share: (H, W) how much of a pull on the jaw a pixel below the seam follows.
+        blink_slope: (H, W) vertical derivative of the vertical component of `blink`.
+        below_seam: (H, W) distance of each pixel below the upper edge of the mouth opening.
+        below_mouth: (H, W) distance of each pixel below the lower edge; equal to `below_seam` for a closed mouth.
+        jaw_share: (H, W) fraction of the motion of the jaw that a pixel below the seam follows.
     """
 
     points: NDArray[np.float64]
@@ -57,24 +57,24 @@ class Rig:
 
     @property
     def eye(self) -> NDArray[np.bool_]:
-        """(H, W) where the eyeballs are seen."""
+        """(H, W) whether a pixel shows an eyeball."""
         return np.asarray((self.above_eye < 0) & (self.below_eye < 0))
 
     @property
     def cavity(self) -> NDArray[np.bool_]:
-        """(H, W) between open lips."""
+        """(H, W) whether a pixel lies between open lips."""
         return np.asarray((self.below_seam > 0) & (self.below_mouth < 0))
 
 
 def rig(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
-    """The geometry of a face.
+    """Compute the geometry of a face.
 
     Args:
-        landmarks: (68, 2) in pixels of the grid; the eyes level to within a few degrees.
+        landmarks: (68, 2) landmarks in pixels of the grid; the eyes must be level to within a few degrees.
         shape: Height and width of the grid.
 
     Raises:
-        MienError: Points that are no face.
+        MienError: The points are not those of a face.
     """
     points: NDArray[np.float64] = np.asarray(landmarks, np.float64)
     iod = face_frame(points).iod
@@ -90,7 +90,7 @@ def rig(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
         above[:, columns], below[:, columns] = top - y, y - bottom
         place = 2 * (x[columns] - inner) / (outer - inner) - 1
         share[:, columns] = 1 - place**2
-        # The skin between brow and lid is what unfolds; the brow stays.
+        # In a blink, the skin between brow and lid unfolds; the brow does not move.
         opening = np.clip(bottom - top, 0, None)
         brow = points[list(_BROWS[outer < points[27, 0]])][:, 1].max()
         room = np.maximum(0.9 * (top - brow), 1.4 * opening)
@@ -107,7 +107,7 @@ def rig(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Rig:
 
 
 def _line(points: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Height of a smooth line through four or five points at the columns x; level beyond its ends."""
+    """Return the y of a smooth line through four or five points at the columns x; constant beyond its ends."""
     left, right = points[:, 0].min(), points[:, 0].max()
     middle, half = 0.5 * (left + right), 0.5 * (right - left)
     line = np.polyfit((points[:, 0] - middle) / half, points[:, 1], len(points) - 1)
@@ -116,16 +116,17 @@ def _line(points: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.flo
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Everything that moves in a timeline, as fields times weights over time.
+    """All motion of a timeline, as fields multiplied by weights over time.
 
     Attributes:
-        rig: The geometry.
-        timeline: What happens.
-        skin: (K, H, W, 2) displacement of the skin per unit of each weight: movements, then the head's six columns.
-        lid: (L, H, W, 2) what upper lids do besides: movements, then the blink; None where they do nothing.
-        jaw: (J, H, W, 2) what the jaw does besides; None where it does nothing.
-        steepness: (K,) bound of the change of each field of the skin from pixel to pixel.
-        reach: (K,) its greatest displacement in pixels, each way.
+        rig: The geometry of the face.
+        timeline: The timeline.
+        skin: (K, H, W, 2) displacement of the skin per unit of each weight: movements, then the six columns of the
+            head.
+        lid: (L, H, W, 2) additional displacement of the upper lids: movements, then the blink; None if there is none.
+        jaw: (J, H, W, 2) additional displacement of the jaw; None if there is none.
+        steepness: (K,) bound on the change of each skin field from pixel to pixel.
+        reach: (K,) largest displacement of each skin field in pixels, in each direction.
     """
 
     rig: Rig
@@ -137,7 +138,7 @@ class Motion:
     reach: Floats
 
     def weights(self, frames: NDArray[np.integer[Any]]) -> tuple[Floats, Floats, Floats, Floats]:
-        """Weights (T, K) of the skin, (T, L) of the lids, (T, J) of the jaw, and the gaze (T, 2) in pixels."""
+        """Return the weights (T, K) of skin, (T, L) of lids, (T, J) of jaw, and the gaze (T, 2) in pixels."""
         units = self.timeline.activations(frames)
         head = self.timeline.head_path(frames)
         lids = np.column_stack([units, self.timeline.closures(frames)])
@@ -147,9 +148,10 @@ class Motion:
         return skin, lid, jaw, eyes
 
     def flow(self, frame: int) -> Floats:
-        """(H, W, 2) true displacement in pixels, x then y, of every pixel of the neutral face up to a frame.
+        """Return the true displacement of every pixel from frame 0 to a frame.
 
-        The point at (x, y) of frame 0 is at (x, y) + flow[y, x] in that frame. Zero at frame 0.
+        Returns:
+            (H, W, 2) in pixels, x then y: the point at (x, y) of frame 0 is at (x, y) + flow[y, x]. Zero for frame 0.
         """
         skin, lid, jaw, gaze = self.weights(np.array([frame]))
         total = np.tensordot(skin[0], self.skin, 1)
@@ -162,14 +164,14 @@ class Motion:
         return np.asarray(np.where(eyes, rest + gaze[0], np.where(self.rig.cavity[..., None], rest, total)), np.float32)
 
     def visible(self, frame: int) -> NDArray[np.bool_]:
-        """(H, W) whether a point of frame 0 is still seen: not under a lid, not outside the picture."""
+        """Return (H, W) whether each point of frame 0 is still visible: not under a lid, not outside the picture."""
         flow = self.flow(frame)
         y, x = np.mgrid[: self.rig.shape[0], : self.rig.shape[1]]
         x, y = x + flow[..., 0], y + flow[..., 1]
         inside = (x >= 0) & (y >= 0) & (x <= self.rig.shape[1] - 1) & (y <= self.rig.shape[0] - 1)
         if self.lid is None:
             return np.asarray(inside)
-        # Where the lid's edge, one point per column, has come to.
+        # The edge of the lid in that frame, one point per column.
         eye = self.rig.eye
         edge = np.where(self.rig.above_eye >= 0, self.rig.above_eye, _FAR).argmin(0)
         columns = np.arange(self.rig.shape[1])
@@ -177,9 +179,9 @@ class Motion:
         return np.asarray(inside & ~(eye & (y < lowered[None])))
 
     def landmarks(self, frames: NDArray[np.integer[Any]]) -> Floats:
-        """(T, 68, 2) where the landmarks are at some frames, in pixels.
+        """Return the landmarks in some frames, (T, 68, 2) in pixels.
 
-        Points on the upper lids move with the lids, and those of the lower lip with the jaw.
+        Points on the upper lids move with the lids, points of the lower lip with the jaw.
         """
         skin, lid, jaw, _ = self.weights(frames)
         moved = np.einsum("tk,kpc->tpc", skin, _at(self.skin, self.rig.points))
@@ -193,7 +195,20 @@ class Motion:
 
 
 def motion(geometry: Rig, timeline: Timeline) -> Motion:
-    """The fields of everything that a timeline moves."""
+    """Compute the fields of all motion of a timeline.
+
+    Args:
+        geometry: The geometry of the face.
+        timeline: The timeline.
+
+    Example:
+        >>> from mien.synthesis.shape import Crop, neutral_points
+        >>> from mien.synthesis.timeline import movements_of
+        >>> smile = Timeline(20, 200, movements_of("12", onset=0, apex=8, offset=19, intensity=0.2))
+        >>> moving = motion(rig(Crop().place(neutral_points(), (56, 48)), (56, 48)), smile)
+        >>> moving.flow(8).shape, float(abs(moving.flow(0)).max())
+        ((56, 48, 2), 0.0)
+    """
     shape, points = geometry.shape, geometry.points
     skin = np.zeros((len(timeline.movements), *shape, 2), np.float32)
     lid, jaw = np.zeros((len(timeline.movements) + 1, *shape, 2), np.float32), np.zeros_like(skin)
@@ -219,7 +234,7 @@ def motion(geometry: Rig, timeline: Timeline) -> Motion:
 
 
 def _at(fields: Floats, points: NDArray[np.float64] | Sequence[Any]) -> Floats:
-    """Fields (K, H, W, 2) at points (P, 2), bilinear, the nearest pixel outside: (K, P, 2)."""
+    """Sample fields (K, H, W, 2) at points (P, 2), bilinear, with the nearest pixel outside; return (K, P, 2)."""
     at = np.asarray(points, np.float64)
     height, width = fields.shape[1:3]
     x, y = at[:, 0].clip(0, width - 1), at[:, 1].clip(0, height - 1)

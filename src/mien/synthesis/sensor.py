@@ -1,4 +1,4 @@
-"""What a camera does to a face: blur, light flicker, noise and compression."""
+"""Camera effects: blur, flickering light, noise and compression."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 
-_MARGIN = 97  # pixels by which the noise may be shifted
+_MARGIN = 97  # largest shift of the noise in pixels
 _STEP = 13  # least shift from one frame to the next: further than anything moves
 
 
@@ -19,11 +19,11 @@ class Sensor:
     """A camera.
 
     Attributes:
-        noise: Standard deviation of the noise in grey levels at medium brightness; it grows with the light.
-        flicker: Standard deviation of the brightness over time, as a part.
-        mains_hz: Frequency at which lamps flicker.
-        blur: Standard deviation of the blur in pixels.
-        quality: JPEG quality with which each frame was stored before, 1..100; None for none.
+        noise: Standard deviation of the noise in grey levels, 0 to 50.
+        flicker: Standard deviation of the brightness over time, as a fraction, 0 to 0.2.
+        mains_hz: Frequency of the flicker of lamps.
+        blur: Standard deviation of the blur in pixels, 0 to 10.
+        quality: JPEG quality with which each frame is compressed, 1 to 100; None does not compress.
     """
 
     noise: float = 1.5
@@ -37,13 +37,13 @@ class Sensor:
             self.quality is not None and not 1 <= self.quality <= 100
         ):
             raise MienError(
-                f"A sensor out of range: {self}.",
+                f"A value is out of range: {self}.",
                 "noise 0 to 50 grey levels, flicker 0 to 0.2, blur 0 to 10 pixels, quality 1 to 100.",
                 "`Sensor()`.",
             )
 
     def gains(self, n_frames: int, fps: float, rng: np.random.Generator) -> NDArray[np.float32]:
-        """(n_frames,) brightness of each frame: the lamps' beat with the camera, and a slow drift."""
+        """Return the (n_frames,) brightness of each frame: the beat between lamps and camera, and a slow drift."""
         seconds = np.arange(n_frames) / fps
         beat = np.sin(2 * np.pi * self.mains_hz * seconds + rng.uniform(0, 2 * np.pi))
         slow = np.sin(2 * np.pi * rng.uniform(0.1, 0.5) * seconds + rng.uniform(0, 2 * np.pi))
@@ -51,23 +51,28 @@ class Sensor:
 
 
 class Exposure:
-    """One camera taking frames of one size, one after the other; the same generator gives the same noise.
+    """A camera that takes frames of one size in sequence; the same random generator gives the same noise.
 
     Args:
         sensor: The camera.
-        shape: (H, W) or (H, W, 3).
-        rng: Where the noise comes from.
+        shape: Shape of the frames, (H, W) or (H, W, 3).
+        rng: Random generator for the noise.
     """
 
     def __init__(self, sensor: Sensor, shape: tuple[int, ...], rng: np.random.Generator) -> None:
         self._sensor, self._shape, self._rng = sensor, shape, rng
         large = (shape[0] + _MARGIN, shape[1] + _MARGIN, *shape[2:])
-        # One field of noise, shifted and turned over for each frame: as white as fresh noise within a frame.
+        # One field of noise is shifted and inverted for each frame: within a frame it is as white as fresh noise.
         self._noise = rng.standard_normal(large, np.float32) * np.float32(sensor.noise)
         self._at = np.array([0, 0])
 
     def take(self, frame: NDArray[np.float32], gain: float) -> NDArray[np.uint8]:
-        """One frame, 0..255, as the camera stores it."""
+        """Return one frame as the camera stores it.
+
+        Args:
+            frame: The frame without camera effects, 0..255.
+            gain: Brightness, from `Sensor.gains`.
+        """
         sensor = self._sensor
         if sensor.blur > 0:
             frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), sensor.blur), np.float32)
@@ -89,7 +94,12 @@ class Exposure:
 
 
 def draw_sensor(rng: np.random.Generator) -> Sensor:
-    """A laboratory camera at random."""
+    """Make a random laboratory camera.
+
+    Example:
+        >>> draw_sensor(np.random.default_rng(0)).mains_hz in (100.0, 120.0)
+        True
+    """
     return Sensor(
         noise=float(rng.uniform(0.6, 2.5)),
         flicker=float(rng.uniform(0.0005, 0.006)),

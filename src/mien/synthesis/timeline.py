@@ -1,7 +1,7 @@
-"""What a face does and when: action units, blinks, glances and the small movements of a head, as frozen records.
+"""Timelines: what a face does and when. Action units, blinks, glances and small head motion, as frozen records.
 
-Amounts have no unit of the picture: intensities are parts of an action unit's greatest movement, lengths of the head
-are distances between the eyes (IOD). All times are frames, so a timeline means the same at every size of the picture.
+Values do not depend on the size of the picture: intensities are fractions of the greatest movement of an action unit,
+and lengths are multiples of the distance between the eyes (IOD, interocular distance). All times are in frames.
 """
 
 from __future__ import annotations
@@ -22,38 +22,43 @@ Kind = Literal["micro", "macro"]
 Side = Literal["L", "R"]
 
 INTENSITY: Final = {"micro": (0.05, 0.3), "macro": (0.3, 1.0)}
-"""Least and greatest intensity of each kind of movement, as a part of the action unit's greatest movement."""
+"""Lowest and highest intensity of each kind of movement, as a fraction of the greatest movement of the unit."""
 
 HEAD: Final = ("right", "down", "roll", "nearer", "yaw", "pitch")
-"""Columns of `Timeline.head_path`: IOD, IOD, radians, parts of the size, radians, radians."""
+"""Columns of `Timeline.head_path`, in IOD, IOD, radians, fractions of the size, radians, radians."""
 
 
 @cache
 def read_table(name: str) -> dict[str, Any]:
-    """The data file `tables/<name>.toml` of this package."""
+    """Read the data file `tables/<name>.toml` of this package."""
     return loads((files("mien.synthesis") / "tables" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def action_units() -> tuple[str, ...]:
-    """Names of the action units that faces here can show ("AU1", ...)."""
+    """Return the names of the action units that the synthetic faces can show ("AU1", ...).
+
+    Example:
+        >>> "AU12" in action_units()
+        True
+    """
     return tuple(read_table("action_units"))
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One action unit from onset to offset; the neutral face before and after.
+    """The movement of one action unit from onset to offset; the face is neutral before and after.
 
     Attributes:
         unit: A name in `action_units()`.
-        onset: Last frame at which nothing has moved.
+        onset: Last frame before any movement.
         apex: Frame of the strongest movement.
-        offset: First frame at which nothing is left of it.
-        intensity: Part of the unit's greatest movement; the range depends on `kind`: see `INTENSITY`.
-        side: The person's own left or right half alone; None for both.
-        asymmetry: -1..1; above zero the person's left half moves more: (1 + a) against (1 - a) times the intensity.
+        offset: First frame without any movement.
+        intensity: Fraction of the greatest movement of the unit; the range depends on `kind`, see `INTENSITY`.
+        side: The person's own left or right half only; None for both halves.
+        asymmetry: -1 to 1; positive if the person's left half moves more: (1 + a) against (1 - a) times the intensity.
         kind: "micro" or "macro".
-        skew: Shape of the rise, 0.5..2: above one it starts slowly.
+        skew: Shape of the rise, 0.5 to 2; above 1 it starts slowly.
     """
 
     unit: str
@@ -76,36 +81,36 @@ class Movement:
         if not low <= self.intensity <= high:
             raise MienError(
                 f"{self.unit} has the intensity {self.intensity:g} in a {self.kind}-expression.",
-                f"{low:g} to {high:g} of the unit's greatest movement.",
+                f"{low:g} to {high:g} of the greatest movement of the unit.",
                 f"`intensity={min(max(self.intensity, low), high):g}`"
                 + (", or `kind='macro'`." if self.kind == "micro" and self.intensity > high else "."),
             )
         if not -1 <= self.asymmetry <= 1 or not 0.5 <= self.skew <= 2 or self.side not in ("L", "R", None):
             raise MienError(
                 f"{self.unit} has asymmetry {self.asymmetry:g}, skew {self.skew:g}, side {self.side!r}.",
-                "an asymmetry of -1 to 1, a skew of 0.5 to 2, and L, R or None for the side.",
+                "an asymmetry of -1 to 1, a skew of 0.5 to 2, and the side L, R or None.",
                 "`asymmetry=0.1, skew=1.0, side=None`.",
             )
 
     def halves(self) -> tuple[float, float]:
-        """Strength of the person's right and left half; their mean is 1 where both move."""
+        """Return the relative strength of the person's right and left half; their mean is 1 if both move."""
         right, left = (float(self.side in (None, half)) for half in ("R", "L"))
         return right * (1 - self.asymmetry), left * (1 + self.asymmetry)
 
     def curve(self, frames: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Activation 0..1 at frame times (T,): a smooth rise to the apex and a smooth fall to nothing."""
+        """Return the activation 0..1 at frame times (T,): a smooth rise to the apex and a smooth fall to 0."""
         return _hill(frames, self.onset, self.apex, self.offset, self.skew)
 
 
 @dataclass(frozen=True, slots=True)
 class Blink:
-    """Both upper lids go down and up again.
+    """A blink: both upper lids go down and up again.
 
     Attributes:
         onset: Last frame before the lids move.
-        apex: Frame at which they are lowest.
-        offset: First frame at which they are up again.
-        closure: Part of the eye's opening that is covered, above 0 to 1.
+        apex: Frame at which the lids are lowest.
+        offset: First frame at which the lids are up again.
+        closure: Fraction of the eye opening that is covered, above 0, at most 1.
     """
 
     onset: int
@@ -119,19 +124,19 @@ class Blink:
             raise MienError(f"A blink closes {self.closure:g} of the eye.", "above 0, at most 1.", "`closure=1`.")
 
     def curve(self, frames: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Closure 0..1 at frame times (T,)."""
+        """Return the closure 0..1 at frame times (T,)."""
         return self.closure * _hill(frames, self.onset, self.apex, self.offset, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The eyes turn within a few frames, and stay.
+    """A glance: the eyes turn within a few frames, and stay there.
 
     Attributes:
-        onset: Frame at which they start.
-        length: Frames it takes, at least 1.
-        right: How far the irises go to the right of the picture, in IOD.
-        down: How far they go down, in IOD.
+        onset: Frame at which the eyes start to turn.
+        length: Frames that the turn takes, at least 1.
+        right: Displacement of the irises to the right of the picture in IOD, at most 0.08.
+        down: Displacement of the irises downwards in IOD, at most 0.08.
     """
 
     onset: int
@@ -143,27 +148,27 @@ class Glance:
         if self.length < 1 or abs(self.right) > 0.08 or abs(self.down) > 0.08:
             raise MienError(
                 f"A glance of {self.length} frame(s) by {self.right:g}, {self.down:g}.",
-                "at least one frame, and at most 0.08 of the distance between the eyes each way.",
+                "at least one frame, and at most 0.08 of the distance between the eyes in each direction.",
                 "`length=8, right=0.02, down=0`.",
             )
 
     def path(self, frames: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """(T, 2) displacement of the irises in IOD, x then y."""
+        """Return the (T, 2) displacement of the irises in IOD, x then y."""
         share = np.clip((frames - self.onset) / self.length, 0, 1)
         return np.asarray((share * share * (3 - 2 * share))[:, None] * (self.right, self.down))
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a head that tries to keep still moves: drift, tremor and breathing, all zero at frame 0.
+    """Motion of a head that tries to keep still: drift, tremor and breathing, all zero at frame 0.
 
     Attributes:
-        drift: Size of slow movement in IOD (turns by about as many radians).
-        tremor: Amplitude of the tremor in IOD.
-        tremor_hz: Its frequency.
-        breathing: Amplitude of the nod that breathing causes, in IOD.
-        breathing_hz: Its frequency.
-        seed: Which path.
+        drift: Size of slow movement in IOD (and of slow rotation, in radians), 0 to 0.2.
+        tremor: Amplitude of the tremor in IOD, 0 to 0.2.
+        tremor_hz: Frequency of the tremor.
+        breathing: Amplitude of the nod caused by breathing in IOD, 0 to 0.2.
+        breathing_hz: Frequency of the breathing.
+        seed: Seed of the path, from 0.
     """
 
     drift: float = 0.006
@@ -184,11 +189,11 @@ class Head:
             )
 
     def path(self, frames: NDArray[np.floating[Any]], fps: float) -> NDArray[np.float64]:
-        """(T, 6) at frame times (T,), columns `HEAD`."""
+        """Return the (T, 6) position of the head at frame times (T,), with the columns `HEAD`."""
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, 77]))
         seconds = np.append(np.asarray(frames, np.float64), 0.0) / fps
         total = np.zeros((len(seconds), len(HEAD)))
-        # A few slow waves pass for the random walk of a head, and can be asked for at any frame.
+        # A sum of slow waves resembles the random walk of a head, and can be computed for any single frame.
         for low, high, size in ((0.05, 0.2, 1.0), (0.2, 0.6, 0.5), (0.6, 1.6, 0.2)):
             hertz, phase = rng.uniform(low, high, len(HEAD)), rng.uniform(0, 2 * np.pi, len(HEAD))
             height = self.drift * size * rng.normal(0, 1, len(HEAD)).clip(-2, 2)
@@ -209,15 +214,19 @@ STILL: Final = Head(0.0, 0.0, 9.0, 0.0, 0.27, 0)
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All that a face does in a clip or a long video. Frame 0 is the neutral face at rest.
+    """Everything that a face does in a clip or a long video. Frame 0 shows the neutral face at rest.
 
     Attributes:
         n_frames: Length in frames.
-        fps: Frames per second, 1..1000.
-        movements: Action units.
+        fps: Frames per second, 1 to 1000.
+        movements: Movements of action units.
         blinks: Blinks.
         glances: Turns of the eyes.
-        head: Movement of the head.
+        head: Motion of the head.
+
+    Example:
+        >>> Timeline(60, 200, movements_of("4+L12", onset=5, apex=25, offset=50, intensity=0.15)).units()
+        '4+L12'
     """
 
     n_frames: int
@@ -251,43 +260,47 @@ class Timeline:
                 )
 
     def activations(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
-        """(T, movements) intensity times curve at some frames, or at all."""
+        """Return (T, movements) the intensity of each movement times its curve, in some frames or all."""
         at = self._times(frames)
         columns = [m.intensity * m.curve(at) for m in self.movements]
         return np.stack(columns, 1) if columns else np.zeros((len(at), 0))
 
     def closures(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
-        """(T,) part of the eyes' opening that blinks cover, 0..1."""
+        """Return (T,) the fraction of the eye opening that blinks cover, 0..1."""
         at = self._times(frames)
         return np.asarray(np.max([np.zeros(len(at)), *(b.curve(at) for b in self.blinks)], axis=0))
 
     def gaze(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
-        """(T, 2) displacement of the irises in IOD, x then y."""
+        """Return (T, 2) the displacement of the irises in IOD, x then y."""
         at = self._times(frames)
         return np.asarray(np.sum([np.zeros((len(at), 2)), *(g.path(at) for g in self.glances)], axis=0))
 
     def head_path(self, frames: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float64]:
-        """(T, 6) movement of the head, columns `HEAD`."""
+        """Return (T, 6) the position of the head, with the columns `HEAD`."""
         return self.head.path(self._times(frames), self.fps)
 
     def units(self) -> str:
-        """Action units as label sheets print them, such as "4+L12"."""
-        told = [f"{m.side or ''}{m.unit.removeprefix('AU')}" for m in self.movements]
-        return "+".join(dict.fromkeys(told))
+        """Return the action units as label sheets print them, such as "4+L12"."""
+        codes = [f"{m.side or ''}{m.unit.removeprefix('AU')}" for m in self.movements]
+        return "+".join(dict.fromkeys(codes))
 
     def _times(self, frames: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:
         return np.asarray(np.arange(self.n_frames) if frames is None else frames, np.float64)
 
 
 def movements_of(units: str, **given: Any) -> tuple[Movement, ...]:
-    """Movements of the same time and strength for units as label sheets print them.
+    """Make movements of the same times and intensity for several action units.
 
     Args:
-        units: Such as "4+L12".
+        units: Action units as label sheets print them, such as "4+L12".
         **given: The other attributes of `Movement`.
 
     Raises:
-        MienError: A unit that faces here cannot show, or a value out of its range.
+        MienError: The faces cannot show one of the units, or a value is out of range.
+
+    Example:
+        >>> [(m.unit, m.side) for m in movements_of("4+L12", onset=5, apex=25, offset=50, intensity=0.15)]
+        [('AU4', None), ('AU12', 'L')]
     """
     return tuple(Movement(unit=f"AU{number}", side=_side(side), **given) for side, number in parse_action_units(units))
 

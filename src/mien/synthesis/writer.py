@@ -1,7 +1,7 @@
-"""Small corpora of moving faces in a database's own layout, from the same tables the readers use.
+"""Write small corpora of drawn, moving faces in the layout of a database, from the tables that the readers use.
 
-They try the whole chain without a licence: readers, label maps, benchmarks and spotting. The faces are drawn, so
-nothing scored on them says anything about people.
+They test everything without a licence: readers, label maps, benchmarks and spotting. The faces are synthetic, so scores
+on them say nothing about people.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mien.synthesis.moving_face import mark_as_drawn, render_clip
 from mien.types import Clip, Interval
 
 OFFICIAL = tuple(name for name in DATASETS.builtins if issubclass(DATASETS[name], OfficialDataset))
-"""Ids of the layouts `write_corpus` writes."""
+"""Ids of the layouts that `write_corpus` can write."""
 
 _QUIET = 8  # neutral frames before, between and after the expressions of a long video
 
@@ -39,11 +39,11 @@ Cells = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A database's own files, about to be written.
+    """The files of a database that are to be written.
 
     Attributes:
         card: Facts about the database.
-        layout: Where it keeps what.
+        layout: Layout of its folders and label sheets.
         write: The part of its table that only writers need.
         root: Folder to write into.
     """
@@ -55,25 +55,33 @@ class Release:
 
     @property
     def expressions(self) -> list[dict[str, str]]:
-        """One example of each emotion, as the label sheet prints it."""
+        """One example of each emotion, as printed in the label sheet."""
         return list(self.write["expressions"])
 
     @property
     def frame_root(self) -> Path:
-        """Folder below which the frames are."""
+        """Folder that contains the frames."""
         return self.root / self.layout.roots[0]
 
     @property
     def videos(self) -> list[dict[str, str]]:
-        """The long videos of each subject; none where the database has short clips."""
+        """The long videos of each subject; empty if the database has short clips."""
         return list(self.write.get("videos", ()))
 
 
 def release(dataset_id: str, root: Path) -> Release:
-    """The files of a database, about to be written to a folder.
+    """Return the files of a database that are to be written to a folder.
+
+    Args:
+        dataset_id: Id of an official layout.
+        root: Folder to write into.
 
     Raises:
-        MienError: An unknown layout.
+        MienError: The layout is unknown.
+
+    Example:
+        >>> release("casme2", Path("corpus")).card.id
+        'casme2'
     """
     if dataset_id not in OFFICIAL:
         raise unknown_name("official layout", dataset_id, OFFICIAL, "mien datasets")
@@ -82,7 +90,7 @@ def release(dataset_id: str, root: Path) -> Release:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus(Release):
-    """What every part of the writer of drawn faces needs to know."""
+    """The state of a corpus of drawn faces while it is written."""
 
     size: int
     frames: int
@@ -102,24 +110,31 @@ def write_corpus(
 ) -> list[Clip]:
     """Write a small moving-face corpus in the official layout of a database, label sheet included.
 
-    Emotions take turns over all clips, so every label map meant for the database finds at least two classes from three
-    clips on. Databases of long videos get two videos with micro- and macro-expressions per subject, and one without any
+    Emotions take turns over all clips, so every label map of the database finds at least two classes from three clips
+    on. Databases of long videos get, for each subject, two videos with micro- and macro-expressions and one without any
     expression.
 
     Args:
         dataset_id: Id of an official layout; `flow_images` has a writer of its own.
-        root: Folder to write into; made where missing.
+        root: Folder to write into; it is created if it does not exist.
         subjects: Number of subjects.
-        clips_per_subject: Micro-expressions of each.
+        clips_per_subject: Micro-expressions of each subject.
         seed: The same seed gives the same files.
         size: Height and width of a frame in pixels, at least 16.
         frames: Length of a micro-expression in frames, at least 4.
 
     Returns:
-        The clips a reader must find, in its order.
+        The clips that a reader must find, in its order.
 
     Raises:
-        MienError: An unknown layout or a number out of range.
+        MienError: The layout is unknown or a number is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clips = write_corpus("casme2", Path(folder), subjects=1, clips_per_subject=2, size=32, frames=4)
+        >>> len(clips)
+        2
     """
     files = release(dataset_id, root)
     for name, value, least in (
@@ -162,7 +177,7 @@ def _write_short(corpus: _Corpus, subjects: int, clips_per_subject: int) -> list
             _write_non_micro(corpus, s)
     write_sheets(corpus, rows)
     if not corpus.layout.required:
-        # Folders tell these clips: they are found subject by subject, emotion by emotion.
+        # The reader finds these clips in folders, subject by subject and emotion by emotion.
         order = {e["emotion"]: i for i, e in enumerate(sorted(corpus.expressions, key=lambda e: e["emotion"]))}
         clips.sort(key=lambda clip: (int(clip.subject.lstrip("s")), order[clip.emotion], clip.name))
     return clips
@@ -208,7 +223,15 @@ def _short_clip(corpus: _Corpus, s: int, c: int, onset: int, expression: Mapping
 
 
 def naming(corpus: Release, s: int, c: int, onset: int, expression: Mapping[str, str]) -> dict[str, Any]:
-    """What the formats of subject, clip, folder and picture may use, for subject s and clip c, counted from 0."""
+    """Return the fields for the format strings of subject, clip, folder and picture; s and c count from 0.
+
+    Args:
+        corpus: The files of the database.
+        s: Number of the subject.
+        c: Number of the clip of this subject.
+        onset: First frame of the clip.
+        expression: An entry of `Release.expressions`.
+    """
     number = corpus.write["first_subject"] + s
     fields: dict[str, Any] = {
         "number": number,
@@ -234,7 +257,7 @@ def _write_non_micro(corpus: _Corpus, s: int) -> None:
 
 
 def _write_long(corpus: _Corpus, subjects: int, clips_per_subject: int) -> list[Clip]:
-    """Two videos with expressions and one without any, per subject."""
+    """Write two videos with expressions and one without any for each subject."""
     clips: list[Clip] = []
     rows: list[Cells] = []
     turn = 0
@@ -274,7 +297,7 @@ def _long_video(
         parts.append(_render(corpus, s, expression["face"], length, apex, k))
         parts.append(_render(corpus, s, "none", _QUIET, 1, k + 1))
     pixels = np.concatenate(parts)
-    # Where a folder holds one subject's videos, it is named by the subject.
+    # If the videos of a subject share a folder, the folder has the name of the subject.
     folder = corpus.frame_root / (f"{subject}/{name}" if corpus.layout.positions else name)
     numbers = range(1, len(pixels) + 1)
     paths = _write_frames(pixels, folder, [corpus.layout.picture.format(video=name, no=no) for no in numbers])
@@ -309,7 +332,7 @@ def _long_video(
 
 
 def _render(corpus: _Corpus, s: int, face: str, length: int, apex: int, seed: int) -> NDArray[np.uint8]:
-    # No face is in two databases, as their pictures would be the same to the byte.
+    # Databases must not share a face, because their pictures would be identical.
     identity = zlib.crc32(corpus.card.id.encode()) % 10_000 * 1_000 + s
     return render_clip(
         identity,
@@ -326,16 +349,16 @@ def _write_frames(pixels: NDArray[np.uint8], folder: Path, names: Sequence[str])
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in names)
     for frame, path in zip(pixels, paths, strict=True):
-        # A two-dimensional array makes a file with a single channel.
+        # A two-dimensional array is saved with a single channel.
         Image.fromarray(frame).save(path, quality=95)
     return paths
 
 
 def write_sheets(corpus: Release, rows: Sequence[Cells], subjects: int = 0) -> None:
-    """Writes the label sheet of a database, and those that add columns to it.
+    """Write the label sheet of a database, and the sheets that add columns to it.
 
     Args:
-        corpus: The database's files.
+        corpus: The files of the database.
         rows: One row per expression, by canonical column.
         subjects: Number of subjects, for sheets that list them.
     """
@@ -364,7 +387,7 @@ def write_sheets(corpus: Release, rows: Sequence[Cells], subjects: int = 0) -> N
 
 
 def _write_three_sheets(corpus: Release, rows: Sequence[Cells], subjects: int, path: Path) -> None:
-    """CAS(ME)^2: labels without a header, then what subject numbers and stimulus names stand for."""
+    """Write the sheets of CAS(ME)^2: labels without a header, then the keys of subject numbers and stimulus names."""
     names = layout_table(corpus.card.id)["naming"]
     first = corpus.write["first_subject"]
     labels = [[row.get(name, "") for name in corpus.layout.positions] for row in rows]
@@ -387,7 +410,7 @@ def _save(lines: Sequence[Sequence[str | int]], path: Path) -> None:
 
 
 def _keep(book: Workbook, path: Path) -> None:
-    """Saves a workbook without the time at which that happened: the same cells are the same bytes."""
+    """Save a workbook without its time stamp, so that the same cells give the same bytes."""
     buffer = io.BytesIO()
     book.save(buffer)
     made = io.BytesIO()
@@ -401,7 +424,7 @@ def _keep(book: Workbook, path: Path) -> None:
 
 
 def _cell(value: str | int) -> str | int | None:
-    """A cell as a spreadsheet program stores it: a lone action unit is a number, a code with leading zeros is text."""
+    """Convert a cell as a spreadsheet does: a single action unit is a number, a code with leading zeros is text."""
     if isinstance(value, str) and value.isdigit() and not value.startswith("0"):
         return int(value)
     return value if value != "" else None

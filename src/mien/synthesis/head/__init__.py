@@ -1,4 +1,4 @@
-"""A three-dimensional head that moves by an exactly known displacement: random people, light, camera and pose."""
+"""A three-dimensional head with exactly known motion: random people, light, camera and pose."""
 
 from mien.synthesis.head.actions import head_actions, head_units
 from mien.synthesis.head.identity import Identity, mean_identity, random_identity

@@ -1,4 +1,4 @@
-"""From action units to movements of the vertices."""
+"""Convert action units to displacements of the vertices."""
 
 from __future__ import annotations
 
@@ -18,34 +18,44 @@ Floats = NDArray[np.float32]
 Halves = tuple[float, float]
 
 GREATEST: Final = 1.5
-"""Greatest amount of an action or unit; above 1 lies more than most people can do."""
+"""Greatest amount of an action or unit; amounts above 1 are more than most people can do."""
 
-_MIDDLE: Final = 12.0  # millimetres from the midline at which one half alone acts
+_MIDDLE: Final = 12.0  # distance from the midline, in millimetres, beyond which only one half acts
 
 
 @cache
 def unit_table() -> dict[str, dict[str, Any]]:
-    """For each action unit ("AU1", ...) its FACS name and its actions with weights."""
+    """Return, for each action unit ("AU1", ...), its FACS name and its facial actions with weights."""
     return tomllib.loads((resources.files("mien.synthesis.head") / "actions.toml").read_text(encoding="utf-8"))
 
 
 def head_units() -> tuple[str, ...]:
-    """Names of the action units that the head can show."""
+    """Return the names of the action units that the head can show.
+
+    Example:
+        >>> "AU12" in head_units()
+        True
+    """
     return tuple(unit_table())
 
 
 def head_actions() -> tuple[str, ...]:
-    """Names of the facial actions, as in ARKit; left and right are the person's own."""
+    """Return the names of the facial actions, as in ARKit; left and right are the person's own.
+
+    Example:
+        >>> "jawOpen" in head_actions()
+        True
+    """
     return head_mesh().action_names
 
 
 @cache
 def movements() -> tuple[dict[str, int], Floats]:
-    """Where each unit or action stands among the movements, and how each half of it moves the vertices.
+    """Return the displacements of all units and actions, separately for the two halves of the face.
 
     Returns:
-        Row of the right half of each name (that of the left half is the next one), and the movements: (rows, V * 3) in
-        millimetres at the greatest intensity. Both halves at once make the whole.
+        The row of the right half of each name (the left half is the next row), and the displacements (rows, V * 3) in
+        millimetres at full intensity. The sum of both halves is the whole movement.
     """
     mesh = head_mesh()
     share = np.clip(mesh.vertices[:, 0] / (2 * _MIDDLE) + 0.5, 0, 1)
@@ -81,14 +91,21 @@ def _moved(mesh: HeadMesh, name: str) -> Floats:
 
 
 def moved_vertices(amounts: Mapping[str, float | Halves]) -> Floats:
-    """(V, 3) how far the vertices move, in millimetres.
+    """Compute the displacement of the vertices.
 
     Args:
-        amounts: Of action units ("AU12") or single actions ("jawOpen"): a number for both halves of the face, or one
-            for the person's right and one for the left; 0 to `GREATEST`, 1 is the greatest movement.
+        amounts: Amounts of action units ("AU12") or single actions ("jawOpen"): one number for both halves of the face,
+            or a pair for the person's right and left half. 0 to `GREATEST`; 1 is full intensity.
+
+    Returns:
+        (V, 3) in millimetres.
 
     Raises:
-        MienError: An unknown unit or action, or an amount out of range.
+        MienError: A unit or action is unknown, or an amount is out of range.
+
+    Example:
+        >>> float(moved_vertices({}).max())
+        0.0
     """
     index, rows = movements()
     weights = np.zeros(len(rows), np.float32)

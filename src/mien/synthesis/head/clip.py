@@ -1,4 +1,4 @@
-"""A head that acts out a timeline: what a photograph that is warped can be asked, answered in three dimensions."""
+"""Animate the three-dimensional head by a timeline, with the same interface as the warped photograph."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadMotion:
-    """Everything that a head does in a timeline; `flow`, `visible` and `landmarks` mean what they do in `rig.Motion`.
+    """All motion of a head in a timeline; `flow`, `visible` and `landmarks` are as in `mien.synthesis.rig.Motion`.
 
     Attributes:
-        head: Who, before which camera.
-        timeline: What happens.
-        pose: How the head is held at frame 0; the timeline's head movement comes on top.
+        head: The person and the camera.
+        timeline: The timeline.
+        pose: Pose of the head at frame 0; the head motion of the timeline is added.
     """
 
     head: Head
@@ -33,7 +33,7 @@ class HeadMotion:
     pose: Pose = field(default_factory=Pose)
 
     def states(self, frames: NDArray[np.integer]) -> Iterator[State]:
-        """What the head does at some frames."""
+        """Yield the state of the head in some frames."""
         activations, closures = self.timeline.activations(frames), self.timeline.closures(frames)
         gaze, path = self.timeline.gaze(frames), self.timeline.head_path(frames)
         iod, radius = self.head.eye_distance, self.head.eye_radius
@@ -58,35 +58,35 @@ class HeadMotion:
             yield State(amounts, pose, (float(turn[0]), float(turn[1])))
 
     def flow(self, frame: int) -> Floats:
-        """(H, W, 2) exact motion in pixels, x then y, of each pixel from frame 0 to a frame; zero on the background."""
+        """Return (H, W, 2) the exact motion of each pixel from frame 0 to a frame, in pixels; 0 on the background."""
         before, after = self.states(np.array([0, frame]))
         return self.head.flow(before, after)[0]
 
     def visible(self, frame: int) -> NDArray[np.bool_]:
-        """(H, W) whether a pixel of frame 0 shows the head and is still seen."""
+        """Return (H, W) whether a pixel of frame 0 shows the head and is still visible."""
         before, after = self.states(np.array([0, frame]))
         return self.head.flow(before, after)[1]
 
     def landmarks(self, frames: NDArray[np.integer]) -> Floats:
-        """(T, 68, 2) points of iBUG 300-W in pixels, x then y."""
+        """Return (T, 68, 2) landmarks (iBUG 300-W) in pixels, x then y."""
         return np.stack([self.head.landmarks(state) for state in self.states(frames)])
 
     def clean_frames(self, frames: NDArray[np.integer] | None = None) -> Iterator[Floats]:
-        """Frames without a sensor, one after the other: (H, W, 3) RGB, 0..255, not rounded.
+        """Yield frames without camera effects: (H, W, 3) RGB, 0..255, not rounded.
 
         Args:
-            frames: Which frames of the timeline; all where it is not given.
+            frames: Numbers of the frames; None takes all frames of the timeline.
         """
         wanted = np.arange(self.timeline.n_frames) if frames is None else frames
         yield from map(self.head.picture, self.states(wanted))
 
 
 def draw_head(rng: np.random.Generator, camera: Camera | None = None) -> tuple[Head, Pose]:
-    """A person, a light and a slightly turned head at random, as sitters before a laboratory's camera.
+    """Make a random person, light and slightly turned head, as in front of a laboratory camera.
 
     Args:
-        rng: Where the draws come from.
-        camera: From where; its distance is drawn where it is not given.
+        rng: Random generator.
+        camera: The camera; None takes one at a random distance.
     """
     light = Light(
         azimuth=float(rng.uniform(-45, 45)),
@@ -102,10 +102,13 @@ def draw_head(rng: np.random.Generator, camera: Camera | None = None) -> tuple[H
 
 
 def head_face(rng: np.random.Generator) -> Face:
-    """A person as a still picture with exact landmarks, for the generator that warps photographs.
+    """Make a still picture of a random person, with exact landmarks, for the generator that warps photographs.
 
-    The eyes are about 200 pixels apart, as in that generator's other faces; it makes them smaller, so one sample per
+    The eyes are about 200 pixels apart, as in the other faces of that generator. It scales them down, so one sample per
     pixel is enough.
+
+    Args:
+        rng: Random generator.
     """
     camera = Camera(height=960, width=800, distance=float(rng.uniform(600, 1400)), span=290.0, samples=1)
     head, _ = draw_head(rng, camera)

@@ -1,4 +1,4 @@
-"""Who it is: the shape of a head and the looks of its skin, eyes and hair, drawn at random."""
+"""Identities: random shape of the head, and random appearance of skin, eyes and hair."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mien.synthesis.head.mesh import head_mesh
 Floats = NDArray[np.float32]
 
 ORIGINS: Final = ("african", "asian", "caucasian")
-"""The three bases of the mesh, by their own names; every head is a mixture."""
+"""The three bases of the mesh, under its own names; every head is a mixture of them."""
 
 AGES: Final = (18.0, 80.0)
 
-_YOUNG, _OLD = 25.0, 85.0  # ages that the bases "young" and "old" stand for
+_YOUNG, _OLD = 25.0, 85.0  # ages of the bases "young" and "old"
 _OPPOSITE: Final = (
     ("incr", "decr"), ("up", "down"), ("in", "out"), ("forward", "backward"), ("concave", "convex"),
     ("compress", "uncompress"),
@@ -41,18 +41,18 @@ class Identity:
     """One person.
 
     Attributes:
-        seed: Draws the details of the skin.
-        age: In years, 18..80.
-        female: 0 male .. 1 female.
-        origins: Parts of the three bases `ORIGINS`; they sum to one.
-        weight: -1 thin .. 1 heavy.
-        shapes: (S,) amounts of the mesh's shape targets.
-        shade: 0 the palest .. 1 the darkest skin.
+        seed: Seed of the details of the skin.
+        age: Age in years, 18 to 80.
+        female: 0 (male) to 1 (female).
+        origins: Fractions of the three bases `ORIGINS`, summing to 1.
+        weight: -1 (thin) to 1 (heavy).
+        shapes: (S,) amounts of the shape targets of the mesh.
+        shade: 0 (palest) to 1 (darkest skin).
         hair: sRGB colour, 0..1.
         iris: sRGB colour, 0..1.
-        hairline: Millimetres by which the hair begins higher than usual; below zero lower.
+        hairline: Millimetres by which the hair begins higher than usual; negative for lower.
         volume: Millimetres of hair above the scalp.
-        beard: 0 none .. 1 a full shadow.
+        beard: 0 (none) to 1 (full stubble).
     """
 
     seed: int
@@ -80,7 +80,7 @@ class Identity:
 
 @cache
 def _pairs() -> tuple[tuple[str, list[tuple[int, int]]], ...]:
-    """Of each shape that can go two ways: its region, and per side of the face its two targets."""
+    """Return, for each shape with two opposite targets, its region, and the pair of targets for each side."""
     names = head_mesh().shape_names
     found: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for i, name in enumerate(names):
@@ -95,7 +95,7 @@ def _pairs() -> tuple[tuple[str, list[tuple[int, int]]], ...]:
 
 
 def _usual() -> Floats:
-    """Amounts of the shapes that all people here have: the mesh's eyes are 5 mm nearer to each other than people's."""
+    """Return the shape amounts common to all identities: they set the eyes 5 mm further apart, as in people."""
     names = head_mesh().shape_names
     shapes = np.zeros(len(names), np.float32)
     shapes[[names.index("l-eye-trans-out"), names.index("r-eye-trans-out")]] = _EYES_APART
@@ -103,10 +103,17 @@ def _usual() -> Floats:
 
 
 def random_identity(seed: int) -> Identity:
-    """A person drawn at random; the same seed gives the same person.
+    """Make a random person; the same seed gives the same person.
 
     Args:
-        seed: A whole number from 0.
+        seed: Whole number, from 0.
+
+    Raises:
+        MienError: The seed is negative.
+
+    Example:
+        >>> 18 <= random_identity(7).age <= 80
+        True
     """
     if seed < 0:
         raise MienError(f"The identity's seed is {seed}.", "a whole number from 0.", "`random_identity(0)`.")
@@ -151,7 +158,12 @@ def random_identity(seed: int) -> Identity:
 
 
 def mean_identity() -> Identity:
-    """The middle of everything: nobody's shape, a middle shade, no beard."""
+    """Return the mean person: mean shape, medium shade, no beard.
+
+    Example:
+        >>> mean_identity().age
+        30.0
+    """
     third = 1 / 3
     return Identity(
         0, 30.0, 0.5, (third, third, third), 0.0, _usual(), 0.3, (0.1, 0.08, 0.07), (0.25, 0.16, 0.09), 0.0, 8.0, 0.0
@@ -159,7 +171,14 @@ def mean_identity() -> Identity:
 
 
 def base_shape(identity: Identity) -> Floats:
-    """(V, 3) vertices of a person's neutral face without hair, millimetres, the middle between the eyeballs at 0."""
+    """Compute the vertices of the neutral face of a person, without hair.
+
+    Args:
+        identity: The person.
+
+    Returns:
+        (V, 3) in millimetres, with the middle between the eyeballs at 0.
+    """
     mesh = head_mesh()
     old = np.clip((identity.age - _YOUNG) / (_OLD - _YOUNG), 0, 1)
     sexes = {"female": identity.female, "male": 1 - identity.female}
@@ -180,5 +199,5 @@ def base_shape(identity: Identity) -> Floats:
 
 @cache
 def mean_shape() -> Floats:
-    """(V, 3) `base_shape` of `mean_identity`, on which skin and hair are laid out."""
+    """Return the `base_shape` of `mean_identity`, (V, 3), on which skin and hair are laid out."""
     return base_shape(mean_identity())

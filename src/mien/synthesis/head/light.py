@@ -1,4 +1,4 @@
-"""Light on a head: what each vertex sees of the sky and of the lamp, once, and how bright it is, for every frame."""
+"""Light on a head: how much ambient and lamp light reaches each vertex (once), and its brightness (in every frame)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _SKY: Final = 32
 _LAMP: Final = 8
 _PENUMBRA: Final = 0.16  # radians: half the width of the lamp
 _CELL: Final = 2.0  # millimetres per sample of a shadow map
-_BIAS: Final = 2.5  # millimetres that a surface may lie behind itself
-_WRAP: Final = 0.25  # how far light creeps around skin, a stand-in for scattering under it
+_BIAS: Final = 2.5  # tolerance of the shadow maps in millimetres
+_WRAP: Final = 0.25  # how far light reaches around the skin, to imitate subsurface scattering
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """One lamp and a dim room.
+    """One lamp and ambient light.
 
     Attributes:
-        azimuth: Degrees from the front; above zero the lamp stands to the right of the picture.
-        elevation: Degrees above the eyes.
-        lamp: Brightness of the lamp.
-        room: Brightness of what comes from everywhere.
-        warmth: -1 bluish .. 1 reddish lamp.
+        azimuth: Degrees from the front, -80 to 80; positive if the lamp is on the right of the picture.
+        elevation: Degrees above the eyes, -80 to 80.
+        lamp: Brightness of the lamp, from 0.
+        room: Brightness of the ambient light, from 0.
+        warmth: Colour of the lamp, -1 (bluish) to 1 (reddish).
     """
 
     azimuth: float = 20.0
@@ -48,22 +48,22 @@ class Light:
         ):
             raise MienError(
                 f"Light from {self.azimuth:g}, {self.elevation:g} degrees, brightness {self.lamp:g} and {self.room:g}.",
-                "angles of -80 to 80 degrees, brightness from 0, one of them above.",
+                "angles of -80 to 80 degrees, brightness from 0, at least one above 0.",
                 "`Light()`.",
             )
 
     def direction(self) -> Floats:
-        """(3,) unit vector towards the lamp."""
+        """Return the (3,) unit vector towards the lamp."""
         a, e = np.radians([self.azimuth, self.elevation])
         return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)], np.float32)
 
     def colour(self) -> Floats:
-        """(3,) of the lamp."""
+        """Return the (3,) RGB colour of the lamp."""
         return np.array([1 + 0.12 * self.warmth, 1.0, 1 - 0.18 * self.warmth], np.float32)
 
 
 def normals(vertices: NDArray[np.floating[Any]], triangles: NDArray[np.int64]) -> Floats:
-    """(V, 3) unit normals, the mean over the triangles around a vertex weighted by their areas."""
+    """Compute (V, 3) unit normals: the mean of the triangles around a vertex, weighted by their areas."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
     total = np.empty((len(vertices), 3))
@@ -74,7 +74,7 @@ def normals(vertices: NDArray[np.floating[Any]], triangles: NDArray[np.int64]) -
 
 
 def _sees(vertices: Floats, triangles: NDArray[np.int64], towards: Floats) -> NDArray[np.float32]:
-    """(V,) whether each vertex has a free view in a direction: 1 or 0."""
+    """Return (V,) whether each vertex has a free view in a direction: 1 or 0."""
     up = np.array([0.0, 1.0, 0.0]) if abs(towards[1]) < 0.9 else np.array([0.0, 0.0, 1.0])
     x = np.cross(up, towards)
     x /= np.linalg.norm(x)
@@ -83,7 +83,7 @@ def _sees(vertices: Floats, triangles: NDArray[np.int64], towards: Floats) -> ND
     at -= at.min(0) - 1
     depth = vertices @ towards
     height, width = np.ceil(at.max(0)).astype(int)[::-1] + 2
-    # Without perspective the distance itself is linear on the picture and can stand for nearness.
+    # Without perspective, the distance itself is linear on the picture and can replace the nearness.
     nearness = depth - depth.min() + 1
     seen = rasterise(at, nearness, triangles, (int(height), int(width)))
     nearest = np.zeros(height * width, np.float32)
@@ -93,7 +93,7 @@ def _sees(vertices: Floats, triangles: NDArray[np.int64], towards: Floats) -> ND
 
 
 def open_sky(vertices: Floats, normal: Floats, triangles: NDArray[np.int64]) -> Floats:
-    """(V,) how much of the room's light reaches each vertex, 0..1; more of it comes from above."""
+    """Compute (V,) how much of the ambient light reaches each vertex, 0..1; more light comes from above."""
     k = np.arange(_SKY) + 0.5
     y = 1 - 2 * k / _SKY
     turn = k * np.pi * (3 - 5**0.5)
@@ -108,7 +108,7 @@ def open_sky(vertices: Floats, normal: Floats, triangles: NDArray[np.int64]) -> 
 
 
 def lamp_reach(vertices: Floats, triangles: NDArray[np.int64], light: Light) -> Floats:
-    """(V,) which part of the lamp each vertex sees, 0..1."""
+    """Compute (V,) the fraction of the lamp that each vertex sees, 0..1."""
     ahead = light.direction()
     side = np.cross([0, 1, 0], ahead)
     side /= np.linalg.norm(side)
@@ -122,18 +122,18 @@ def lamp_reach(vertices: Floats, triangles: NDArray[np.int64], light: Light) -> 
 
 
 def brightness(normal: Floats, light: Light, sky: Floats, reach: Floats, towards_eye: Floats) -> tuple[Floats, Floats]:
-    """Diffuse light (V, 3) and highlights (V,) at vertices.
+    """Compute diffuse light (V, 3) and highlights (V,) at the vertices.
 
     Args:
         normal: (V, 3) unit normals.
-        light: The lamp and the room.
+        light: Lamp and ambient light.
         sky: (V,) from `open_sky`.
         reach: (V,) from `lamp_reach`.
         towards_eye: (V, 3) unit vectors to the camera.
     """
     ahead = light.direction()
     facing = normal @ ahead
-    # Red light goes deeper into skin and comes out further around the edge of a shadow.
+    # Red light enters the skin more deeply and reaches further around the edge of a shadow.
     wrap = np.array([1.4, 0.9, 0.7]) * _WRAP
     lamp = np.maximum(facing[:, None] + wrap, 0) / (1 + wrap)
     lamp *= light.lamp * reach[:, None] * light.colour()

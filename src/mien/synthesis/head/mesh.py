@@ -1,4 +1,4 @@
-"""The vendored head: vertices, triangles, shape targets and facial actions, and its eyeballs."""
+"""The vendored head mesh: vertices, triangles, shape targets, facial actions and eyeballs."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from scipy import sparse
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int64]
 
-_UNIT: Final = 0.01  # millimetres per step of the stored movements
-_RINGS, _AROUND, _OPENING = 14, 28, 105.0  # an eyeball is drawn up to this angle from its axis
+_UNIT: Final = 0.01  # millimetres per step of the stored displacements
+_RINGS, _AROUND, _OPENING = 14, 28, 105.0  # rings, points per ring, and greatest angle from the axis of an eyeball
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadMesh:
-    """The base mesh and what may be added to it. Millimetres; x to the person's left, y up, z ahead.
+    """The base mesh and the displacements that can be added. Millimetres; x to the person's left, y up, z forward.
 
     Attributes:
         vertices: (V, 3) of the base mesh.
-        triangles: (M, 3) corners, anticlockwise seen from outside; those of the two eyeballs come last.
-        part: (V + E,) 0 skin, 1 teeth, 2 eyeball.
-        masks: How much each vertex is "lips", "lids", "ears" or "mouth" (its inside), (V,) from 0 to 1.
+        triangles: (M, 3) corners, anticlockwise seen from outside; the two eyeballs come last.
+        part: (V + E,) 0 for skin, 1 for teeth, 2 for eyeballs.
+        masks: (V,) membership 0..1 of each vertex in "lips", "lids", "ears" and "mouth" (its inside).
         eyes: Vertices of the base mesh that mark the right and the left eyeball.
-        bases: (B, V, 3) what each base of sex, age, origin and weight adds.
-        base_names: Of the bases, such as "asian-female-old".
-        shapes: (S, V * 3) sparse, what each shape target adds.
-        shape_names: Such as "nose-hump-incr".
-        actions: (A, V * 3) sparse, what each facial action adds at its maximum.
-        action_names: As in ARKit; left and right are the person's own.
+        bases: (B, V, 3) displacement of each base of sex, age, origin and weight.
+        base_names: Names of the bases, such as "asian-female-old".
+        shapes: (S, V * 3) sparse displacements of the shape targets.
+        shape_names: Names of the shape targets, such as "nose-hump-incr".
+        actions: (A, V * 3) sparse displacements of the facial actions at full intensity.
+        action_names: Names of the actions, as in ARKit; left and right are the person's own.
         gaze: Yaw and pitch in degrees by which an eye turns with each action of looking.
-        landmarks: (68,) vertices that stand for the points of iBUG 300-W.
-        ball: (E, 3) unit vectors from the centre of an eyeball, both eyes; z ahead.
+        landmarks: (68,) vertices of the iBUG 300-W landmarks.
+        ball: (E, 3) unit vectors from the centre of an eyeball, for both eyes; z forward.
     """
 
     vertices: Floats
@@ -59,10 +59,10 @@ class HeadMesh:
 
 @cache
 def head_mesh() -> HeadMesh:
-    """The vendored head, read once. Source and licence: NOTICE beside this file."""
+    """Read the vendored head mesh, once. Source and licence: NOTICE in the same folder."""
     data = (resources.files("mien.synthesis.head") / "head.safetensors").read_bytes()
-    told = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    names, tensors = json.loads(told["names"]), load(data)
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    names, tensors = json.loads(metadata["names"]), load(data)
     vertices = tensors["vertices"]
     n = len(vertices)
 
@@ -88,14 +88,14 @@ def head_mesh() -> HeadMesh:
         shape_names=tuple(names["shapes"]),
         actions=rows("actions"),
         action_names=tuple(names["actions"]),
-        gaze={name: (yaw, pitch) for name, (yaw, pitch) in json.loads(told["gaze"]).items()},
+        gaze={name: (yaw, pitch) for name, (yaw, pitch) in json.loads(metadata["gaze"]).items()},
         landmarks=tensors["landmarks"].astype(np.int64),
         ball=np.concatenate([ball, ball]),
     )
 
 
 def _eyeball() -> tuple[Floats, Whole]:
-    """Unit vectors of the front of a ball in rings about its axis, and triangles."""
+    """Return unit vectors of the front of a sphere in rings around its axis, and its triangles."""
     angle = np.radians(_OPENING) * (np.arange(1, _RINGS + 1) / _RINGS)[:, None]
     turn = 2 * np.pi * np.arange(_AROUND) / _AROUND
     ring = np.stack([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle) + 0 * turn], -1)

@@ -1,8 +1,7 @@
-"""Triangles to samples: which triangle is seen where, and what it carries there.
+"""Rasterise triangles: find which triangle is visible at each sample, and interpolate vertex values there.
 
-Every triangle is cut into the rows of samples it crosses and every row into its samples, all at once in numpy; a
-z-buffer keeps the nearest. Samples stay in the order of their triangles, which keeps what is fetched for them near in
-memory.
+Every triangle is split into the rows of samples that it crosses, and every row into samples, all at once in numpy. A
+z-buffer keeps the nearest. Samples stay in the order of their triangles, so that memory is read in order.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int64]
 
-_EDGE = 1e-5  # samples: what lies this little outside still counts, so that no gap opens between two triangles
+_EDGE = 1e-5  # tolerance at the edges, in samples, so that no gap opens between two triangles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What is seen at each sample that shows anything, in the order of the triangles.
+    """The visible triangle at each sample that shows one, in the order of the triangles.
 
     Attributes:
-        place: (N,) row * width + column.
-        triangle: (N,) which triangle.
-        share: (N, 2) barycentric coordinates of its second and third corner in space (not on the picture), 0..1.
-        nearness: (N,) one over the distance from the camera's plane.
+        place: (N,) position of the sample: row * width + column.
+        triangle: (N,) index of the triangle.
+        share: (N, 2) barycentric coordinates of its second and third corner in space (not in the picture), 0..1.
+        nearness: (N,) one over the distance from the plane of the camera.
     """
 
     place: NDArray[np.int32]
@@ -36,11 +35,14 @@ class Samples:
     nearness: Floats
 
     def carry(self, values: NDArray[Any], triangles: Whole) -> Floats:
-        """(N, K) what vertices (V, K) carry, interpolated in space.
+        """Interpolate values of the vertices, in space.
 
         Args:
-            values: (V, K).
-            triangles: (M, 3) as they were rasterised.
+            values: (V, K) values of the vertices.
+            triangles: (M, 3) triangles as they were rasterised.
+
+        Returns:
+            (N, K)
         """
         corners = values.astype(np.float32, copy=False)[triangles]
         first = corners[:, 0].take(self.triangle, 0)
@@ -49,7 +51,7 @@ class Samples:
         return np.asarray(first, np.float32)
 
     def points(self, vertices: NDArray[np.float64], triangles: Whole) -> NDArray[np.float64]:
-        """(N, 3) what `carry` gives for vertices (V, 3), in double precision, for exact motion."""
+        """Interpolate vertices (V, 3) in double precision, for exact motion; return (N, 3)."""
         corners = vertices[triangles[self.triangle]]
         share = self.share.astype(np.float64)
         first = 1 - share.sum(1, keepdims=True)
@@ -59,14 +61,20 @@ class Samples:
 def rasterise(
     xy: NDArray[np.floating[Any]], nearness: NDArray[np.floating[Any]], triangles: Whole, shape: tuple[int, int]
 ) -> Samples:
-    """What a camera sees at every sample of a grid.
+    """Find the visible triangle at every sample of a grid.
 
     Args:
-        xy: (V, 2) where the vertices are on the grid, x then y; samples lie at whole numbers.
-        nearness: (V,) one over the distance of the vertices from the camera's plane, above 0; all ones with xy scaled
-            alike gives no depth.
-        triangles: (M, 3); those that run clockwise on a picture with y down are seen from behind and left out.
+        xy: (V, 2) positions of the vertices on the grid, x then y; samples lie at whole numbers.
+        nearness: (V,) one over the distance of the vertices from the plane of the camera, above 0; all ones means no
+            depth.
+        triangles: (M, 3) corners; triangles that are clockwise in a picture with y down show their back and are left
+            out.
         shape: Rows and columns of the grid.
+
+    Example:
+        >>> corners = np.array([[0.0, 0.0], [0.0, 3.0], [3.0, 0.0]])
+        >>> rasterise(corners, np.ones(3), np.array([[0, 1, 2]]), (4, 4)).place.tolist()
+        [0, 1, 2, 3, 4, 5, 6, 8, 9, 12]
     """
     height, width = shape
     corners = np.asarray(xy, np.float64)[triangles]
@@ -102,20 +110,20 @@ def rasterise(
     some = columns > 0
     of, y, first, columns = of[some], y[some], first[some], columns[some]
 
-    # Screen-space barycentric coordinates are linear along a row; over distance they are so in space.
+    # Barycentric coordinates are linear along a row in the picture; divided by the distance, also in space.
     near = np.asarray(nearness, np.float64)[triangles[which]]
     dx1, dy1 = (c[:, 1] - a[:, 1]) / area, -(c[:, 0] - a[:, 0]) / area
     dx2, dy2 = -(b[:, 1] - a[:, 1]) / area, (b[:, 0] - a[:, 0]) / area
     over1, over2 = near[:, 1] - near[:, 0], near[:, 2] - near[:, 0]
     rx, ry = first - a[of, 0], y - a[of, 1]
     second, third = rx * dx1[of] + ry * dy1[of], rx * dx2[of] + ry * dy2[of]
-    # The three numbers of a sample: nearness times each share, and nearness itself.
+    # Three numbers per sample: nearness times each share, and the nearness itself.
     middle = near[of, 0] + second * over1[of] + third * over2[of]
     start = np.stack([second * near[of, 1], third * near[of, 2], middle]).astype(np.float32)
     step = np.stack([dx1 * near[:, 1], dx2 * near[:, 2], dx1 * over1 + dx2 * over2]).astype(np.float32)[:, of]
     columns = columns.astype(np.int32)
     row = np.repeat(np.arange(len(of), dtype=np.int32), columns)
-    # Where a row's first sample stands in the list of all: one subtraction gives the step along the row.
+    # Index of the first sample of each row in the list of all samples.
     before = np.cumsum(columns, dtype=np.int32) - columns
     sample = np.arange(len(row), dtype=np.int32)
     along = (sample - before[row]).astype(np.float32)
@@ -124,7 +132,7 @@ def rasterise(
 
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, place, near_here)
-    # Of two triangles that carry the same nearness at a sample, as on a shared edge, the last one is kept.
+    # If two triangles have the same nearness at a sample, as on a shared edge, the last one is kept.
     owner = np.zeros(height * width, np.int32)
     won = np.flatnonzero(near_here >= nearest[place]).astype(np.int32)
     owner[place[won]] = won

@@ -1,4 +1,4 @@
-"""A head before a camera: its frames, the exact motion between any two states, its landmarks."""
+"""A head in front of a camera: its frames, the exact motion between any two states, and its landmarks."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
-_CENTRE: Final = (0.0, -25.0, 0.0)  # what the camera looks at: the middle of the face, in millimetres from the eyes
-_PIVOT: Final = (0.0, -70.0, -75.0)  # where a head turns: the top of the spine
+_CENTRE: Final = (0.0, -25.0, 0.0)  # point at which the camera is directed: middle of the face, in mm from the eyes
+_PIVOT: Final = (0.0, -70.0, -75.0)  # point about which the head turns: the top of the spine
 _YAW, _PITCH, _ROLL = 45.0, 30.0, 45.0
 TURN: Final = 35.0
-"""Degrees an eye can turn."""
+"""Degrees by which an eye can turn."""
 
-_MOUTH: Final = 0.15  # of the room's light reaches the inside of an open mouth
-_ROOMY: Final = 0.985  # an eyeball is drawn a little smaller than its socket, so that no lid cuts into it
+_MOUTH: Final = 0.15  # fraction of the ambient light that reaches the inside of an open mouth
+_ROOMY: Final = 0.985  # an eyeball is slightly smaller than its socket, so that no lid cuts into it
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole camera straight before the face.
+    """A pinhole camera straight in front of the face.
 
     Attributes:
-        height: Of the picture in pixels.
-        width: Of the picture in pixels.
-        distance: From the eyes in millimetres; near ones make noses large.
-        span: Millimetres at the eyes that the picture's height shows.
-        right: Millimetres by which the face stands right of the middle.
-        down: Millimetres by which it stands lower.
-        samples: Samples per pixel each way, 1..4.
+        height: Height of the picture in pixels, at least 32.
+        width: Width of the picture in pixels, at least 32.
+        distance: Distance from the eyes in millimetres, 300 to 10,000; from nearby, noses look large.
+        span: Height of the picture at the distance of the eyes, in millimetres, 120 to 2000.
+        right: Displacement of the face to the right, in millimetres.
+        down: Displacement of the face downwards, in millimetres.
+        samples: Samples per pixel in each direction, 1 to 4.
     """
 
     height: int = 300
@@ -71,7 +71,7 @@ class Camera:
         return self.height * self.distance / self.span
 
     def project(self, points: NDArray[np.floating[Any]]) -> tuple[Doubles, Doubles]:
-        """Where points (N, 3) are on the picture (N, 2), x then y, and one over their distance (N,)."""
+        """Project points (N, 3) to the picture: (N, 2) in pixels, x then y, and one over their distance, (N,)."""
         p = np.asarray(points, np.float64) - _CENTRE
         nearness = 1 / (self.distance - p[:, 2])
         scale = self.focal * nearness
@@ -82,14 +82,14 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where a head is turned and moved to.
+    """Rotation and displacement of a head.
 
     Attributes:
-        yaw: Degrees; above zero the face turns to the right of the picture.
-        pitch: Degrees; above zero it looks up.
-        roll: Degrees; above zero it tilts to the right of the picture.
+        yaw: Degrees; positive if the face turns to the right of the picture.
+        pitch: Degrees; positive if the face looks up.
+        roll: Degrees; positive if the face tilts to the right of the picture.
         right: Millimetres to the right of the picture.
-        down: Millimetres down.
+        down: Millimetres downwards.
         nearer: Millimetres towards the camera.
     """
 
@@ -109,7 +109,7 @@ class Pose:
             )
 
     def place(self, points: NDArray[np.floating[Any]]) -> Doubles:
-        """Points (N, 3) of the head where the pose puts them."""
+        """Apply the pose to points (N, 3) of the head."""
         yaw, pitch, roll = np.radians([self.yaw, self.pitch, self.roll])
         sy, cy, sp, cp, sr, cr = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch), np.sin(roll), np.cos(roll)
         about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -121,12 +121,12 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a head does at one moment.
+    """The state of a head at one moment.
 
     Attributes:
-        amounts: Of action units or single actions, see `mien.synthesis.head.actions.moved_vertices`.
-        pose: Of the head.
-        gaze: Degrees by which both eyes turn to the right of the picture and down.
+        amounts: Amounts of action units or single actions; see `mien.synthesis.head.actions.moved_vertices`.
+        pose: Pose of the head.
+        gaze: Degrees by which both eyes turn to the right of the picture, and downwards.
     """
 
     amounts: Mapping[str, float | Halves] = field(default_factory=dict)
@@ -139,13 +139,13 @@ class State:
 
 
 class Head:
-    """One person before one camera in one light. What does not change from frame to frame is made once.
+    """One person in front of one camera in one light. Everything that does not change between frames is computed once.
 
     Args:
-        identity: Who.
-        camera: From where.
-        light: In which light.
-        seed: Draws the background.
+        identity: The person.
+        camera: The camera.
+        light: The light.
+        seed: Seed of the background.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Head:
 
     @property
     def eye_distance(self) -> float:
-        """Millimetres between the centres of the eyeballs."""
+        """Distance between the centres of the eyeballs in millimetres."""
         return float(np.linalg.norm(self._eyes[1][0] - self._eyes[0][0]))
 
     @property
@@ -173,13 +173,13 @@ class Head:
         return float(_ROOMY * (self._eyes[0][1] + self._eyes[1][1]) / 2)
 
     def vertices(self, state: State) -> Doubles:
-        """(V + E, 3) vertices, then those of the right and the left eyeball, in millimetres, in the pose of a state."""
+        """Return the (V + E, 3) vertices in a state, in millimetres; the right and the left eyeball come last."""
         return state.pose.place(self._unposed(state))
 
     def _unposed(self, state: State) -> Doubles:
         right, down = state.gaze
         amounts = dict(state.amounts)
-        # Lids follow the eyes.
+        # The lids follow the eyes.
         for way, angle in (("Down", down), ("Up", -down)):
             for side in ("Left", "Right"):
                 action = f"eyeLook{way}{side}"
@@ -203,7 +203,7 @@ class Head:
     def _sky(self) -> Floats:
         rest = self._unposed(State()).astype(np.float32)
         sky = open_sky(rest, normals(rest, self._mesh.triangles), self._mesh.triangles)
-        # The mouth is closed at rest and would stay black when it opens.
+        # The neutral mouth is closed; without this, an open mouth would be black inside.
         inside = np.maximum(self._mesh.masks["mouth"], self._mesh.part[: len(self.rest)] == 1)
         sky[: len(inside)] = np.maximum(sky[: len(inside)], _MOUTH * inside)
         return sky
@@ -214,7 +214,7 @@ class Head:
 
     @cached_property
     def _exposure(self) -> float:
-        """Factor that brings the face to the middle of the scale; dark skin stays darker."""
+        """Factor that brings the face to the middle of the brightness scale; dark skin stays darker."""
         lit = self._looks.picture[350:600, 350:650].mean() * (0.5 * self.light.lamp + 0.8 * self.light.room)
         return float(0.30 * (lit / 0.30) ** 0.55 / lit)
 
@@ -229,7 +229,7 @@ class Head:
         return np.asarray(tone * (1 + slope[0] * x + slope[1] * y)[..., None], np.float32)
 
     def _see(self, state: State, samples: int) -> tuple[Doubles, Doubles, Samples]:
-        """Vertices in space and on the picture, and the samples of a frame."""
+        """Return the vertices in space and in the picture, and the samples of a frame."""
         points = self.vertices(state)
         xy, nearness = self.camera.project(points)
         marks = xy[self._mesh.landmarks]
@@ -245,11 +245,18 @@ class Head:
         return points, xy, rasterise(grid, nearness, self._mesh.triangles, shape)
 
     def frame(self, state: State | None = None) -> Picture:
-        """(H, W, 3) RGB picture, 0..255. No noise: that is a sensor's part. The same arguments give the same bytes."""
+        """Render a frame without noise, which is added by a sensor. The same arguments give the same bytes.
+
+        Args:
+            state: State of the head; None is neutral.
+
+        Returns:
+            (H, W, 3) RGB of 8 bits.
+        """
         return np.asarray(self.picture(state) + 0.5, np.uint8)
 
     def picture(self, state: State | None = None) -> Floats:
-        """`frame` before it is rounded."""
+        """Render a frame as `frame` does, (H, W, 3) RGB, 0..255, without rounding."""
         state = state or State()
         s = self.camera.samples
         points, _, seen = self._see(state, s)
@@ -272,11 +279,11 @@ class Head:
         return _develop(_shrink(light, s))
 
     def flow(self, before: State, after: State) -> tuple[Floats, NDArray[np.bool_]]:
-        """True motion of every pixel from one state to another.
+        """Compute the true motion of every pixel from one state to another.
 
         Returns:
-            (H, W, 2) in pixels, x then y: what is seen at (x, y) before is at (x, y) + flow[y, x] after; zero on the
-            background. And (H, W) whether the pixel shows the head and is seen afterwards too.
+            (H, W, 2) in pixels, x then y: the point at (x, y) before is at (x, y) + flow[y, x] after; zero on the
+            background. And (H, W) whether the pixel shows the head and is still visible afterwards.
         """
         shape = (self.camera.height, self.camera.width)
         points, _, seen = self._see(before, 1)
@@ -290,22 +297,22 @@ class Head:
         at = np.rint(end * 2 + 0.5).astype(int)
         inside = np.all((at >= 0) & (at < [shape[1] * 2, shape[0] * 2]), axis=1)
         at = np.where(inside[:, None], at, 0)
-        # 1.5 mm of tolerance: the nearest sample lies up to half a pixel away on a slope.
+        # A tolerance of 1.5 mm, because on a slope the nearest sample is up to half a pixel away.
         there = depth[at[:, 1] * (2 * shape[1]) + at[:, 0]]
         hidden = (there > 0) & (1 / np.where(there > 0, there, 1) < 1 / nearness - 1.5)
         visible[seen.place] = inside & ~hidden
         return flow.reshape(*shape, 2), visible.reshape(shape)
 
     def landmarks(self, state: State | None = None) -> Floats:
-        """(68, 2) points of iBUG 300-W in pixels, x then y, whether seen or not."""
+        """Return the (68, 2) landmarks (iBUG 300-W) in pixels, x then y, visible or not."""
         return np.asarray(self.vertices_on_picture(state)[self._mesh.landmarks], np.float32)
 
     def vertices_on_picture(self, state: State | None = None) -> Doubles:
-        """(V + E, 2) all vertices in pixels, x then y."""
+        """Return the positions of all vertices in the picture, (V + E, 2) in pixels, x then y."""
         return self.camera.project(self.vertices(state or State()))[0]
 
     def visible_vertices(self, state: State | None = None) -> NDArray[np.bool_]:
-        """(V + E,) whether a vertex belongs to a triangle that is seen somewhere."""
+        """Return (V + E,) whether each vertex belongs to a visible triangle."""
         _, _, seen = self._see(state or State(), 1)
         out = np.zeros(len(self._mesh.part), bool)
         out[self._mesh.triangles[np.unique(seen.triangle)]] = True
@@ -313,7 +320,7 @@ class Head:
 
 
 def _towards(yaw: float, pitch: float) -> Doubles:
-    """(3, 3) what turns what looks ahead to a yaw and pitch in degrees; for rows of points from the left."""
+    """Return the (3, 3) rotation from straight ahead to a yaw and pitch in degrees, to multiply rows of points by."""
     yaw, pitch = float(np.radians(yaw)), float(np.radians(pitch))
     ahead = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     across = np.array([np.cos(yaw), 0, -np.sin(yaw)])
@@ -321,13 +328,13 @@ def _towards(yaw: float, pitch: float) -> Doubles:
 
 
 def _look_up(picture: Floats, at: Floats) -> Floats:
-    """(N, 3) colours of a picture at places (N, 2), bilinear."""
+    """Return (N, 3) the colours of a picture at positions (N, 2), bilinear."""
     n, row = len(at), 512
     flat = np.zeros((-(-n // row) * row, 2), np.float32)
     flat[:n] = at
     padded = flat.reshape(-1, row, 2)
     found = np.empty((len(padded) * row, 3), np.float32)
-    # OpenCV takes at most 32767 rows at once.
+    # OpenCV accepts at most 32767 rows at a time.
     for start in range(0, len(padded), 16384):
         part = padded[start : start + 16384]
         colours = cv2.remap(picture, part[..., 0], part[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -336,7 +343,7 @@ def _look_up(picture: Floats, at: Floats) -> Floats:
 
 
 def _shrink(samples: Floats, s: int) -> Floats:
-    """Pixels from s x s samples each, under a tent that reaches the middles of the next pixels."""
+    """Average s x s samples per pixel, with a tent filter that reaches to the centres of the neighbouring pixels."""
     if s == 1:
         return samples
     offset = (np.arange(2 * s) + 0.5) / s - 1 if s % 2 == 0 else np.arange(-s + 1, s) / s
@@ -350,7 +357,7 @@ def _shrink(samples: Floats, s: int) -> Floats:
 
 
 _STEPS: Final = 8192
-_PER_STEP: Final = _STEPS / 3.0  # light beyond 3 is white
+_PER_STEP: Final = _STEPS / 3.0  # light above 3 is white
 _TONE: Final = np.arange(_STEPS) / _PER_STEP
 _SOFT: Final = np.where(_TONE > 0.7, 0.7 + 0.3 * np.tanh((_TONE - 0.7) / 0.3), _TONE)
 _SRGB: Final = np.where(_SOFT <= 0.0031308, 12.92 * _SOFT, 1.055 * _SOFT ** (1 / 2.4) - 0.055)
@@ -359,7 +366,7 @@ _SLOPES: Final = (255 * np.diff(_SRGB)).astype(np.float32)
 
 
 def _develop(light: Floats) -> Floats:
-    """sRGB levels 0..255 of light from 0, with a soft shoulder above 0.7."""
+    """Convert light (from 0) to sRGB levels 0..255, compressing values above 0.7."""
     at = light * np.float32(_PER_STEP)
     np.clip(at, 0, _STEPS - 2, out=at)
     low = at.astype(np.int32)

@@ -1,8 +1,8 @@
-"""The looks of a head: one picture of skin, hair and eye laid around the mean head, and what single vertices add.
+"""The appearance of a head: a texture of skin, hair and eye around the mean head, and values of single vertices.
 
-The picture is laid around the head like a sleeve that closes over the top: u runs around the vertical axis, v along it
-and, above the eyes, along a meridian. Every vertex keeps its place on it, so skin moves with its texture. Colours are
-linear (not sRGB) reflectances, 0..1.
+The texture is wrapped around the head like a sleeve that closes over the top: u runs around the vertical axis, v along
+it and, above the eyes, along a meridian. Every vertex keeps its position on the texture, so the texture moves with the
+skin. Colours are linear (not sRGB) reflectances, 0..1.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mien.synthesis.head.mesh import head_mesh
 Floats = NDArray[np.float32]
 
 TEXEL: Final = 0.4  # millimetres
-_RADIUS, _AXIS, _BEND = 90.0, -60.0, 20.0  # millimetres: of the sleeve, its axis behind the eyes, where it closes above
-_HALF, _LOW, _HIGH = 200.0, -230.0, 161.0  # how far the picture reaches around, down and up
-_EYE: Final = 224  # texels of the square with the eye
-_EYE_REACH: Final = 112.0  # degrees from the axis of the eyeball at its border
+_RADIUS, _AXIS, _BEND = 90.0, -60.0, 20.0  # mm: radius of the sleeve, depth of its axis, height at which it closes
+_HALF, _LOW, _HIGH = 200.0, -230.0, 161.0  # mm: extent of the texture around, down and up
+_EYE: Final = 224  # side of the square that contains the eye, in texels
+_EYE_REACH: Final = 112.0  # angle from the axis of the eyeball at the border of that square, in degrees
 IRIS: Final = 27.0  # degrees: a radius of 5.9 mm on an eyeball of 13 mm
 
 _ROWS, _COLUMNS = int((_HIGH - _LOW) / TEXEL), int(2 * _HALF / TEXEL)
@@ -33,15 +33,15 @@ _ROWS, _COLUMNS = int((_HIGH - _LOW) / TEXEL), int(2 * _HALF / TEXEL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looks:
-    """What is painted on a head, and where each vertex finds its colour.
+    """The texture of a head, and the colour of each vertex.
 
     Attributes:
         picture: (rows, columns, 3) reflectance.
-        place: (V + E, 2) of every vertex on the picture, in texels, x then y.
-        tint: (V + E, 3) factor on the picture's colour.
-        own: (V + E, 3) colour of the vertex's own that is added, as inside the mouth, where the tint is 0.
-        gloss: (V + E,) strength of highlights.
-        lift: (V,) millimetres by which hair lifts the surface.
+        place: (V + E, 2) position of each vertex on the texture, in texels, x then y.
+        tint: (V + E, 3) factor for the colour of the texture.
+        own: (V + E, 3) colour that is added, for example inside the mouth, where the tint is 0.
+        gloss: (V + E,) strength of the highlights.
+        lift: (V,) millimetres by which hair raises the surface.
     """
 
     picture: Floats
@@ -53,7 +53,12 @@ class Looks:
 
 
 def linear(colour: Any) -> Floats:
-    """Reflectance of an sRGB colour, both 0..1."""
+    """Convert an sRGB colour to reflectance, both 0..1.
+
+    Example:
+        >>> linear([0.0, 1.0]).tolist()
+        [0.0, 1.0]
+    """
     c = np.asarray(colour, np.float32)
     return np.asarray(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), np.float32)
 
@@ -63,7 +68,7 @@ def _rgb(values: Any) -> Floats:
 
 
 def _sleeve(points: NDArray[np.floating[Any]]) -> Floats:
-    """(N, 2) u and v in millimetres of points (N, 3) of the mean head."""
+    """Return u and v, (N, 2) in millimetres, of points (N, 3) of the mean head."""
     x, y, z = np.asarray(points, np.float32).T
     radius = np.hypot(x, z - _AXIS)
     around = (np.arctan2(x, z - _AXIS) * _RADIUS).clip(-_HALF + 1, _HALF - 1)
@@ -72,7 +77,7 @@ def _sleeve(points: NDArray[np.floating[Any]]) -> Floats:
 
 
 def _texels(uv: Floats) -> Floats:
-    """Places on the picture, in texels, of u and v."""
+    """Convert u and v to positions on the texture in texels."""
     return np.asarray(np.stack([(uv[..., 0] + _HALF) / TEXEL, (_HIGH - uv[..., 1]) / TEXEL], -1) - 0.5, np.float32)
 
 
@@ -91,7 +96,7 @@ def _front() -> tuple[cKDTree, Floats]:
 
 
 def _surface(x: Any, y: Any) -> Floats:
-    """u and v of the foremost points of the mean face at x and y."""
+    """Return u and v of the foremost points of the mean face at x and y."""
     at = np.stack(np.broadcast_arrays(np.asarray(x, np.float32), np.asarray(y, np.float32)), -1).reshape(-1, 2)
     tree, depth = _front()
     far, near = tree.query(at, k=6)
@@ -101,7 +106,7 @@ def _surface(x: Any, y: Any) -> Floats:
 
 
 def _noise(rng: np.random.Generator, millimetres: float, stretch: tuple[float, float] = (1.0, 1.0)) -> Floats:
-    """(rows, columns) smooth noise of zero mean and unit deviation with grains of a given size."""
+    """Return (rows, columns) smooth noise with mean 0, standard deviation 1 and grains of a given size."""
     sigma = millimetres / TEXEL / 2
     coarse = max(1, int(sigma / 2))
     shape = (_ROWS // coarse + 2, _COLUMNS // coarse + 2)
@@ -126,7 +131,7 @@ def _blob(at: Floats, across: float, along: float) -> Floats:
 
 
 def _hairline(u: Any, identity: Identity) -> Any:
-    """Height v at which hair begins, at distances u around the head."""
+    """Return the height v at which the hair begins, at positions u around the head."""
     around = [0, 35, 62, 80, 96, 108, 122, 140, 152, 175, 200]
     height = [88, 86, 80, 62, 40, 6, -8, 10, -20, -62, -75]
     higher = identity.hairline * np.clip(1 - np.abs(u) / 110, 0, 1)
@@ -134,7 +139,7 @@ def _hairline(u: Any, identity: Identity) -> Any:
 
 
 def skin_colour(shade: float) -> Floats:
-    """(3,) reflectance of skin from the palest, 0, to the darkest, 1."""
+    """Return the (3,) reflectance of skin, for a shade from 0 (palest) to 1 (darkest)."""
     pale, dark = np.log([0.66, 0.42, 0.31]), np.log([0.085, 0.043, 0.026])
     return np.asarray(np.exp(pale + (dark - pale) * shade), np.float32)
 
@@ -142,7 +147,7 @@ def skin_colour(shade: float) -> Floats:
 def _paint_skin(identity: Identity, rng: np.random.Generator) -> Floats:
     skin = skin_colour(identity.shade)
     u, v = _grid()
-    # Melanin darkens towards brown, blood towards red; both as exponents of what they let through.
+    # Melanin darkens towards brown, blood towards red; both are exponents of transmittance.
     melanin = 0.02 * _noise(rng, 30) + 0.02 * _noise(rng, 9) + 0.02 * _noise(rng, 3)
     blood = 0.04 * _noise(rng, 24) + 0.03 * _noise(rng, 6) + 0.025 * _noise(rng, 2.2)
     reach = 1 - 0.5 * identity.shade
@@ -168,7 +173,7 @@ def _paint_skin(identity: Identity, rng: np.random.Generator) -> Floats:
         melanin = melanin + 0.35 * freckles
     melanin = melanin + cv2.GaussianBlur(spots, (0, 0), 0.9)
     melanin = melanin + _wrinkles(identity, rng)
-    # Below the chin the sleeve stands nearly upright on the skin and would stretch everything into streaks.
+    # Below the chin the texture is nearly perpendicular to the skin and would be stretched into streaks.
     face = _step((v + 128) / 22)
     melanin, blood = melanin * (0.25 + 0.75 * face), blood * (0.25 + 0.75 * face)
     # A shaved beard: grey-blue stubble around the mouth and on the jaw.
@@ -182,7 +187,7 @@ def _paint_skin(identity: Identity, rng: np.random.Generator) -> Floats:
 
 
 def _wrinkles(identity: Identity, rng: np.random.Generator) -> Floats:
-    """Fine lines of the forehead, beside the eyes and from the nose to the mouth, deeper with age."""
+    """Return fine lines on the forehead, beside the eyes and from nose to mouth, deeper with age."""
     depth = float(np.clip((identity.age - 20) / 45, 0.08, 1.0))
     lines = np.zeros((_ROWS, _COLUMNS), np.float32)
 
@@ -207,7 +212,7 @@ def _wrinkles(identity: Identity, rng: np.random.Generator) -> Floats:
 
 
 def _paint_brows(picture: Floats, identity: Identity, rng: np.random.Generator) -> None:
-    """Some hundred hairs for each brow, over a faint shadow."""
+    """Paint several hundred hairs for each brow, over a faint shadow."""
     cover = np.zeros((_ROWS, _COLUMNS), np.float32)
     thick = rng.uniform(2.6, 4.2) * (1.25 - 0.45 * identity.female)
     arch, tilt, density = rng.uniform(1.0, 4.5), rng.uniform(-1.5, 2.0), rng.uniform(0.75, 1.1)
@@ -245,7 +250,7 @@ def _paint_hair(picture: Floats, identity: Identity, rng: np.random.Generator) -
 
 
 def _paint_cloth(picture: Floats, rng: np.random.Generator) -> None:
-    """A shirt."""
+    """Paint a shirt."""
     u, v = _grid()
     edge = -152 + 22 * _step(np.abs(u) / 130)
     alpha = _step((edge - v) / 1.5)[..., None]
@@ -257,7 +262,7 @@ def _paint_cloth(picture: Floats, rng: np.random.Generator) -> None:
 
 
 def _paint_eye(identity: Identity, rng: np.random.Generator) -> Floats:
-    """(_EYE, _EYE, 3) the eyeball from its pole outwards, at equal angles."""
+    """Paint the eyeball, (_EYE, _EYE, 3): the distance from the centre is the angle from the axis."""
     grid = (np.arange(_EYE, dtype=np.float32) + 0.5) / _EYE * 2 - 1
     x, y = grid[None], grid[:, None]
     angle, turn = np.hypot(x, y) * _EYE_REACH, np.arctan2(y, x)
@@ -272,13 +277,13 @@ def _paint_eye(identity: Identity, rng: np.random.Generator) -> Floats:
     iris = iris * pupil + 0.006 * (1 - pupil)
     edge = _step((angle - IRIS + 1) / 2.5)[..., None]
     eye = iris * (1 - edge) + white * edge
-    # The reflection of a window, above and beside the pupil.
+    # The reflection of a window above and beside the pupil.
     window = np.exp(-((((x + 0.07) ** 2 + (y + 0.10) ** 2) / 0.033**2) ** 2))[..., None]
     return np.asarray(eye * (1 - window) + 0.9 * window, np.float32)
 
 
 def looks_of(identity: Identity, ball: Floats) -> Looks:
-    """Everything that is painted on a person's head.
+    """Paint the appearance of a person.
 
     Args:
         identity: The person.
@@ -343,6 +348,6 @@ def looks_of(identity: Identity, ball: Floats) -> Looks:
 
 
 def eyeball(vertices: NDArray[np.floating[Any]], marks: NDArray[np.int64]) -> tuple[Floats, float]:
-    """Centre (3,) and radius of an eyeball from the vertices that mark it."""
+    """Return the centre (3,) and the radius of an eyeball, from the vertices that mark it."""
     centre = vertices[marks].mean(0)
     return np.asarray(centre, np.float32), float(np.linalg.norm(vertices[marks] - centre, axis=1).mean())
