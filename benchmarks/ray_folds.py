@@ -18,7 +18,7 @@ from machine import cores, stamp, taken_by_others
 from measure import arguments, publish
 
 from mien.datasets import open_dataset
-from mien.evaluation.execution.ray_folds import connect
+from mien.evaluation.execution.ray_connect import connect
 from mien.evaluation.run import benchmark
 from mien.synthesis.flow_images import write_flow_images
 
@@ -65,11 +65,11 @@ def main() -> None:
                 starts.append(time.perf_counter() - began)
                 # Workers import mien and torch with their first fold; that is part of the start, not of every fold.
                 began = time.perf_counter()
-                seconds(place / "data", place / f"first{workers}", 1, cluster=cluster)
+                seconds(place / "data", place / f"first{workers}", 1, executor=cluster)
                 first = time.perf_counter() - began
-                taken = seconds(place / "data", place / f"ray{workers}", given.epochs, cluster=cluster)
+                taken = seconds(place / "data", place / f"ray{workers}", given.epochs, executor=cluster)
                 row("Ray", workers, taken, place / f"ray{workers}")
-                quick = seconds(place / "data", place / f"quick{workers}", 1, cluster=cluster)
+                quick = seconds(place / "data", place / f"quick{workers}", 1, executor=cluster)
                 starts[-1] += max(first - quick, 0.0)
                 if workers == 1:
                     costs.append((quick - brief) / given.subjects)

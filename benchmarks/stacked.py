@@ -3,7 +3,7 @@
 python benchmarks/stacked.py [--quick] [--out benchmarks/results/stacked.md]
 
 One thread; batches as the systems' own (STSTNet 256 clips, STRCN-G 20), noise as input. "alone" is a step of
-`mien.classifiers.training.fit`, "stacked" one of `mien.evaluation.execution.stacked.fit_stack` over as many folds
+`mien.classifiers.training.fit`, "stacked" one of `mien.evaluation.execution.stack.fit_stack` over as many folds
 as the row says, both on the device of the row.
 """
 
@@ -24,7 +24,8 @@ from torch import nn
 
 from mien.classifiers.schedule import Schedule
 from mien.classifiers.training import fit
-from mien.evaluation.execution.stacked import PROCESS_START, fit_stack
+from mien.evaluation.execution.costs import PROCESS_START
+from mien.evaluation.execution.stack import fit_stack
 from mien.models.rcn import RCN
 from mien.models.ststnet import STSTNet
 

@@ -41,13 +41,14 @@ def test_the_last_pass_is_what_the_benchmark_scores(corpus: Path, tmp_path: Path
     assert leak.accuracy[leak.best_epoch - 1] == leak.best
     assert leak.last == pytest.approx((np.mean(leak.accuracy), np.std(leak.accuracy)))
     # Watching changes nothing: the same training, unwatched, ends with the same answers.
+    from mien.evaluation.execution.processes import Processes
     from mien.evaluation.planning import make_plan
     from mien.evaluation.preparing import prepare_inputs
     from mien.progress import Bars
 
     plan = make_plan(data, "microexp-stcnn", protocol="holdout_reddy", parameters=SETS)
     with Bars(show=False) as bars:
-        inputs, _ = prepare_inputs(plan, 1, bars)
+        inputs = prepare_inputs(plan, Processes(1), bars).inputs
     fold = plan.folds[0]
     y = np.array([s.label for s in plan.samples])
     classifier = plan.system.build(3, plan.parameters)

@@ -15,13 +15,15 @@ import pytest
 from mien.classifiers.base import Classifier
 from mien.datasets import open_dataset, open_specs
 from mien.errors import MienError
-from mien.evaluation.execution.folds import run_fold
+from mien.evaluation.execution.base import RunInputs
+from mien.evaluation.execution.folds import train_fold
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.planning import make_plan
 from mien.evaluation.run import benchmark
+from mien.preprocessing.inputs import ArrayInputs, as_array
 from mien.synthesis.flow_images import write_flow_images
 from mien.systems import SYSTEMS
-from mien.types import Fold
+from mien.types import Fold, IntervalSource
 
 FAST = {"epochs": 2, "maps": 4}
 
@@ -107,7 +109,7 @@ def test_shuffled_labels_keep_the_counts_and_change_the_rows(pictures: Path) -> 
     assert [s.clip.key for s in straight.samples] == [s.clip.key for s in shuffled.samples]
 
 
-def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
+def test_fit_never_sees_a_test_clip(pictures: Path) -> None:
     """Test rows replaced by NaN while fitting change nothing: what fit gets are the training rows."""
     plan = make_plan([open_dataset("flow_images", pictures)], "flow-svm")
     inputs = np.stack([plan.system.recipe("flow").run(s.clip)[0] for s in plan.samples])
@@ -115,7 +117,7 @@ def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
 
     class Spy(Classifier):
         def fit(self, x: Any, y: Any, groups: object, **_: object) -> "Spy":
-            seen.append(x)
+            seen.append(as_array(x))
             return self
 
         def predict_proba(self, x: Any) -> np.ndarray:
@@ -124,7 +126,8 @@ def test_fit_never_sees_a_test_clip(pictures: Path, tmp_path: Path) -> None:
     spied = replace(plan, system=replace(plan.system, build=lambda *_: Spy()))
     fold: Fold = plan.folds[0]
     inputs[list(fold.test)] = np.nan
-    run_fold(spied, tmp_path, 0, 0, inputs, ["ready"] * len(inputs))
+    sources: list[IntervalSource] = ["ready" for _ in inputs]
+    train_fold(spied, RunInputs(ArrayInputs(inputs), tuple(sources)), 0, 0)
     assert np.isfinite(seen[0]).all()
     assert len(seen[0]) == len(fold.train)
 

@@ -92,7 +92,7 @@ def benchmark(
             jobs=jobs,
             bars=True,
             on_warning=warn,
-            cluster=cluster,
+            executor=cluster,
             folds=folds,
         )
     reports = report_many([run])
@@ -133,7 +133,7 @@ def experiment(
         cells = grid.experiment(
             name, data, folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
             parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs, bars=True,
-            on_warning=None if as_json else lambda text: say((text, "dim")), cluster=cluster,
+            on_warning=None if as_json else lambda text: say((text, "dim")), executor=cluster,
         )  # fmt: skip
     picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
     if as_json:

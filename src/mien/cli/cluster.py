@@ -12,7 +12,7 @@ from mien.cli.shell import warn
 from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from mien.evaluation.execution.ray_folds import RayCluster
+    from mien.evaluation.execution.ray_executor import RayExecutor
 
 Ray = Annotated[
     str | None,
@@ -24,11 +24,13 @@ GpusPerFold = Annotated[
 
 
 @contextmanager
-def cluster_of(address: str | None, gpus_per_fold: float = 0.0, jobs: int | None = None) -> Iterator[RayCluster | None]:
+def cluster_of(
+    address: str | None, gpus_per_fold: float = 0.0, jobs: int | None = None
+) -> Iterator[RayExecutor | None]:
     """Connect to the machines that the options name; None without --ray.
 
     Raises:
-        MienError: As `mien.evaluation.execution.ray_folds.connect`; a share of a GPU without --ray.
+        MienError: As `mien.evaluation.execution.ray_connect.connect`; a share of a GPU without --ray.
     """
     if address is None:
         if gpus_per_fold:
@@ -39,7 +41,7 @@ def cluster_of(address: str | None, gpus_per_fold: float = 0.0, jobs: int | None
             )
         yield None
         return
-    from mien.evaluation.execution.ray_folds import connect
+    from mien.evaluation.execution.ray_connect import connect
 
     with connect(address, gpus_per_fold=gpus_per_fold, jobs=jobs, on_warning=warn) as cluster:
         yield cluster

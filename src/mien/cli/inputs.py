@@ -102,7 +102,7 @@ def prepare(
             cache=store,
             jobs=jobs or os.cpu_count() or 1,
             progress=bars.start("clips", len(clips)),
-            cluster=cluster,
+            executor=cluster,
         )
         if pictures is not None:
             from mien.preprocessing.album import write_album

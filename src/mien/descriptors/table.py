@@ -136,7 +136,7 @@ def describe(
 
 
 def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) -> DescribedClip:
-    from mien.preprocessing.prepare import one_thread
+    from mien.preprocessing.threads import one_thread
 
     try:
         with one_thread(alone):

@@ -19,7 +19,8 @@ import numpy as np
 
 from mien.datasets.base import Dataset
 from mien.errors import MienError
-from mien.evaluation.ledger import FAILED, told_plainly
+from mien.evaluation.execution.processes import Processes
+from mien.evaluation.ledger import told_plainly
 from mien.evaluation.metrics import majority
 from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
@@ -166,9 +167,10 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
             "`--set members=1`, or another system.",
         )
     failures: dict[str, MienError] = {}
-    inputs, intervals = prepare_inputs(plan, jobs, bars, failures)
+    prepared = prepare_inputs(plan, Processes(jobs), bars, failures)
+    inputs = prepared.inputs
     fold = plan.folds[0]
-    train, test = (np.array([i for i in side if intervals[i] != FAILED], int) for side in (fold.train, fold.test))
+    train, test = prepared.usable(fold.train), prepared.usable(fold.test)
     y = np.array([s.label for s in plan.samples], dtype=np.int64)
     passes = classifier.schedule.epochs
     partly = folder / "accuracy.json"

@@ -1,4 +1,4 @@
-"""The clips of a run become inputs; those that cannot are settled once and for all folds."""
+"""The inputs of the clips of a run, and the record of clips that cannot be prepared."""
 
 from __future__ import annotations
 
@@ -8,36 +8,29 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.errors import MienError
-from mien.evaluation.execution.folds import one_thread
+from mien.evaluation.execution.base import ClipInput, Executor, InputTask, RunInputs
+from mien.evaluation.execution.processes import Processes
 from mien.evaluation.ledger import FAILED, failures_file, notes_file, read_failures
 from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
-from mien.preprocessing import Recipe
-from mien.preprocessing.cache import Cache, default_folder, source_digest
-from mien.preprocessing.inputs import ArrayInputs, Inputs, cached_inputs
-from mien.preprocessing.prepare import process_died, run_parallel, unexpected_failure
+from mien.preprocessing.cache import Cache, default_folder
+from mien.preprocessing.inputs import ArrayInputs
+from mien.preprocessing.prepare import process_died
 from mien.progress import Bars
-from mien.types import Clip, IntervalSource, Sample
+from mien.types import Sample
 
-if TYPE_CHECKING:
-    from mien.evaluation.execution.cluster import Cluster
-
-Made = tuple[Any, IntervalSource, str, tuple[str, ...]]
-"""A clip's input (None where it stays in the cache), its interval, its digest, and notes of its recipe."""
-
-HELD = 1 << 30
-"""Bytes of inputs that are held in memory; more stays in the cache and is read when it is trained on."""
+IN_MEMORY = 1 << 30
+"""Bytes of inputs that are kept in memory; more stays in the cache and is read when needed."""
 
 
 def settle_failures(
     out: Path, failures: Mapping[str, MienError], n_clips: int, on_warning: Callable[[str], None] | None
 ) -> None:
-    """Writes down which clips could not be prepared; once a fold is done they must stay the same ones.
+    """Record which clips could not be prepared; as soon as a fold is done, they must stay the same.
 
     Raises:
         MienError: Another clip fails now, or one does not fail any more.
@@ -53,7 +46,7 @@ def settle_failures(
                 "the same clips in every fold.",
                 f"`--out {out}-2`; or its files as they were.",
             )
-        # What was half trained, was trained on other clips.
+        # Unfinished folds were trained on other clips.
         shutil.rmtree(out / "unfinished", ignore_errors=True)
         entries = [{"clip": k, "found": e.found, "expected": e.expected, "fix": e.fix} for k, e in failures.items()]
         write_atomically(failures_file(out), json.dumps(entries, indent=2) + "\n")
@@ -65,8 +58,8 @@ def settle_failures(
         )
 
 
-def tell_notes(out: Path, notes: Mapping[str, tuple[str, ...]], on_warning: Callable[[str], None] | None) -> None:
-    """Writes down what recipes want known of clips (filled up, interpolated, found), and tells the commonest."""
+def write_notes(out: Path, notes: Mapping[str, tuple[str, ...]], on_warning: Callable[[str], None] | None) -> None:
+    """Write what recipes report about clips (filled up, interpolated, detected), and warn of the most common note."""
     path = notes_file(out)
     if not notes:
         path.unlink(missing_ok=True)
@@ -80,112 +73,68 @@ def tell_notes(out: Path, notes: Mapping[str, tuple[str, ...]], on_warning: Call
 
 def prepare_inputs(
     plan: Plan,
-    jobs: int,
+    executor: Executor,
     bars: Bars,
     failures: dict[str, MienError] | None = None,
-    cluster: Cluster | None = None,
     notes: dict[str, tuple[str, ...]] | None = None,
-) -> tuple[Inputs, list[IntervalSource]]:
-    """Every clip's input, in memory where that is small, and where its onset and apex came from.
+) -> RunInputs:
+    """Return the inputs of all clips of a plan; they are kept in memory where they fit in `IN_MEMORY`.
 
     Args:
         plan: The run.
-        jobs: Clips side by side.
+        executor: Where clips are prepared. Ready flow pictures are read in this process: that is faster.
         bars: Where progress is shown.
-        failures: Takes the clips that cannot be prepared, by key; None lets the first one be raised. Their interval is
-            `FAILED` and their input not a number.
-        cluster: Where it is done instead.
-        notes: Takes what the recipe wants known of clips, by key.
+        failures: Receives the clips that cannot be prepared, by key. None: the first of them is raised.
+        notes: Receives what the recipe reports about clips, by key.
 
     Raises:
-        MienError: A clip cannot be prepared and `failures` is None; or not one clip of a database can be: then it is
-            not the clips that are bad.
+        MienError: A clip cannot be prepared and `failures` is None; or no clip of a database can be prepared.
     """
-    from joblib import delayed
-
     table = plan.samples
     recipes = {m: plan.system.recipe(m, plan.parameters) for m in {s.clip.medium for s in table}}
     meter = bars.start("clips prepared", len(table))
-    # Ready pictures are read faster than processes start, or than a cache entry is checked.
-    ready = all(s.clip.medium == "flow" for s in table)
-    if ready:
-        jobs = 1
-    one = next(iter(recipes.values()))
-    several = one.axes.startswith("K")
-    large = several or len(table) * 4 * math.prod(n or 1 for n in one.shape) > HELD
+    recipe = next(iter(recipes.values()))
+    several = recipe.axes.startswith("K")
+    large = several or len(table) * 4 * math.prod(n or 1 for n in recipe.shape) > IN_MEMORY
+    if not large and all(s.clip.medium == "flow" for s in table):
+        executor = Processes(1)
     cache = Cache(default_folder())
-    work = [(recipes[s.clip.medium], s.clip, cache, large) for s in table]
-    if cluster is not None and (large or not ready):
-        results = cluster.inputs(work)
-    else:
-        cluster, results = None, run_parallel([delayed(prepare_input)(*each) for each in work], jobs)
-    arrays: list[Any] = []
-    intervals: list[IntervalSource] = []
-    digests = []
+    tasks = [InputTask(recipes[s.clip.medium], s.clip, cache, large) for s in table]
+    made: list[ClipInput] = []
     failed: dict[str, MienError] = {}
-    for sample, made in zip(table, results, strict=True):
-        if made is None:
-            made = process_died(sample.clip)
-        if isinstance(made, MienError):
+    for task, found in zip(tasks, executor.inputs(tasks), strict=True):
+        one = process_died(task.clip) if found is None else found
+        if isinstance(one, MienError):
             if failures is None:
-                raise made
-            failed[sample.clip.key] = made
-            made = None, FAILED, "", ()
-        array, interval, digest, said = made
-        if said and notes is not None:
-            notes[sample.clip.key] = said
-        arrays.append(array)
-        intervals.append(interval)
-        digests.append(digest)
+                raise one
+            failed[task.clip.key] = one
+            one = ClipInput(None, FAILED)
+        if one.notes and notes is not None:
+            notes[task.clip.key] = one.notes
+        made.append(one)
         meter(1)
     if failures is not None:
         _require_some(table, failed)
         failures.update(failed)
-    if large and cluster is not None:
-        return cluster.gather(one, arrays), intervals
+    sources = tuple(one.interval_source for one in made)
     if large:
-        return cached_inputs([s.clip for s in table], one, cache, digests), intervals
+        return RunInputs(executor.gather(tasks, made), sources)
+    arrays = [one.array for one in made]
     if failed:
-        # Never trained on and never asked about; a mistake would show.
+        # Never trained on and never predicted; NaN would show a mistake.
         nothing = np.full(next(a.shape for a in arrays if a is not None), np.nan, np.float32)
         arrays = [nothing if a is None else a for a in arrays]
-    return ArrayInputs(np.stack(arrays)), intervals
+    return RunInputs(ArrayInputs(np.stack(arrays)), sources)
 
 
 def _require_some(table: Sequence[Sample], failed: Mapping[str, MienError]) -> None:
+    """Raise MienError where no clip of a database can be prepared: then it is not the clips that are bad."""
     for name in sorted({s.clip.dataset for s in table}):
         keys = [s.clip.key for s in table if s.clip.dataset == name]
         if all(key in failed for key in keys):
             first = failed[keys[0]]
             raise MienError(
-                f"Not one of the {len(keys)} clips of {name} can be prepared. The first: {first.found}",
+                f"None of the {len(keys)} clips of {name} can be prepared. The first: {first.found}",
                 first.expected,
                 first.fix,
             )
-
-
-def prepare_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made | MienError:
-    """A clip's input, its interval, its digest and notes, or why there is none; a large one stays in the cache."""
-    try:
-        return _made_input(recipe, clip, cache, large)
-    except MienError as error:
-        return error
-    except (OSError, MemoryError) as error:  # the machine's fault, not the clip's
-        raise MienError(
-            f"{clip.key} could not be prepared on this machine ({type(error).__name__}: {error}).",
-            "room in memory and on the disk.",
-            "`--jobs 1`, or `df` and `free` to see how much room is left; what is finished is kept.",
-        ) from None
-    except Exception as error:  # one clip must never stop the others; its kind and text are kept
-        return unexpected_failure(clip, error)
-
-
-def _made_input(recipe: Recipe, clip: Clip, cache: Cache, large: bool) -> Made:
-    one_thread()
-    if clip.medium == "flow" and not large:
-        prepared, digest = recipe.apply(clip), ""
-    else:
-        digest = source_digest(clip)
-        prepared = cache.load_or_apply(clip, recipe)[0]
-    array = None if large else np.asarray(prepared.array, np.float32)
-    return array, prepared.interval_source, digest, prepared.notes

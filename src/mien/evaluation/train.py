@@ -15,7 +15,8 @@ from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
 from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
-from mien.evaluation.ledger import FAILED, read_settings
+from mien.evaluation.execution.processes import Processes
+from mien.evaluation.ledger import read_settings
 from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many
@@ -61,10 +62,10 @@ def train(
         ('negative', 'positive', 'surprise')
     """
     out, data = Path(out), open_specs(data)
-    plan = make_plan(data, system, labels=labels, parameters=parameters)
-    score = {} if scored is None else _score(plan, scored)
     from mien.classifiers.net import NetClassifier
 
+    plan = make_plan(data, system, labels=labels, parameters=parameters)
+    score = {} if scored is None else _score(plan, scored)
     classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier):
         raise MienError(
@@ -72,15 +73,16 @@ def train(
         )
     with Bars(show=bars) as shown:
         failures: dict[str, MienError] = {}
-        inputs, intervals = prepare_inputs(plan, jobs or os.cpu_count() or 1, shown, failures)
-        kept = [i for i, interval in enumerate(intervals) if interval != FAILED]
+        prepared = prepare_inputs(plan, Processes(jobs or os.cpu_count() or 1), shown, failures)
+        inputs, n_clips = prepared.inputs, len(plan.samples)
         if failures:
-            plan = replace(plan, samples=tuple(plan.samples[i] for i in kept))
-            inputs = inputs[kept]
+            usable = prepared.usable(range(n_clips))
+            plan = replace(plan, samples=tuple(plan.samples[i] for i in usable))
+            inputs = inputs[usable]
             if on_warning is not None:
                 first = next(iter(failures))
                 on_warning(
-                    f"{len(failures)} of {len(intervals)} clips could not be prepared and are not trained on: "
+                    f"{len(failures)} of {n_clips} clips could not be prepared and are not trained on: "
                     f"{', '.join(failures)}. The first: {failures[first].found}"
                 )
         y = np.array([s.label for s in plan.samples], dtype=np.int64)

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from mien.io.atomic import unwritable, write_atomically
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.named import named_recipe
+from mien.preprocessing.threads import one_thread
 from mien.types import Clip, Interval, IntervalSource
 
 INDEX = "index.csv"
@@ -55,7 +55,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Cluster(Protocol):
+class ClipExecutor(Protocol):
     """Other machines that apply a recipe to clips."""
 
     def prepare(
@@ -108,7 +108,7 @@ def prepare(
     cache: Cache | None = None,
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
-    cluster: Cluster | None = None,
+    executor: ClipExecutor | None = None,
 ) -> list[Outcome]:
     """Apply a recipe to clips. Results in the cache are reused, so a stopped run resumes where it stopped.
 
@@ -119,7 +119,7 @@ def prepare(
         cache: The cache; None uses none.
         jobs: Number of parallel processes.
         progress: Called with 1 after each clip.
-        cluster: Other machines to use instead; see `mien.evaluation.execution.ray_folds.connect`. Files are still
+        executor: Other machines to use instead; see `mien.evaluation.execution.ray_connect.connect`. Files are still
             written on this one.
 
     Returns:
@@ -141,14 +141,14 @@ def prepare(
         _open_folder(out, recipe)
     jobs = max(1, min(jobs, len(clips)))
     results: Iterator[Outcome]
-    if cluster is None:
+    if executor is None:
         tasks = [delayed(prepare_clip)(clip, recipe, out, cache, jobs > 1) for clip in clips]
         results = (
             outcome or _failed(clip, process_died(clip), 0.0)
             for clip, outcome in zip(clips, run_parallel(tasks, jobs), strict=True)
         )
     else:
-        arrays = cluster.prepare(clips, recipe, cache, out is not None)
+        arrays = executor.prepare(clips, recipe, cache, out is not None)
         results = (
             _failed(clip, process_died(clip), 0.0)
             if outcome is None
@@ -281,25 +281,6 @@ def video_clip(source: str | Path, interval: Interval | None = None, fps: float 
             "`mien prepare video.mp4`, or `mien datasets` for the databases.",
         )
     return Clip("video", path.resolve().parent.name or "-", path.stem, interval, "", video=path, fps=fps)
-
-
-@contextmanager
-def one_thread(wanted: bool) -> Iterator[None]:
-    """Limit torch and OpenCV to one thread within the block, if `wanted`."""
-    if not wanted:
-        yield
-        return
-    import cv2
-    import torch
-
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 def _open_folder(out: Path, recipe: Recipe) -> None:

@@ -20,8 +20,11 @@ from mien.cli.main import app
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation import preparing
-from mien.evaluation.execution import ray_folds
-from mien.evaluation.execution.ray_folds import Machine, RayCluster, connect, differences, this_machine
+from mien.evaluation.execution import ray_executor, ray_tasks
+from mien.evaluation.execution.processes import Processes
+from mien.evaluation.execution.ray_connect import connect
+from mien.evaluation.execution.ray_executor import RayExecutor
+from mien.evaluation.execution.ray_tasks import Machine, StoredInputs, differences, this_machine
 from mien.evaluation.experiments import grid
 from mien.evaluation.planning import make_plan
 from mien.evaluation.run import benchmark
@@ -45,7 +48,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[RayCluster]:
+def local() -> Iterator[RayExecutor]:
     with connect("local", jobs=2, patience=240) as cluster:
         try:
             cluster.begin()
@@ -87,7 +90,7 @@ def test_folds_share_a_gpu_or_take_whole_ones() -> None:
     for gpus, share, folds in (
         (1, 0.25, 4), (2, 0.25, 8), (1, 0.3, 3), (4, 0.6, 4), (4, 1, 4), (4, 2, 2), (3, 2, 1), (0, 0.5, 0),
     ):  # fmt: skip
-        assert ray_folds._fits(gpus, share) == folds
+        assert ray_executor.fits(gpus, share) == folds
 
 
 def test_what_another_machine_runs_is_told() -> None:
@@ -110,9 +113,9 @@ def test_the_sbatch_script_is_sound_bash() -> None:
 
 
 @needs_ray
-def test_the_ledger_is_that_of_a_run_without_ray(pictures: Path, tmp_path: Path, local: RayCluster) -> None:
+def test_the_ledger_is_that_of_a_run_without_ray(pictures: Path, tmp_path: Path, local: RayExecutor) -> None:
     data = [open_dataset("flow_images", pictures)]
-    benchmark(data, "strcn-g", tmp_path / "ray", parameters=FAST, cluster=local)
+    benchmark(data, "strcn-g", tmp_path / "ray", parameters=FAST, executor=local)
     benchmark(data, "strcn-g", tmp_path / "plain", parameters=FAST, jobs=1)
     assert ledger_bytes(tmp_path / "ray") == ledger_bytes(tmp_path / "plain")
     for name in ("run.json", "clips.csv"):
@@ -122,7 +125,7 @@ def test_the_ledger_is_that_of_a_run_without_ray(pictures: Path, tmp_path: Path,
 
 
 @needs_ray
-def test_nothing_listens_beyond_this_machine(local: RayCluster) -> None:
+def test_nothing_listens_beyond_this_machine(local: RayExecutor) -> None:
     import ray
 
     ours = {os.getpid()} | _below(os.getpid())
@@ -136,43 +139,44 @@ def test_nothing_listens_beyond_this_machine(local: RayCluster) -> None:
 
 @needs_ray
 def test_inputs_too_large_for_memory_go_through_the_object_store(
-    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, local: RayExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
     plan = make_plan(data, "strcn-g", parameters=FAST)
-    monkeypatch.setattr(preparing, "HELD", 0)
+    monkeypatch.setattr(preparing, "IN_MEMORY", 0)
     with Bars(show=False) as bars:
-        ours, intervals = preparing.prepare_inputs(plan, 1, bars, cluster=local)
-        plain, same = preparing.prepare_inputs(plan, 1, bars)
-    assert isinstance(ours, ray_folds.StoredInputs)
-    assert (len(ours), ours.shape, ours.copies) == (len(plain), plain.shape, plain.copies)
+        ours = preparing.prepare_inputs(plan, local, bars)
+        plain = preparing.prepare_inputs(plan, Processes(1), bars)
+    assert isinstance(ours.inputs, StoredInputs)
+    stored, cached = ours.inputs, plain.inputs
+    assert (len(stored), stored.shape, stored.copies) == (len(cached), cached.shape, cached.copies)
     rows = np.array([5, 0, 5, 35])
-    assert np.array_equal(ours[rows].take([3, 0, 0, 1]), plain[rows].take([3, 0, 0, 1]))
-    assert intervals == same == ["ready"] * 36
-    benchmark(data, "flow-svm", tmp_path / "ray", parameters=QUICK, cluster=local)
+    assert np.array_equal(stored[rows].take([3, 0, 0, 1]), cached[rows].take([3, 0, 0, 1]))
+    assert ours.interval_sources == plain.interval_sources == ("ready",) * 36
+    benchmark(data, "flow-svm", tmp_path / "ray", parameters=QUICK, executor=local)
     benchmark(data, "flow-svm", tmp_path / "plain", parameters=QUICK, jobs=1)
     assert ledger_bytes(tmp_path / "ray") == ledger_bytes(tmp_path / "plain")
 
 
 @needs_ray
 def test_a_clip_that_is_not_on_the_other_machine_is_prepared_on_this_one(
-    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, local: RayExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = open_dataset("flow_images", pictures).clips()[:6]
-    true_size = ray_folds._size
+    true_size = ray_tasks.size_of
     elsewhere = {clips[0].key, clips[4].key}
     # The worker compares with what it sees itself: another size is another file, or none.
-    monkeypatch.setattr(ray_folds, "_size", lambda c: (9, 9) if c.key in elsewhere else true_size(c))
+    monkeypatch.setattr(ray_executor, "size_of", lambda c: (9, 9) if c.key in elsewhere else true_size(c))
     asked: list[str] = []
-    here = ray_folds._on_this_machine
+    here = ray_executor._on_this_machine
 
     def on_this_machine(task: Any, function: Any, given: tuple[Any, ...]) -> tuple[Any, Any]:
-        asked.append(given[1].key)
+        asked.append(given[0].key)
         return here(task, function, given)
 
-    monkeypatch.setattr(ray_folds, "_on_this_machine", on_this_machine)
+    monkeypatch.setattr(ray_executor, "_on_this_machine", on_this_machine)
     broken = replace(clips[5], name="gone", frames=(pictures / "gone.png",))
-    told = prepare([*clips, broken], FLOW_PICTURE, out=tmp_path / "ray", cluster=local)
+    told = prepare([*clips, broken], FLOW_PICTURE, out=tmp_path / "ray", executor=local)
     plain = prepare([*clips, broken], FLOW_PICTURE, out=tmp_path / "plain")
     assert set(asked) == {*elsewhere, broken.key}
     assert [replace(o, seconds=0) for o in told] == [replace(o, seconds=0) for o in plain]
@@ -184,17 +188,17 @@ def test_a_clip_that_is_not_on_the_other_machine_is_prepared_on_this_one(
 
 @needs_ray
 def test_what_a_fold_raises_is_raised_and_no_file_is_left_behind(
-    pictures: Path, tmp_path: Path, local: RayCluster
+    pictures: Path, tmp_path: Path, local: RayExecutor
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
     with pytest.raises(MienError, match="learning rate"):
-        benchmark(data, "strcn-g", tmp_path, parameters={**FAST, "lr": 1e38}, cluster=local)
+        benchmark(data, "strcn-g", tmp_path, parameters={**FAST, "lr": 1e38}, executor=local)
     assert not list((tmp_path / "unfinished").iterdir())
 
 
 @needs_ray
 def test_cells_of_an_experiment_run_side_by_side(
-    pictures: Path, tmp_path: Path, local: RayCluster, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, local: RayExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = (
         grid.GridRow("One", "flow-svm", QUICK),
@@ -204,7 +208,7 @@ def test_cells_of_an_experiment_run_side_by_side(
     chosen = grid.Experiment("tiny", "Tiny", "-", "-", ("loso",), "megc2019", rows)
     monkeypatch.setattr(grid, "experiments", lambda: {"tiny": chosen})
     data = [open_dataset("flow_images", pictures)]
-    ours = grid.experiment("tiny", data, tmp_path / "ray", cluster=local)
+    ours = grid.experiment("tiny", data, tmp_path / "ray", executor=local)
     plain = grid.experiment("tiny", data, tmp_path / "plain", jobs=1)
     assert [(c.row.name, c.protocol, c.why) for c in ours] == [(c.row.name, c.protocol, c.why) for c in plain]
     for a, b in zip(ours, plain, strict=True):

@@ -20,8 +20,8 @@ import pytest
 
 from mien.datasets import open_dataset
 from mien.errors import MienError
-from mien.evaluation.execution import ray_folds
-from mien.evaluation.execution.ray_folds import PREFIX, connect
+from mien.evaluation.execution import ray_connect
+from mien.evaluation.execution.ray_connect import PREFIX, connect
 from mien.evaluation.run import benchmark
 from mien.synthesis.flow_images import write_flow_images
 
@@ -69,7 +69,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="ray-test-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "ray").mkdir()
         monkeypatch.setenv("RAY_TMPDIR", folder)
-        ray_folds._guard()  # before Ray is first imported
+        ray_connect._guard()  # before Ray is first imported
         from ray.cluster_utils import Cluster
 
         cluster: Any = Cluster()
@@ -96,7 +96,7 @@ def test_a_machine_that_dies_in_mid_run_costs_no_row(
     with connect(machines.address, gpus_per_fold=0.5) as cluster:
         assert cluster.places == 3
         benchmark(
-            [open_dataset("flow_images", pictures)], "strcn-g", tmp_path / "run", parameters=SETTINGS, cluster=cluster
+            [open_dataset("flow_images", pictures)], "strcn-g", tmp_path / "run", parameters=SETTINGS, executor=cluster
         )
         killer.join()
         assert cluster.places == 2
@@ -140,12 +140,12 @@ def test_a_machine_with_another_mien_is_refused(machines: Any, tmp_path: Path) -
 COMMAND = """
 import sys
 from pathlib import Path
-from mien.evaluation.execution.ray_folds import connect
+from mien.evaluation.execution.ray_connect import connect
 from mien.evaluation.run import benchmark
 from mien.datasets import open_dataset
 with connect("local", jobs=2) as cluster:
     benchmark([open_dataset("flow_images", Path(sys.argv[1]))], "strcn-g", Path(sys.argv[2]),
-              parameters={"epochs": 60, "maps": 8}, cluster=cluster)
+              parameters={"epochs": 60, "maps": 8}, executor=cluster)
 """
 
 

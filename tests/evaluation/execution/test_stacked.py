@@ -16,8 +16,10 @@ from mien.classifiers.schedule import Schedule
 from mien.classifiers.training import fit
 from mien.datasets import open_dataset
 from mien.errors import MienError
-from mien.evaluation.execution import stacked
-from mien.evaluation.execution.stacked import Costs, fit_folds, fit_stack, measure, steps_of
+from mien.evaluation.execution import costs, stacked
+from mien.evaluation.execution.costs import Costs, measure
+from mien.evaluation.execution.stack import fit_stack, steps_of
+from mien.evaluation.execution.stacked import fit_folds
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.run import benchmark
 from mien.models.rcn import RCN, Variant
@@ -96,11 +98,11 @@ def test_classifiers_fitted_together_predict_as_those_fitted_alone(copies: int) 
     trains = [np.arange(2, 16), np.arange(0, 10), np.arange(1, 14), np.arange(3, 15), np.arange(0, 11)]
     build = SYSTEMS["strcn-g"].build
     together = [build(3, parameters) for _ in trains]
-    seen: list[list[int]] = []
-    fit_folds(
+    stacks = fit_folds(
         together,  # type: ignore[arg-type]
-        x, y, trains, [3, 4, 5, 6, 7], device="cpu", most=2, finished=lambda part, _: seen.append(list(part)),
+        x, y, trains, [3, 4, 5, 6, 7], device="cpu", most=2,
     )  # fmt: skip
+    seen = [part for part, _ in stacks]
     assert sorted(f for part in seen for f in part) == [0, 1, 2, 3, 4]
     assert max(len(part) for part in seen) == 2
     for fold, train in enumerate(trains):
@@ -147,7 +149,7 @@ def test_a_stacked_run_is_a_separate_run(
 @pytest.mark.parametrize(
     ("system", "parameters", "says"),
     [
-        ("strcn-g", {"shift": 1}, "by chance"),
+        ("strcn-g", {"shift": 1}, "at random"),
         ("strcn-g", {"dropout": 0.1}, "maps"),
         ("strcn-g", {"min_change": 0.1}, "min_change"),
         ("flow-svm", {}, "no network"),
@@ -186,11 +188,13 @@ def test_a_gpu_that_is_too_small_gets_half_the_folds(monkeypatch: pytest.MonkeyP
     system = SYSTEMS["ststnet"]
     x = ArrayInputs(np.random.default_rng(0).uniform(0, 255, (12, 3, 28, 28)).astype(np.float32))
     classifiers = [system.build(3, {**system.parameters, "epochs": 1}) for _ in range(5)]
+    stacks = fit_folds(
+        classifiers,  # type: ignore[arg-type]
+        x, np.arange(12) % 3, [np.arange(12)] * 5, list(range(5)), device="cpu",
+    )  # fmt: skip
     with pytest.warns(UserWarning, match="5 folds at once: 2"):
-        fit_folds(
-            classifiers,  # type: ignore[arg-type]
-            x, np.arange(12) % 3, [np.arange(12)] * 5, list(range(5)), device="cpu",
-        )  # fmt: skip
+        parts = [part for part, _ in stacks]
+    assert parts == [[0, 1], [2], [3, 4]]
     assert tried == [5, 2, 3, 1, 2]
     assert all(len(c.models) == len(c.curves) == 1 for c in classifiers)  # type: ignore[attr-defined]
 
@@ -198,7 +202,7 @@ def test_a_gpu_that_is_too_small_gets_half_the_folds(monkeypatch: pytest.MonkeyP
 def test_the_choice_follows_the_costs() -> None:
     base = Costs(step=0.01, stacked=math.inf, steps=1600, folds=68, jobs=2)
     assert base.choice() == "processes"  # a CPU
-    assert base.estimates()["processes"] == pytest.approx(stacked.PROCESS_START + 0.01 * 1600 * 34)
+    assert base.estimates()["processes"] == pytest.approx(costs.PROCESS_START + 0.01 * 1600 * 34)
     assert replace(base, stacked=0.02).choice() == "stacked"  # a GPU
     assert replace(base, steps=2).choice() == "sequential"  # too little to start processes for
     assert replace(base, jobs=1).choice() == "sequential"
@@ -211,9 +215,9 @@ def test_measuring_trains_nothing() -> None:
     assert isinstance(classifier, NetClassifier)
     x = ArrayInputs(np.random.default_rng(0).uniform(0, 255, (40, 3, 28, 28)).astype(np.float32))
     before = torch.get_rng_state()
-    costs = measure(classifier, x, np.arange(40) % 3, [np.arange(36)] * 5, 2, "cpu")
+    measured = measure(classifier, x, np.arange(40) % 3, [np.arange(36)] * 5, 2, "cpu")
     assert torch.equal(torch.get_rng_state(), before)
     assert not classifier.models
-    assert costs.steps == 800
-    assert 0 < costs.step < 5
-    assert costs.stacked == math.inf
+    assert measured.steps == 800
+    assert 0 < measured.step < 5
+    assert measured.stacked == math.inf

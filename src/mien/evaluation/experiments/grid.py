@@ -23,7 +23,7 @@ import numpy as np
 from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError, unknown_name
-from mien.evaluation.execution.cluster import Cluster
+from mien.evaluation.execution.base import Executor
 from mien.evaluation.leaking import Leak, leaking, render_leaks
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report import report_many
@@ -141,7 +141,7 @@ def experiment(
     jobs: int | None = None,
     bars: bool = False,
     on_warning: Callable[[str], None] | None = None,
-    cluster: Cluster | None = None,
+    executor: Executor | None = None,
 ) -> list[Cell]:
     """Runs every cell of an experiment on every database alone; what is finished in `out` is not run again.
 
@@ -156,7 +156,7 @@ def experiment(
         jobs: As in `benchmark`.
         bars: Show progress on the terminal.
         on_warning: Called with a sentence before each cell.
-        cluster: As in `benchmark`; several cells are then run at once.
+        executor: As in `benchmark`; several cells are then run at once.
 
     Returns:
         The cells, in order of protocol, row and database. Cells whose system is not there yet, or cannot read a
@@ -212,15 +212,15 @@ def experiment(
             jobs=jobs,
             bars=bars,
             on_warning=on_warning,
-            cluster=cluster,
+            executor=executor,
         )
         return replace(_cell(row, protocol, one, run), leak=leak)
 
-    if cluster is None:
+    if executor is None:
         return [cell(*each, bars) for each in wanted]
     # The last folds of one cell leave machines idle, so the next begins: as many at once as fill them all.
     subjects = min(len({clip.person for clip in one.clips()}) for one in opened)
-    at_once = min(8, 1 + math.ceil(cluster.places / max(1, subjects)))
+    at_once = min(8, 1 + math.ceil(executor.places / max(1, subjects)))
     with ThreadPoolExecutor(at_once) as pool, Bars(show=bars) as shown:
         finished = shown.start("cells", len(wanted))
         futures = [pool.submit(cell, *each, False) for each in wanted]
@@ -229,7 +229,7 @@ def experiment(
                 future.result()
                 finished(1)
         except BaseException:
-            cluster.stop()
+            executor.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [future.result() for future in futures]

@@ -30,6 +30,7 @@ from mien.evaluation.spotting.metrics import Count, count
 from mien.io.atomic import lock_run, sweep, write_atomically
 from mien.io.video import frames_video, open_video, to_uint8
 from mien.preprocessing.prepare import npy_bytes, unexpected_failure
+from mien.preprocessing.threads import use_one_thread
 from mien.progress import Bars
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import KINDS, Kind, Model, Rows, Spot, Spotter, decide_all
@@ -292,7 +293,7 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
     with suppress(OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged: watched again
         np.load(path, mmap_mode="r")
         return str(json.loads(told.read_text(encoding="utf-8"))["note"])
-    _one_thread()
+    use_one_thread(opencv=True)
     chosen = spotter_named(name)
     rows: list[Rows] = []
     fps = film.clip.fps
@@ -336,7 +337,7 @@ def _fold(
     out: Path,
 ) -> None:
     """Chooses and trains on one fold's training videos, decides its test videos, writes its rows and its log."""
-    _one_thread()
+    use_one_thread(opencv=True)
     started = time.perf_counter()
     chosen = spotter_named(name)
     fold = folds[number]
@@ -461,12 +462,3 @@ def _rows_of(
             if recogniser is not None and seen.kind == "micro":
                 seen = replace(seen, emotion=recogniser.name(clip, seen))
             yield row("found", seen)
-
-
-def _one_thread() -> None:
-    """One thread per process: videos and folds are side by side already."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
