@@ -45,7 +45,18 @@ def test_a_protocol_is_suggested_by_spelling_and_meaning(typed: str, meant: str)
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("casme2_raw", "casme2"), ("CASME-2", "casme2"), ("sammlv", "samm_lv"), ("casme3", "casme3_a")],
+    [
+        ("casme2_raw", "casme2"),
+        ("CASME-2", "casme2"),
+        ("sammlv", "samm_lv"),
+        ("casme3", "casme3_a"),
+        ("casmeii", "casme2"),
+        ("CASME-II", "casme2"),
+        ("CASME II", "casme2"),
+        ("CAS(ME)^2", "casme_sq"),
+        ("CAS(ME)²", "casme_sq"),
+        ("4DME", "fourdme"),
+    ],
 )
 def test_a_database_is_suggested_by_spelling_and_meaning(typed: str, meant: str) -> None:
     assert meant in DATASETS

@@ -107,5 +107,5 @@ def nearest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
 
 
 def plain_name(text: str) -> str:
-    """Return a text in lower case, without punctuation: "CASME-II" is "casmeii"."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """Return a text in lower case, without punctuation: "CASME-II" is "casmeii", "CAS(ME)²" is "casme^2"."""
+    return re.sub(r"[^a-z0-9^]", "", text.lower().replace("²", "^2").replace("³", "^3"))

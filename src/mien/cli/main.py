@@ -45,6 +45,10 @@ for _group, _commands in GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 
 
+INTERRUPTED: Final = 128 + signal.SIGINT
+TERMINATED: Final = 128 + signal.SIGTERM
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         say(f"mien {mien.__version__}")
@@ -68,20 +72,26 @@ def _fail(error: MienError) -> NoReturn:
     raise SystemExit(2)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
-    raise Terminated
-
-
 def main() -> None:
     """Run a command. A mistake of the user prints three lines and exits with 2, Ctrl-C with 130, SIGTERM with 143."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    terminated = False
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal terminated
+        terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         app()
     except MienError as error:
         _fail(error)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Typer turns the first into the second.
+        if isinstance(error, SystemExit) and error.code != INTERRUPTED:
+            raise
         sys.stderr.write("\nStopped. Finished work is kept; the same command resumes from there.\n")
-        raise SystemExit(143 if isinstance(error, Terminated) else 130) from None
+        raise SystemExit(TERMINATED if terminated else INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)

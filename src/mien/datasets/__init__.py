@@ -74,6 +74,8 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "casmesq": "casme_sq",
         "casmesquare": "casme_sq",
         "casme22": "casme_sq",
+        "CAS(ME)^2": "casme_sq",
+        "CAS(ME)^3": "casme3_a",
         "cas(me)^3": "casme3_a",
         "cas(me)3": "casme3_a",
         "casme3": "casme3_a",
