@@ -62,6 +62,8 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "samm_lv": "mien.datasets.samm:SammLongVideos",
         "mmew": "mien.datasets.mmew:Mmew",
         "casme3_a": "mien.datasets.casme3:Casme3A",
+        "casme3_c": "mien.datasets.casme3:Casme3C",
+        "dfme": "mien.datasets.dfme:Dfme",
         "fourdme": "mien.datasets.fourdme:FourDme",
         "flow_images": "mien.datasets.flow_images:FlowImages",
         "synthetic": "mien.datasets.synthetic:Synthetic",

@@ -227,6 +227,10 @@ class Dataset(ABC):
         """Return whole videos for spotting, those without a micro-expression included; none where there are none."""
         return []
 
+    def expected_at(self, clip: Clip) -> str:
+        """Return where the frames of a clip were looked for; "" where the dataset cannot say."""
+        return ""
+
     @abstractmethod
     def problems(self) -> list[Problem]:
         """Return what is wrong with this copy beyond what every dataset is checked for."""

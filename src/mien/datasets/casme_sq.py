@@ -72,7 +72,8 @@ class CasmeSq(OfficialDataset):
 
     def _fields(self, row: Mapping[str, str], subject: str) -> dict[str, str]:
         if row.get("path_video"):
-            return {**super()._fields(row, subject), "video": row["path_video"]}
+            # Some copies spell what follows the code otherwise.
+            return {**super()._fields(row, subject), "video": row["path_video"][: row["path_video"].index("_") + 5]}
         stimulus = row["clip"].rpartition("_")[0]
         code = self._naming[1].get(stimulus)
         if code is None:
@@ -84,6 +85,6 @@ class CasmeSq(OfficialDataset):
         return {**super()._fields(row, subject), "video": f"{subject.lstrip('s')}_{code}"}
 
     def _extra(self, row: Mapping[str, str], folder: Path | None, units: str) -> dict[str, str]:
-        video = folder.name if folder else self._fields(row, self._subject(row))["video"]
+        video = folder.name if folder else row.get("path_video") or self._fields(row, self._subject(row))["video"]
         extra = {**super()._extra(row, folder, units), "video": video}
         return {name: text for name, text in extra.items() if not name.startswith("path_")}

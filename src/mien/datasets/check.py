@@ -1,4 +1,4 @@
-"""Is a copy of a database whole? Counts, intervals, pictures and people, for `mien check`."""
+"""Check of a copy of a database: release, counts, intervals, pictures and people, for `mien check`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,11 +21,16 @@ from mien import MOST_PIXELS
 from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.datasets.flow_images import read_flow_picture
+from mien.datasets.people import same_people
+from mien.datasets.releases import Release, differences, known_counts, list_statuses, nearest
 from mien.errors import MienError
 from mien.types import Clip, Problem
 
 SHOWN: Final = 20
 """How many problems `render_check` prints."""
+
+MOST_ABSENT: Final = 3
+"""Up to how many clips without pictures are told one by one."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures looked at so far and the number of all."""
@@ -48,6 +53,9 @@ class CheckResult:
         n_videos: Whole videos found.
         emotions: Clips of each emotion as the database prints it, most frequent first.
         problems: Errors first, then notes.
+        release: Which known release of the database the copy is; "" where it is none of them.
+        lists: How the clips compare with each published list they are meant for.
+        left_out: What a run cannot use -> how many, such as {"macro-expressions without an interval": 3}.
     """
 
     dataset: str
@@ -58,6 +66,9 @@ class CheckResult:
     n_videos: int
     emotions: Mapping[str, int]
     problems: tuple[Problem, ...]
+    release: str = ""
+    lists: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -76,10 +87,11 @@ class _Seen:
 
 
 def check_dataset(dataset: Dataset, *, deep: bool = False, progress: Progress | None = None) -> CheckResult:
-    """Looks for everything that would make results on this copy wrong or impossible.
+    """Look for everything that would make results on this copy wrong or impossible.
 
-    Counts against the published ones, intervals, missing frames, the header of each picture, the pixels of the first,
-    apex and last one of each clip, names used twice, the same picture under two people, and the dataset's own problems.
+    Which known release it is and what differs from it, rows without an interval, intervals, missing frames, the header
+    of each picture, the pixels of the first, apex and last one of each clip, names used twice, the same picture under
+    two people, and the dataset's own problems.
 
     Args:
         dataset: The copy.
@@ -93,7 +105,7 @@ def check_dataset(dataset: Dataset, *, deep: bool = False, progress: Progress | 
 
 
 def check(datasets: Databases, *, deep: bool = False, progress: Progress | None = None) -> list[CheckResult]:
-    """Each dataset by itself, then what goes wrong only when they are pooled: shared keys, shared pictures.
+    """Check each dataset by itself, then what goes wrong only when they are pooled: shared keys, shared pictures.
 
     A problem between two datasets stands with the later one.
 
@@ -119,6 +131,7 @@ def check(datasets: Databases, *, deep: bool = False, progress: Progress | None 
         found = [
             *_shared_keys(earlier, clips),
             *_shared_pictures(pair for d in common for pair in product(owners[d].items(), digests[d].items())),
+            *_same_people(earlier, clips),
             *_same_print(product(_printed(earlier), _printed(clips))),
         ]
         for digest, people in digests.items():
@@ -137,9 +150,16 @@ def _check(
     for clip in clips:
         if clip.frames and (digest := seen[clip.frames[0]].digest):
             digests[digest].setdefault(clip.person, clip.key)
+    expressions = dataset.expressions()
+    counts = _counts(clips, videos, expressions)
+    known = known_counts(dataset.id, dataset.card)
+    release = next((r for r in known if not differences(counts, r)), None)
+    lost = _without_interval(expressions)
     found = [
-        *_count_problems(dataset, clips, videos),
+        *_count_problems(dataset, counts, known, release),
+        *_lost_problems(dataset, lost, expressions),
         *_name_problems(clips),
+        *_absent_problems(dataset, [clip for clip in clips if not clip.frames]),
         *(problem for clip in clips for problem in _interval_problems(clip)),
         *(problem for clip in videos if not clip.frames for problem in _no_frames(clip)),
         *_picture_problems(clips, videos, seen),
@@ -156,6 +176,9 @@ def _check(
         n_videos=len(videos),
         emotions=dict(Counter(clip.emotion for clip in clips).most_common()),
         problems=_ordered(found),
+        release=release.title if release and release.name != "published" else "",
+        lists=() if dataset.drawn else tuple(_list_lines(clips, release)),
+        left_out={f"{kind}-expressions without an interval": len(keys) for kind, keys in lost.items()},
     )
     return result, clips, digests
 
@@ -164,19 +187,79 @@ def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "error"))
 
 
-def _count_problems(dataset: Dataset, clips: Sequence[Clip], videos: Sequence[Clip]) -> Iterator[Problem]:
-    """Counts that differ from the published ones. A drawn corpus is small by choice, so there they are notes."""
-    severity: Literal["error", "note"] = "note" if dataset.drawn else "error"
+def _counts(clips: Sequence[Clip], videos: Sequence[Clip], expressions: Sequence[Clip]) -> Counter[str]:
     counts: Counter[str] = Counter(
-        clips=len(clips), videos=len(videos), subjects=len({clip.person for clip in (*clips, *videos)})
+        clips=len(clips),
+        videos=len(videos),
+        subjects=len({clip.person for clip in (*clips, *videos)}),
+        expressions=len(expressions),
+        macro=sum(clip.extra.get("kind") == "macro" for clip in expressions),
     )
     for clip in clips:
         # A word counts once for a clip, though it may be its emotion and its kind.
         counts.update({word for word in (clip.emotion, clip.dataset, clip.extra.get("kind", "")) if word})
-    expected = dataset.card.expected
-    wrong = [f"{what} {counts[what]} (published {n})" for what, n in expected.items() if counts[what] != n]
-    if wrong:
-        yield Problem(str(dataset.root), f"Counts are not the published ones: {', '.join(wrong)}.", severity)
+    return counts
+
+
+def _count_problems(
+    dataset: Dataset, counts: Mapping[str, int], known: Sequence[Release], release: Release | None
+) -> Iterator[Problem]:
+    """Counts of no known release. A synthetic corpus is small by choice, so there they are notes."""
+    if release is not None or not known:
+        return
+    severity: Literal["error", "note"] = "note" if dataset.drawn else "error"
+    near = nearest(counts, known)
+    where = "" if near.name == "published" else f" The nearest known release is {near.title}."
+    wrong = ", ".join(differences(counts, near))
+    yield Problem(str(dataset.root), f"Counts are not the published ones: {wrong}.{where}", severity)
+
+
+def _without_interval(expressions: Sequence[Clip]) -> dict[str, list[str]]:
+    """Keys of the expressions that have no interval, by kind; ready flow pictures need none."""
+    lost: dict[str, list[str]] = defaultdict(list)
+    for clip in expressions:
+        if clip.interval is None and clip.medium == "frames":
+            lost[clip.extra.get("kind", "micro")].append(clip.key)
+    return dict(lost)
+
+
+def _lost_problems(
+    dataset: Dataset, lost: Mapping[str, Sequence[str]], expressions: Sequence[Clip]
+) -> Iterator[Problem]:
+    for kind, keys in lost.items():
+        of = sum(clip.extra.get("kind", "micro") == kind for clip in expressions)
+        some = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+        text = f"{len(keys)} of {of} {kind}-expressions have no interval; spotting leaves them out: {some}."
+        yield Problem(str(dataset.root), text)
+
+
+def _absent_problems(dataset: Dataset, absent: Sequence[Clip]) -> Iterator[Problem]:
+    """Clips without pictures: each by itself where they are few, else once, with the place that was looked in."""
+    if len(absent) <= MOST_ABSENT:
+        for clip in absent:
+            yield from _no_frames(clip)
+        return
+    place = dataset.expected_at(absent[0])
+    looked = f" Looked in {place}." if place else ""
+    some = ", ".join(clip.key for clip in absent[:3])
+    yield Problem(str(dataset.root), f"{len(absent)} clips have no pictures, such as {some}.{looked}")
+
+
+def _list_lines(clips: Sequence[Clip], release: Release | None) -> Iterator[str]:
+    for status in list_statuses(clips):
+        if 2 * sum(status.found.values()) < sum(status.published.values()):
+            continue  # a part of the database says nothing about its list
+        reason = release.lists.get(status.label_map, "") if release and status.same is False else ""
+        yield f"{status} ({reason})" if reason else str(status)
+
+
+def _same_people(earlier: Sequence[Clip], clips: Sequence[Clip]) -> Iterator[Problem]:
+    """People who are in two of the folders under two names."""
+    before = {clip.person for clip in earlier}
+    for names in same_people([*earlier, *clips]):
+        if any(name in before for name in names) and any(name not in before for name in names):
+            text = "One person under two names; pooled, a fold would be tested on whom it was trained on."
+            yield Problem(" and ".join("/".join(name) for name in names), text)
 
 
 def _name_problems(clips: Sequence[Clip]) -> Iterator[Problem]:
@@ -191,8 +274,6 @@ def _no_frames(clip: Clip) -> Iterator[Problem]:
 
 def _interval_problems(clip: Clip) -> Iterator[Problem]:
     """Onset, apex and offset out of order, and frames that the interval needs but the folder lacks."""
-    if not clip.frames:
-        yield from _no_frames(clip)
     numbers = clip.frame_nos
     if clip.medium == "frames" and clip.frames and len(numbers) != len(clip.frames):
         yield Problem(clip.key, f"{len(clip.frames)} pictures have {len(numbers)} frame numbers.")
@@ -353,6 +434,9 @@ def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
                 "n_subjects": result.n_subjects,
                 "n_videos": result.n_videos,
                 "emotions": dict(result.emotions),
+                "release": result.release,
+                "lists": list(result.lists),
+                "left_out": dict(result.left_out),
                 "problems": [{"where": p.where, "what": p.what, "severity": p.severity} for p in result.problems],
             }
             for result in results
@@ -379,6 +463,11 @@ def render_check(results: Sequence[CheckResult]) -> RenderableType:
     problems = [(result, problem) for result in results for problem in result.problems]
     problems.sort(key=lambda pair: pair[1].severity != "error")
     parts: list[RenderableType] = [lines]
+    for result in results:
+        facts = [f"release: {result.release}"] if result.release else []
+        facts += [f"list {text}" for text in result.lists]
+        if facts:
+            parts += [Text(), Text(result.title, style="bold"), *(Text(f"  {fact}") for fact in facts)]
     if problems:
         below = Table(box=None, pad_edge=False, show_header=False)
         below.add_column(no_wrap=True)

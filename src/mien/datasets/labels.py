@@ -47,6 +47,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedList:
+    """What is known of the clips of one database in a published list.
+
+    Attributes:
+        classes: Clips of each class.
+        digest: Of the clips and their classes (`mien.datasets.releases.list_digest`); "" where not known.
+    """
+
+    classes: Mapping[str, int]
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LabelMap:
     """Which class a clip counts as.
 
@@ -59,6 +72,7 @@ class LabelMap:
         rules: Dataset id (or "any") -> own label -> class name.
         left_out: Clips that a published list leaves out, by (dataset, subject, clip).
         as_listed: (dataset, subject, clip) -> class of a clip whose label in the published list is not the sheet's.
+        lists: Dataset id -> its part of the published list.
         source: Who defined it.
     """
 
@@ -70,6 +84,7 @@ class LabelMap:
     rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     left_out: Mapping[tuple[str, str, str], LeftOut] = field(default_factory=dict)
     as_listed: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    lists: Mapping[str, PublishedList] = field(default_factory=dict)
     source: str = ""
 
     def of(self, clip: Clip) -> int | None:
@@ -108,6 +123,7 @@ def _read(name: str, entry: Mapping[str, Any]) -> LabelMap:
         rules=entry.get("rules", {}),
         left_out={(c["dataset"], c["subject"], c["clip"]): LeftOut(**c) for c in entry.get("leave_out", ())},
         as_listed={(c["dataset"], c["subject"], c["clip"]): c["class"] for c in entry.get("as_listed", ())},
+        lists={e["dataset"]: PublishedList(e["classes"], e.get("digest", "")) for e in entry.get("lists", ())},
         source=entry["source"],
     )
 
