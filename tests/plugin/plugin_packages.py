@@ -32,16 +32,17 @@ def refresh() -> None:
 @pytest.fixture
 def installed() -> Iterator[Callable[[Path], None]]:
     """Makes the packages in a folder importable, as those of an environment are."""
-    path, modules = list(sys.path), set(sys.modules)
+    path, sites = list(sys.path), list[str]()
 
     def use(site: Path) -> None:
         sys.path.insert(0, str(site))
+        sites.append(str(site))
         refresh()
 
     yield use
     sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if not name.startswith(("mien.", "sklearn", "torch", "scipy", "numpy")):
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(tuple(sites)) and sites:
             del sys.modules[name]
     importlib.invalidate_caches()
     refresh()
