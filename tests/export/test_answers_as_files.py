@@ -103,7 +103,7 @@ def test_elan_file_reopens_with_the_same_content(answer: Answer, tmp_path: Path)
 
 
 def test_elan_file_follows_the_rules_of_its_format(answer: Answer, tmp_path: Path) -> None:
-    """What ELAN's schema asks for, written out: order of the parts, ids that exist, times that ascend."""
+    """The requirements of ELAN's schema: order of the parts, existing ids, ascending times."""
     root = ElementTree.parse(WRITERS["eaf"](answer, tmp_path / "a.eaf", print)).getroot()
     order = ["LICENSE", "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE", "CONSTRAINT"]
     tags = [child.tag for child in root]
@@ -147,14 +147,16 @@ def test_video_is_marked_during_expressions_only(answer: Answer, tmp_path: Path)
     assert film.height > 240
 
     def marked(index: int) -> int:
-        """Pixels of the box's orange."""
+        """Return the number of orange pixels, the colour of the box."""
         pixels = film.frame(index).pixels[:240].astype(int)
         return int(((pixels[..., 0] > 200) & (pixels[..., 2] < 120)).sum())
 
     assert marked(50) > 300
     assert marked(20) == 0
     original = open_video(answer.video.source).frame(105).pixels
-    assert np.abs(film.frame(105).pixels[:240].astype(int) - original).mean() < 3  # lost there: nothing is drawn
+    assert (
+        np.abs(film.frame(105).pixels[:240].astype(int) - original).mean() < 3
+    )  # the face is lost there: nothing is drawn
 
 
 def test_page_loads_no_files_and_runs_no_scripts(page: str) -> None:
@@ -172,7 +174,7 @@ def test_page_contains_the_pictures_of_each_interval(page: str) -> None:
     sizes = [(p.size, getattr(p, "n_frames", 1)) for p in pictures]
     loops = [n for _, n in sizes if n > 1]
     assert len(loops) == 2
-    assert min(loops) >= 8  # frames that are alike are stored once
+    assert min(loops) >= 8  # equal frames are stored once
     assert len(sizes) - len(loops) in (10, 11)  # five each, and saliency of the named one where Captum is there
     onset, apex = (np.asarray(p.convert("L"), float) for p in pictures[:2])
     assert 0.2 < np.abs(onset - apex).mean() < 20

@@ -18,13 +18,13 @@ from mien.synthesis.writer import write_corpus
 
 Picture = NDArray[np.uint8]
 Part = tuple[int, int, int, str]
-"""Onset, apex, offset, and what is shown."""
+"""Onset, apex, offset and emotion."""
 
 
 def film(
     identity: int, n: int, parts: Sequence[Part], side: int = 220, size: tuple[int, int] = (240, 320), seed: int = 0
 ) -> Iterator[Picture]:
-    """(H, W) grey frames of a face that moves only in its parts, with sensor noise."""
+    """Yield (H, W) grey frames of a face that moves only during its expressions, with sensor noise."""
     rng = np.random.default_rng([identity, seed])
     still = draw_face(features_of(identity), side) @ np.array([0.299, 0.587, 0.114], np.float32)
     top, left = size[0] - side, (size[1] - side) // 2
@@ -58,7 +58,7 @@ def trained_weights(folder: Path) -> Path:
 
 
 def chance_weights(path: Path, shape: tuple[int, ...] = (3, 28, 28)) -> Path:
-    """A network that has seen noise: for what does not depend on its being right."""
+    """Write a network trained on noise, for tests that do not depend on correct classes."""
     from mien.systems import system
 
     parameters = system("strcn-g").with_parameters({"maps": "4", "epochs": "1", "flow": "dis"})

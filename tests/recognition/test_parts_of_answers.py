@@ -38,7 +38,7 @@ def test_long_trace_keeps_the_maximum_of_each_group_of_frames(monkeypatch: pytes
 
 
 def test_head_turn_is_measured_on_a_rotated_model() -> None:
-    """Eyes a distance 1 apart, the tip of the nose 0.55 before them, seen from afar."""
+    """The model: eyes at distance 1, the tip of the nose 0.55 in front of them, seen from far away."""
     angles = np.radians([-25, -10, 0, 5, 18])
     points = np.zeros((len(angles), 68, 2))
     for t, angle in enumerate(angles):
@@ -59,13 +59,13 @@ def test_eyes_at_returns_the_last_place_before_a_frame() -> None:
 
 def test_skipped_frames_count_as_frames_without_a_face() -> None:
     people = People(100.0)
-    told: list[tuple[int, bool]] = []
+    looks: list[tuple[int, bool]] = []
     for n, frame in enumerate(played.film(41, 30, [])):
         if 10 <= n < 14:
             continue
-        told += [(look.index, look.picture is not None) for _, look in people.look(frame, n)]
-    assert [index for index, _ in told] == list(range(30))
-    assert [index for index, there in told if not there] == [10, 11, 12, 13]
+        looks += [(look.index, look.picture is not None) for _, look in people.look(frame, n)]
+    assert [index for index, _ in looks] == list(range(30))
+    assert [index for index, there in looks if not there] == [10, 11, 12, 13]
     assert people.everybody[0].n_frames == 26
 
 

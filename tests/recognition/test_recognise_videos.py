@@ -46,7 +46,7 @@ def answer(three: Path, namer: Namer) -> Answer:
 
 @pytest.fixture(scope="module")
 def short(folder: Path) -> Path:
-    """A second and a half, one expression, without loss."""
+    """A lossless video of a second and a half with one expression."""
     return write_video(folder / "short.mkv", played.film(41, 150, [(60, 78, 95, "positive")]), 100)
 
 
@@ -104,10 +104,10 @@ def test_error_rate_is_stated_with_its_protocol(answer: Answer) -> None:
         "majority_accuracy": 0.5,
         "uf1": 0.4,
     }
-    told = as_json(replace(answer, card=replace(answer.card, score=score)))["says"]["error_rate"]
-    assert "loso" in told
-    assert "39 of 100" in told
-    assert "50 of 100" in told
+    stated = as_json(replace(answer, card=replace(answer.card, score=score)))["says"]["error_rate"]
+    assert "loso" in stated
+    assert "39 of 100" in stated
+    assert "50 of 100" in stated
 
 
 def test_given_interval_is_classified_without_search(short: Path, namer: Namer) -> None:
@@ -119,9 +119,9 @@ def test_given_interval_is_classified_without_search(short: Path, namer: Namer) 
     assert not event.apex_given
     assert abs(event.apex.index - 78) <= 6
     assert event.label == "positive"
-    told = recognise(short, namer, Interval(60, 78, 95)).events[0]
-    assert told.apex_given
-    assert told.apex.index == 78
+    with_apex = recognise(short, namer, Interval(60, 78, 95)).events[0]
+    assert with_apex.apex_given
+    assert with_apex.apex.index == 78
 
 
 @pytest.mark.parametrize(("onset", "apex", "offset"), [(95, None, 60), (60, None, 400), (60, 20, 95), (-3, None, 20)])
@@ -183,7 +183,7 @@ def test_face_that_leaves_and_returns_gives_one_track_with_a_gap(folder: Path, n
     answer = recognise(write_video(folder / "leaving.mkv", leaving(), 100), namer)
     (track,) = answer.tracks
     ((lost, back),) = track.gaps
-    assert 60 <= lost.index <= 85  # landmarks are looked for four times a second
+    assert 60 <= lost.index <= 85  # landmarks are searched four times a second
     assert 129 <= back.index <= 155
     assert len(track.events) == 1
     assert 190 < track.events[0].onset.index < 218
@@ -209,7 +209,7 @@ def test_timestamps_are_used_if_the_frame_rate_varies(folder: Path, namer: Namer
     assert any("varies" in note for note in answer.notes)
     (event,) = answer.events
     assert event.onset.seconds == pytest.approx(times[event.onset.index] - times[0], abs=2e-3)
-    times[75:] += 0.4  # a hole within the expression
+    times[75:] += 0.4  # a gap within the expression
     holed = write_video(
         folder / "holed.mkv", played.film(41, 150, [(60, 78, 95, "positive")]), 100, times=list(times - times[0])
     )

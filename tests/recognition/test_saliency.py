@@ -26,7 +26,7 @@ DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].paramete
 
 
 class Corner(nn.Module):
-    """Scores that depend on one place alone."""
+    """A network whose scores depend on a single pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,9 +227,9 @@ def test_explain_command_rejects_wrong_arguments(
         "There is no file": [str(tmp_path / "none.safetensors"), source],
         "None of 6 clips": [str(model[0]), source, "--clip", "nobody"],
     }
-    for told, words in cases.items():
+    for message, words in cases.items():
         monkeypatch.setattr("sys.argv", ["mien", "explain", *words, "--out", str(tmp_path / "out")])
         with pytest.raises(SystemExit) as stopped:
             main()
         assert stopped.value.code == 2
-        assert told in " ".join(capsys.readouterr().err.split())
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -64,7 +64,7 @@ def test_analysis_score_counts_classified_hits_only() -> None:
     found = [at(0, "positive"), at(20, "negative"), at(40, ""), at(60, "negative"), at(120, "surprise")]
     made = strs([(true, found)])
     assert made["spot_f1"] == pytest.approx(2 * 4 / (2 * 4 + 1 + 1))
-    assert made["named"] == 3  # the hit without an emotion of its own is not asked
+    assert made["named"] == 3  # the hit without a true emotion does not count
     precision, recall = np.mean([1, 1, 0]), np.mean([1, 1, 0])
     assert made["analysis_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
     assert made["majority_f1"] == pytest.approx(analysis_f1([("a", "a"), ("b", "a"), ("c", "a")]))

@@ -30,7 +30,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Film:
-    """What happens in a film."""
+    """The events of a video."""
 
     identity: int
     seconds: float
@@ -60,7 +60,7 @@ def film(
     size: tuple[int, int] = (240, 320),
     side: int = 220,
 ) -> Film:
-    """Events at random places that do not overlap; blinks anywhere."""
+    """Return events at random times that do not overlap, and blinks at any time."""
     rng = np.random.default_rng([identity, seed, 7])
     kinds = ["micro"] * micros + ["macro"] * macros
     rng.shuffle(kinds)
@@ -82,7 +82,7 @@ def film(
 
 
 def curve(event: Event, t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 outside the event, 1 at its apex, cosine ramps."""
+    """Return 0 outside the event, 1 at its apex, with cosine ramps."""
     rise = np.clip((t - event.onset) / (event.apex - event.onset), 0, 1)
     fall = np.clip((event.offset - t) / (event.offset - event.apex), 0, 1)
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))

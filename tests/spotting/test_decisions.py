@@ -1,4 +1,4 @@
-"""From rows to intervals, and the same along a film as all at once. No pictures here."""
+"""Decisions: rows to intervals, in parts as in one go. These tests use no pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROW = list(REGIONS).index("brow, inner, image-left")
 
 
 def quiet(seconds: float, fps: float, seed: int = 0, noise: float = 0.0005) -> NDArray[np.float32]:
-    """Rows of a face that does nothing: noise and slow drift."""
+    """Return rows of a face at rest: noise and slow drift."""
     rng = np.random.default_rng(seed)
     n = round(seconds * fps)
     t = np.arange(n)[:, None] / fps
@@ -32,7 +32,7 @@ def quiet(seconds: float, fps: float, seed: int = 0, noise: float = 0.0005) -> N
 
 
 def move(rows: NDArray[np.float32], fps: float, start: float, length: float, height: float, region: int) -> Spot:
-    """Adds a bump to a region and its neighbour."""
+    """Add a bump to a region and its neighbour."""
     onset, offset = round(start * fps), round((start + length) * fps)
     t = np.arange(onset, offset + 1)
     bump = 0.5 - 0.5 * np.cos(2 * np.pi * (t - onset) / (offset - onset))
@@ -67,7 +67,7 @@ def test_steps_ramps_and_noise_are_not_found() -> None:
     rows[1000:, 2 * MOUTH] += 0.05  # a step: away and never back
     rows[:, 2 * BROW] += np.linspace(0, 0.4, len(rows), dtype=np.float32)  # drift
     assert decide(rows, fps, dict(FLOW_PEAKS.parameters)) == []
-    move(rows, fps, 20, 6.0, 0.1, MOUTH)  # longer than any expression counted here
+    move(rows, fps, 20, 6.0, 0.1, MOUTH)  # longer than a macro-expression
     assert not [s for s in decide(rows, fps, dict(FLOW_PEAKS.parameters)) if s.n_frames > 4 * fps]
 
 
@@ -111,10 +111,10 @@ def test_searching_in_parts_equals_searching_the_whole_video(name: str) -> None:
         most = max(most, len(along._rows))
     found += along.finish()
     assert found == decide_all(spotter, rows, fps, spotter.parameters)
-    assert most <= (spotter.part + 2 * spotter.margin) * fps + 2  # what is held does not grow with the film
+    assert most <= (spotter.part + 2 * spotter.margin) * fps + 2  # memory does not grow with the video
     assert len(found) == len(set(found)) > 3
     if name == "flow-peaks":
-        # Its margins are longer than anything it looks at: parts change nothing.
+        # Its margins are longer than all its windows, so the parts do not change the result.
         assert sorted(found, key=lambda s: s.onset) == decide(rows, fps, spotter.parameters)
 
 
@@ -145,7 +145,7 @@ def test_thresholds_are_chosen_on_the_training_videos() -> None:
     for seed in range(2):
         one = quiet(40, fps, seed)
         true.append([move(one, fps, 6 * k + 3, 0.3, 0.025, MOUTH) for k in range(5)])
-        for k in range(5):  # small ones, that nobody labelled
+        for k in range(5):  # small, unlabelled bumps
             move(one, fps, 6 * k + 6, 0.3, 0.010, LIP)
         rows.append(one)
     chosen = fit_parameters(FLOW_PEAKS, rows, true, [fps] * 2, FLOW_PEAKS.parameters)

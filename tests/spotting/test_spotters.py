@@ -58,7 +58,7 @@ def test_flow_peaks_finds_expressions_despite_head_motion_and_blinks(
     assert counts.tp == 3
     assert counts.fp <= 1
     assert stream.faces.found == len(shown)
-    # The same film from a file, without loss.
+    # The same video from a lossless file.
     outcome = spot(write_video(tmp_path / "film.mkv", shown, fps=FPS))
     assert list(outcome.spots) == sorted(found, key=lambda s: (s.onset, s.offset))
     assert outcome.abstained == ""
@@ -99,7 +99,7 @@ def test_old_pictures_are_aligned_with_a_new_rectangle(staged: tuple[Film, list[
     assert after.picture is not None
     assert stream._box is not None
     moved = carried(before.picture, after.change)
-    fresh = crop_frame(still, stream._box, (HEIGHT, WIDTH))  # what the new rectangle would have cut then
+    fresh = crop_frame(still, stream._box, (HEIGHT, WIDTH))  # the crop that the new rectangle would have given
     inner = np.s_[20:-20, 20:-20]
     assert np.abs(moved[inner].astype(float) - fresh[inner]).mean() < 2
     assert np.abs(before.picture[inner].astype(float) - fresh[inner]).mean() > 6
@@ -154,7 +154,7 @@ def test_spotting_benchmark_counts_every_video_resumes_and_reports(corpus: Path,
     assert {row.key for row in ledger.rows if row.role == "video"} == {f.clip.key for f in data}
     for row in ledger.rows:
         subject = row.subject
-        assert subject in row.fold  # each video is decided in the fold that holds its subject out
+        assert subject in row.fold  # each video is tested in the fold of its subject
     # A killed run resumes where it stopped and ends with the same bytes.
     one = tmp_path / "run" / "ledger" / "s0-f0001.csv"
     text = one.read_bytes()

@@ -71,14 +71,14 @@ def test_ground_truth_is_stored_for_each_folder(written: tuple[str, Path]) -> No
     _, root = written
     for path in (root / TRUTH).iterdir():
         with safe_open(path, "numpy") as stored:
-            told = json.loads(stored.metadata()["json"])
+            metadata = json.loads(stored.metadata()["json"])
             flow, landmarks = stored.get_tensor("flow"), stored.get_tensor("landmarks")
             activations = stored.get_tensor("activations")
-        n_frames = told["timeline"]["n_frames"]
+        n_frames = metadata["timeline"]["n_frames"]
         assert landmarks.shape == (n_frames, 68, 2)
-        assert activations.shape == (n_frames, len(told["timeline"]["movements"]))
-        assert len(flow) == len(told["spans"])
-        for each, (kind, onset, apex, offset) in zip(flow, told["spans"], strict=True):
+        assert activations.shape == (n_frames, len(metadata["timeline"]["movements"]))
+        assert len(flow) == len(metadata["spans"])
+        for each, (kind, onset, apex, offset) in zip(flow, metadata["spans"], strict=True):
             assert each.shape[1] == 48
             assert kind in ("micro", "macro")
             assert 0 <= onset < apex <= offset < n_frames
@@ -159,7 +159,7 @@ def test_published_balance_and_a_portrait_of_your_own_work(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"layout": "casme9"}, "official layout"),
         ({"subjects": 0}, "subjects"),
@@ -171,10 +171,10 @@ def test_published_balance_and_a_portrait_of_your_own_work(tmp_path: Path) -> No
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(
-    tmp_path: Path, change: dict[str, Any], told: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     given = {"layout": "casme2", **SMALL, **change}
-    with pytest.raises(MienError, match=told):
+    with pytest.raises(MienError, match=message):
         synthesise(given.pop("layout"), tmp_path / "new", **given)
     assert not (tmp_path / "new").exists()
 
@@ -206,8 +206,8 @@ def test_synthesise_command_writes_a_corpus_and_refuses_wrong_arguments(tmp_path
     command = [sys.executable, "-c", code, "synthesise", "--out", str(tmp_path / "c"), "--subjects", "1", "--clips"]
     rest = ["--width", "48", "--fps", "30", "--faces", "photo", "--jobs", "1", "--json"]
     done = subprocess.run([*command, "2", *rest], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert (told["n_clips"], told["n_films"]) == (2, 2)
+    summary = json.loads(done.stdout)
+    assert (summary["n_clips"], summary["n_films"]) == (2, 2)
     wrong = subprocess.run([*command, "0", *rest], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 3

@@ -48,7 +48,7 @@ def grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def face_of(head: Head, state: State) -> NDArray[np.bool_]:
-    """Inside the outline of the landmarks."""
+    """Return the pixels inside the outline of the landmarks."""
     shape = (head.camera.height, head.camera.width)
     hull = cv2.convexHull(head.landmarks(state).astype(np.int32))
     return np.asarray(cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1), bool)
@@ -58,7 +58,7 @@ def face_of(head: Head, state: State) -> NDArray[np.bool_]:
 
 
 def slow_raster(xy: Any, nearness: Any, triangles: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """One triangle and one sample at a time: the nearest nearness, and what it shows of vertices' own numbers."""
+    """Rasterise one triangle and one sample at a time; return nearness and interpolated vertex values."""
     best = np.zeros(shape)
     for a, b, c in triangles:
         (ax, ay), (bx, by), (cx, cy) = xy[a], xy[b], xy[c]
@@ -88,7 +88,7 @@ def test_rasterise_equals_a_loop_over_triangles_and_samples() -> None:
 
 
 def test_raster_interpolates_in_space() -> None:
-    """Points carried by the samples of a slanted plane, projected again, fall on the samples."""
+    """Points interpolated at the samples of a slanted plane are projected back to the samples."""
     points = np.array([[-5.0, -5, 10], [5, -5, 20], [5, 5, 30], [-5, 5, 14]])
     camera = 60 * points[:, :2] / points[:, 2:] + 20
     seen = rasterise(camera, 1 / points[:, 2], np.array([[0, 3, 1], [1, 3, 2]]), (40, 40))
@@ -303,7 +303,7 @@ def test_face_tracker_finds_identities() -> None:
 
 
 def check_tracker(seeds: range) -> None:
-    """Each random person, light and pose; the tracker's points lie near the mesh's."""
+    """Check that the face tracker finds each identity, in random light and pose, near the landmarks of the mesh."""
     off = []
     for seed in seeds:
         head, pose = draw_head(np.random.default_rng(seed))
@@ -317,7 +317,7 @@ def check_tracker(seeds: range) -> None:
     assert np.max(off) < 0.12
 
 
-# Acting out a timeline
+# Timelines
 
 
 def test_head_follows_the_timeline(head: Head) -> None:
@@ -371,11 +371,11 @@ def test_head_face_gives_a_still_for_the_photo_warp() -> None:
 
 
 @pytest.mark.parametrize(
-    ("amounts", "told"),
+    ("amounts", "message"),
     [({"AU99": 0.1}, "AU99"), ({"AU12": 1.7}, "1.7"), ({"AU12": -0.1}, "-0.1"), ({"AU12": float("nan")}, "nan")],
 )
-def test_wrong_amounts_are_refused(amounts: dict[str, float], told: str) -> None:
-    with pytest.raises(MienError, match=told):
+def test_wrong_amounts_are_refused(amounts: dict[str, float], message: str) -> None:
+    with pytest.raises(MienError, match=message):
         moved_vertices(amounts)
 
 

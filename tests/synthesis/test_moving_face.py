@@ -27,7 +27,7 @@ def peak(motion: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def sample(picture: NDArray[np.uint8], motion: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What stands at x + motion(x) in the picture."""
+    """Return the picture sampled at x + motion(x)."""
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
     x, y = x + motion[..., 0], y + motion[..., 1]
     return np.asarray(cv2.remap(picture.astype(np.float32), x, y, cv2.INTER_CUBIC), np.float32)

@@ -33,7 +33,7 @@ def test_second_frame_shows_the_first_displaced_by_the_flow(kind: str, texture: 
 
 
 def misplacement(first: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By how many pixels the second picture is displaced, by least squares in small windows, and where that is sure."""
+    """Measure the displacement by least squares in small windows, in pixels, and where it is reliable."""
     gy, gx = np.gradient(0.5 * (first + there))
     xx, yy, xy, xt, yt = (
         ndimage.gaussian_filter(product, 2)

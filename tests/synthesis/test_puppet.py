@@ -70,7 +70,7 @@ def test_measured_flow_equals_the_true_flow(body: Puppet, units: str) -> None:
 
 
 def test_points_follow_the_true_flow_to_a_hundredth_of_a_pixel(body: Puppet) -> None:
-    """Sampling the later frame at the moved places gives the first one: no flow method between."""
+    """Sampling the later frame at the displaced points gives the first frame; no flow method is involved."""
     timeline = Timeline(21, 200, movements_of("4+12+17", **MICRO), head=Head(0.004, 0, 9, 0, 0.3, 2))
     first, second = shown(body, timeline, 0, 10)
     moving = motion(body.rig, timeline)

@@ -67,7 +67,7 @@ def test_blinks_close_the_eyes_and_glances_move_the_irises() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"apex": 50}, "onset"),
         ({"apex": 5}, "onset"),
@@ -80,8 +80,8 @@ def test_blinks_close_the_eyes_and_glances_move_the_irises() -> None:
         ({"side": "left"}, "side"),
     ],
 )
-def test_impossible_movement_is_refused_in_three_parts(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(MienError, match=told) as caught:
+def test_impossible_movement_is_refused_in_three_parts(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(MienError, match=message) as caught:
         Movement(**{**MOVE, **change})
     assert caught.value.found
     assert caught.value.expected
@@ -141,5 +141,17 @@ def test_micro_expressions_have_the_stated_durations() -> None:
 
 
 def test_objective_classes_follow_the_published_table() -> None:
-    told = {"6+12": 1, "L12": 1, "12": 1, "1+2": 2, "4+7": 3, "7+4": 3, "9": 4, "15": 5, "20": 6, "14": 7, "12+15": 7}
-    assert {units: objective_class(units) for units in told} == told
+    message = {
+        "6+12": 1,
+        "L12": 1,
+        "12": 1,
+        "1+2": 2,
+        "4+7": 3,
+        "7+4": 3,
+        "9": 4,
+        "15": 5,
+        "20": 6,
+        "14": 7,
+        "12+15": 7,
+    }
+    assert {units: objective_class(units) for units in message} == message

@@ -44,12 +44,12 @@ def until(found: Callable[[], Any], seconds: float = 600) -> Any:
         if value := found():
             return value
         time.sleep(0.1)
-    raise AssertionError("it never came")
+    raise AssertionError("timed out")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights, films, and where the server keeps its things."""
+    """A folder with weights, videos, and the temporary folder of the server."""
     made = tmp_path_factory.mktemp("browser")
     played.chance_weights(made / "w.safetensors")
     write_video(made / "two.mp4", played.film(41, 190, PARTS), 100)
@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    """A server as a user starts it; ended by Ctrl-C, it leaves nothing."""
+    """A server as a user starts it; after Ctrl-C no files are left."""
     words = ["serve", "--weights", folder / "w.safetensors", "--port", 0, "--max-mib", 4, "--json"]
     line = [sys.executable, "-c", "from mien.cli.main import main; main()", *map(str, words)]
     environment = {**os.environ, "TMPDIR": str(folder / "temp"), "OMP_NUM_THREADS": "1"}
@@ -109,11 +109,11 @@ class User:
         return self.driver.execute_script(script)
 
     def dark(self, dark: bool) -> None:
-        told = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [told]})
+        media = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [media]})
 
     def shoot(self, name: str, whole: bool = True, width: int = 1200) -> None:
-        """Keeps a picture of the page where the user asked for some."""
+        """Save a screenshot if `MIEN_SCREENSHOTS` is set."""
         if "MIEN_SCREENSHOTS" not in os.environ:
             return
         high = self.run("return document.documentElement.scrollHeight") if whole else 800
@@ -124,11 +124,11 @@ class User:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def complaints(self) -> list[str]:
-        """What the browser refused, or could not load."""
+        """Return the errors in the log of the browser."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
 
     def asked_for(self) -> set[str]:
-        """Where requests went."""
+        """Return the hosts to which requests were sent."""
         log = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]  # type: ignore[no-untyped-call]
         sent = [m["params"]["request"]["url"] for m in log if m["method"] == "Network.requestWillBeSent"]
         return {re.sub(r"^(\w+://[^/]*/?|\w+:).*", r"\1", url) for url in sent}
@@ -157,7 +157,7 @@ def test_video_is_sent_answered_browsed_and_downloaded(user: User, folder: Path)
     assert len(shares - {""}) >= 2  # progress was seen
     assert user.one("answer-title").text == "two.mp4"
     assert user.run("return document.activeElement.id") == "answer-title"
-    # Every picture is there, and what must be said stands above them.
+    # All pictures are loaded, and the caution stands above them.
     until(lambda: user.run("return [...document.querySelectorAll('#body img')].every((i) => i.naturalWidth > 0)"))
     assert user.run("return document.querySelectorAll('#body img').length") in (12, 14)
     assert user.one("says").location["y"] < user.one("body").location["y"]

@@ -31,13 +31,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def raw(port: int, content: bytes) -> bytes:
-    """What a server says to bytes that need not be HTTP; b"" where it says nothing."""
+    """Return the answer of a server to bytes that may not be HTTP; b"" if there is none."""
     with socket.create_connection(("127.0.0.1", port), timeout=600) as line:
         try:
             line.sendall(content)
             line.shutdown(socket.SHUT_WR)
             return line.recv(4096)
-        except OSError:  # it may hang up first
+        except OSError:  # it may close the connection first
             return b""
 
 
@@ -79,11 +79,11 @@ def test_server_survives_fifty_damaged_uploads_and_garbage_requests(page: Page, 
         damaged = bytearray(film)
         for at in rng.integers(0, len(film), 1 + n % 20):
             damaged[at] = int(rng.integers(256))
-        status, told = page.reserve(len(damaged), f"../{n}\0\u202e.mkv")
+        status, reply = page.reserve(len(damaged), f"../{n}\0\u202e.mkv")
         if status != 201:
-            assert "waiting already" in told["error"]["found"]
+            assert "waiting already" in reply["error"]["found"]
             return status
-        token = str(told["token"])
+        token = str(reply["token"])
         assert page.ask("PUT", f"/api/jobs/{token}/video", bytes(damaged))[0] == 202
         state = page.wait(token, "done", "failed")
         if state["state"] == "failed":
@@ -105,9 +105,9 @@ def test_server_survives_fifty_damaged_uploads_and_garbage_requests(page: Page, 
     assert statuses[201] >= WAITING
     assert set(statuses) <= {201, 429}
     assert most[0] <= WAITING
-    told = [answer.split(b" ")[1] for answer in answers if answer.startswith(b"HTTP/1.1 ")]
-    assert told
-    assert not [status for status in told if status.startswith((b"2", b"5"))]
+    statuses = [answer.split(b" ")[1] for answer in answers if answer.startswith(b"HTTP/1.1 ")]
+    assert statuses
+    assert not [status for status in statuses if status.startswith((b"2", b"5"))]
     assert page.ask("GET", "/")[0] == 200
     until(lambda: not any(jobs.root.iterdir()))
 

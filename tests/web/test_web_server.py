@@ -34,7 +34,7 @@ from mien.web.server import build
 
 
 class Page:
-    """A running server, and a client that keeps nothing between requests."""
+    """A running server, with a client without state."""
 
     def __init__(self, jobs: Jobs | None, runs: Path | None = None) -> None:
         self.jobs = jobs
@@ -68,11 +68,11 @@ class Page:
         return status, json.loads(content)
 
     def send(self, film: bytes, name: str = "film.mkv", **more: Any) -> str:
-        status, told = self.reserve(len(film), name, **more)
-        assert status == 201, told
-        status, _, content = self.ask("PUT", f"/api/jobs/{told['token']}/video", film)
+        status, reply = self.reserve(len(film), name, **more)
+        assert status == 201, reply
+        status, _, content = self.ask("PUT", f"/api/jobs/{reply['token']}/video", film)
         assert status == 202, content
-        return str(told["token"])
+        return str(reply["token"])
 
     def status(self, token: str) -> dict[str, Any]:
         return dict(json.loads(self.ask("GET", f"/api/jobs/{token}")[2]))
@@ -88,7 +88,7 @@ def until(found: Callable[[], Any], seconds: float = 600) -> Any:
         if value := found():
             return value
         time.sleep(0.05)
-    raise AssertionError("it never came")
+    raise AssertionError("timed out")
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +103,13 @@ def weights(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def film(folder: Path) -> bytes:
-    """One expression, without loss."""
+    """A lossless video with one expression."""
     return write_video(folder / "f.mkv", played.film(41, 130, [(50, 68, 85, "positive")]), 100).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def still(folder: Path) -> bytes:
-    """A short film with nobody in it: quickly answered."""
+    """A short video without faces, which is analysed quickly."""
     grey = np.full((64, 64), 128, np.uint8)
     return write_video(folder / "s.mkv", (grey for _ in range(60)), 100).read_bytes()
 
@@ -152,9 +152,9 @@ def test_video_is_answered_and_then_deleted(page: Page, film: bytes) -> None:
         assert headers["content-disposition"] == f"attachment; filename*=UTF-8''%C3%9Cber%20uns%20%26%20mehr.{kind}"
         return content
 
-    told = json.loads(download("json"))
-    assert told["n_events"] == 1
-    assert told["weights"] == "w.safetensors"
+    answer = json.loads(download("json"))
+    assert answer["n_events"] == 1
+    assert answer["weights"] == "w.safetensors"
     for kind in ("csv", "json", "eaf", "html"):
         assert str(page.jobs.root).encode() not in download(kind)
     assert b"lie detector" in download("html")
@@ -178,7 +178,7 @@ def sound(path: Path) -> bytes:
 
 
 def half_a_day(path: Path) -> bytes:
-    """Twelve hours in a few frames."""
+    """Return a video of twelve hours with only a few frames."""
     return write_video(
         path, (np.full((64, 64), n * 20, np.uint8) for n in range(5)), 25, times=[0, 1, 2, 3, 12 * 3600.0]
     ).read_bytes()
@@ -202,11 +202,11 @@ def test_invalid_file_gives_an_error_in_three_parts(
     job = page.wait(token, "failed", "done")
     assert job["state"] == "failed"
     assert re.search(found, job["error"]["found"]), job["error"]
-    told = " ".join(job["error"].values())
-    assert str(page.jobs.root) not in told
-    assert "unexpectedly" not in told
+    message = " ".join(job["error"].values())
+    assert str(page.jobs.root) not in message
+    assert "unexpectedly" not in message
     assert all(job["error"].values())
-    assert not any(page.jobs.root.iterdir())  # nothing of it is left
+    assert not any(page.jobs.root.iterdir())  # no files are left
     page.ask("DELETE", f"/api/jobs/{token}")
 
 
@@ -228,16 +228,16 @@ def test_video_without_faces_is_reported(page: Page, still: bytes) -> None:
 
 def test_uploads_larger_or_smaller_than_announced_are_refused(page: Page) -> None:
     assert page.jobs is not None
-    status, told = page.reserve(5 << 20)
+    status, reply = page.reserve(5 << 20)
     assert status == 413
-    assert told["error"]["expected"] == "at most 4 MiB."
+    assert reply["error"]["expected"] == "at most 4 MiB."
     assert page.reserve(0)[0] == 400
-    # More than announced, less than announced, twice.
+    # More bytes than announced, then fewer.
     for announced, sent, expected in ((1000, 5000, 413), (5000, 1000, 400)):
-        _, told = page.reserve(announced)
-        status, _, content = page.ask("PUT", f"/api/jobs/{told['token']}/video", b"x" * sent)
+        _, reply = page.reserve(announced)
+        status, _, content = page.ask("PUT", f"/api/jobs/{reply['token']}/video", b"x" * sent)
         assert status == expected, content
-        assert page.ask("GET", f"/api/jobs/{told['token']}")[0] == 404
+        assert page.ask("GET", f"/api/jobs/{reply['token']}")[0] == 404
     for wrong in ({"fps": -1}, {"fps": "x"}, {"fps": True}, {"name": 3}):
         assert page.reserve(10, **wrong)[0] == 400
     assert not any(page.jobs.root.iterdir())
@@ -246,9 +246,9 @@ def test_uploads_larger_or_smaller_than_announced_are_refused(page: Page) -> Non
 def test_aborted_uploads_leave_no_files(page: Page) -> None:
     assert page.jobs is not None
     for leave in (True, False):
-        _, told = page.reserve(3 << 20)
+        _, reply = page.reserve(3 << 20)
         line = socket.create_connection(("127.0.0.1", page.port))
-        head = f"PUT /api/jobs/{told['token']}/video HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"
+        head = f"PUT /api/jobs/{reply['token']}/video HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"
         line.sendall(f"{head}Content-Length: {3 << 20}\r\n\r\n".encode() + b"x" * (2 << 20))
         root = page.jobs.root
         until(lambda root=root: any(root.rglob("video")))  # type: ignore[misc]
@@ -325,11 +325,11 @@ def test_fifty_parallel_uploads_are_accepted_or_refused_and_never_mixed(page: Pa
         films[n] = path.read_bytes()
 
     def one(n: int) -> tuple[int, str]:
-        status, told = page.reserve(len(films[n % 4]), f"film{n}.mkv")
+        status, reply = page.reserve(len(films[n % 4]), f"film{n}.mkv")
         if status != 201:
-            assert "waiting already" in told["error"]["found"]
+            assert "waiting already" in reply["error"]["found"]
             return status, ""
-        token = str(told["token"])
+        token = str(reply["token"])
         assert page.ask("PUT", f"/api/jobs/{token}/video", films[n % 4])[0] == 202
         assert page.wait(token, "done", "failed")["state"] == "done"
         html = page.ask("GET", f"/api/jobs/{token}/answer")[2].decode()
@@ -361,7 +361,7 @@ def test_crash_of_the_worker_process_loses_one_answer_only(page: Page, film: byt
     assert "ended unexpectedly" in job["error"]["found"]
     after = page.send(still)
     assert page.wait(after, "done", "failed")["state"] == "done"
-    # Taken back while it is being answered: the work stops, nothing stays, the next is answered.
+    # Deleted during the analysis: the work stops, no files are left, the next job is answered.
     token = page.send(film)
     page.wait(token, "answering")
     assert page.ask("DELETE", f"/api/jobs/{token}")[0] == 204
@@ -391,7 +391,7 @@ def test_too_long_videos_are_refused_before_decoding(folder: Path) -> None:
     assert open_upload(path, Limits(seconds=2.1)).n_frames == 100
     with pytest.raises(MienError, match="lasts 2 s"):
         open_upload(path, Limits(seconds=1.9))
-    # Slow motion: a second of life in two of film. But no rate makes many frames few.
+    # In slow motion a second fills two seconds of video; a given frame rate does not lift the limit on frames.
     assert open_upload(path, Limits(seconds=1.1), fps=100).fps == 100
     with pytest.raises(MienError, match="100 frames"):
         open_upload(path, Limits(seconds=0.3), fps=100000)
@@ -413,7 +413,7 @@ def test_oldest_answers_are_deleted_first(tmp_path: Path) -> None:
         return job
 
     made = [finished(str(n)) for n in range(2)]
-    jobs.get(made[0].token)  # somebody reads the first
+    jobs.get(made[0].token)  # the first answer is still being read
     made.append(finished("2"))
     jobs.reserve("next", 10)
     assert [jobs.get(job.token) is not None for job in made] == [True, False, True]
@@ -452,7 +452,7 @@ def test_runs_are_listed_and_compared(tmp_path: Path) -> None:
         benchmark(data, "flow-svm", runs / name, labels="megc2019", jobs=1)
     (runs / "bad").mkdir()
     (runs / "bad" / "run.json").write_text("{")
-    (tmp_path / "run.json").write_text("{}")  # beside, not below
+    (tmp_path / "run.json").write_text("{}")  # outside the folder of runs
     page = Page(None, runs)
     try:
         text = page.ask("GET", "/reports")[2].decode()

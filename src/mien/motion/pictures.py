@@ -278,13 +278,13 @@ def figure_flow(
     inset = axes[2].inset_axes((0.76, 0.0, 0.24, 0.24 * flow.shape[1] / flow.shape[0]))
     inset.imshow(np.dstack([flow_wheel(128), _disc(128)]))
     inset.axis("off")
-    axes[2].text(0.5, -0.03, f"rim {largest:.2f} px", transform=axes[2].transAxes, ha="center", va="top", fontsize=8,
-                 color=_QUIET)  # fmt: skip
+    axes[2].text(0.5, -0.03, f"full colour: {largest:.1f} pixels", transform=axes[2].transAxes, ha="center", va="top",
+                 fontsize=8, color=_QUIET)  # fmt: skip
     strain = optical_strain(flow)
     high = max(float(np.percentile(strain, 99.5)), 1e-6)
     _show(axes[3], scalar_colours(strain, 0, high), "optical strain")
-    axes[3].text(0.5, -0.03, f"white {high:.3f}", transform=axes[3].transAxes, ha="center", va="top", fontsize=8,
-                 color=_QUIET)  # fmt: skip
+    axes[3].text(0.5, -0.03, f"brightest: {100 * high:.1f} % stretch", transform=axes[3].transAxes, ha="center",
+                 va="top", fontsize=8, color=_QUIET)  # fmt: skip
     return figure
 
 

@@ -175,7 +175,9 @@ def synthesise(
             something else.
 
     Example:
-        >>> made = synthesise("casme2", "faces", subjects=2, clips=1, width=48, fps=30, faces="drawn")
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = synthesise("casme2", folder, subjects=2, clips=1, width=48, fps=30, faces="drawn")
         >>> made.n_subjects, made.n_clips
         (2, 2)
     """
