@@ -105,9 +105,9 @@ def test_server_survives_fifty_damaged_uploads_and_garbage_requests(page: Page, 
     assert statuses[201] >= WAITING
     assert set(statuses) <= {201, 429}
     assert most[0] <= WAITING
-    statuses = [answer.split(b" ")[1] for answer in answers if answer.startswith(b"HTTP/1.1 ")]
-    assert statuses
-    assert not [status for status in statuses if status.startswith((b"2", b"5"))]
+    codes = [answer.split(b" ")[1] for answer in answers if answer.startswith(b"HTTP/1.1 ")]
+    assert codes
+    assert not [code for code in codes if code.startswith((b"2", b"5"))]
     assert page.ask("GET", "/")[0] == 200
     until(lambda: not any(jobs.root.iterdir()))
 
