@@ -1,4 +1,4 @@
-"""Frozen records that every part of mien shares. No torch, no pandas: importing this is cheap."""
+"""Frozen records that all parts of mien share. Importing this module is cheap: it needs neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class Clip:
 
     @property
     def key(self) -> str:
-        """The only safe identity of a clip: `dataset/subject/name`."""
+        """Return `dataset/subject/name`, which identifies a clip uniquely over all datasets."""
         return f"{self.dataset}/{self.subject}/{self.name}"
 
     @property
     def person(self) -> tuple[str, str]:
-        """The only safe identity of a subject: (dataset, subject)."""
+        """Return (dataset, subject), which identifies a subject uniquely over all datasets."""
         return self.dataset, self.subject
 
 

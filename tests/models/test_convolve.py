@@ -9,7 +9,7 @@ from mien.models import convolve
 from mien.models.convolve import Conv1x1, Conv3x3, as_matrix, winograd
 
 
-def test_winograd_is_the_convolution_written_out() -> None:
+def test_winograd_equals_a_slow_convolution() -> None:
     x, weight = torch.randn(2, 3, 5, 4, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
     made = winograd(x, weight).numpy()
     padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
@@ -22,7 +22,7 @@ def test_winograd_is_the_convolution_written_out() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (2, 3, 2, 7), (3, 2, 9, 4), (1, 1, 40, 37)])
 @pytest.mark.parametrize("band", [1, 5, 256])
-def test_winograd_and_its_gradients_for_odd_and_even_sides(
+def test_winograd_and_its_gradients_equal_torch(
     shape: tuple[int, ...], band: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convolve, "BAND", band)
@@ -40,7 +40,7 @@ def test_winograd_and_its_gradients_for_odd_and_even_sides(
 
 
 @pytest.mark.parametrize("side", [(1, 1), (1, 3), (3, 2), (4, 5)])
-def test_a_convolution_as_a_matrix(side: tuple[int, int]) -> None:
+def test_as_matrix_equals_the_convolution(side: tuple[int, int]) -> None:
     x = torch.randn(3, 2, *side, dtype=torch.float64)
     weight = torch.randn(5, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     flat = torch.mm(x.permute(0, 2, 3, 1).reshape(3, -1), as_matrix(weight, *side))
@@ -62,7 +62,7 @@ def test_a_convolution_as_a_matrix(side: tuple[int, int]) -> None:
         (24, (20, 12, 12), "torch"),
     ],
 )
-def test_each_way_is_taken_where_it_pays_and_gives_the_same(
+def test_each_method_is_used_in_its_range_and_equals_torch(
     maps: int, shape: tuple[int, int, int], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = []
@@ -84,13 +84,13 @@ def test_each_way_is_taken_where_it_pays_and_gives_the_same(
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("side", [3, 70])
-def test_one_by_one(bias: bool, side: int) -> None:
+def test_conv1x1_equals_torch(bias: bool, side: int) -> None:
     conv = Conv1x1(6, bias)
     x = torch.randn(2, 6, side, side)
     assert torch.allclose(conv(x), F.conv2d(x, conv.weight, conv.bias), atol=1e-5)
 
 
-def test_a_prediction_before_training_leaves_nothing_behind() -> None:
+def test_a_prediction_before_training_does_not_affect_training() -> None:
     convolve._neighbours.cache_clear()
     conv, x = Conv3x3(4), torch.randn(2, 4, 3, 3)
     with torch.inference_mode():

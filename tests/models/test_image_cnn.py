@@ -27,7 +27,7 @@ def slow_vote(p: np.ndarray) -> int:
     return max(best, key=lambda c: p[:, c].mean())
 
 
-def test_votes_follow_the_rule() -> None:
+def test_vote_follows_the_majority_rule() -> None:
     random = np.random.default_rng(0)
     p = random.dirichlet([1, 1, 1], (400, 6)).astype(np.float32)
     shares = vote(torch.from_numpy(p))
@@ -41,7 +41,7 @@ def test_votes_follow_the_rule() -> None:
     assert clip.mean(1).argmax() == 0
 
 
-def test_a_frame_has_the_class_of_its_clip() -> None:
+def test_objective_gives_each_frame_the_class_of_its_clip() -> None:
     torch.manual_seed(0)
     net = ImageCNN(3, 1, maps=4).eval()
     x, y = 255 * torch.rand(2, 3, 16, 16, 1), torch.tensor([2, 0])
@@ -80,7 +80,7 @@ def test_vgg16_has_its_size_and_layers() -> None:
 
 
 @pytest.mark.slow
-def test_vgg16_equals_the_network_written_out_and_loads_both_kinds_of_names(tmp_path: Path) -> None:
+def test_vgg16_equals_a_plain_network_and_loads_both_kinds_of_names(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = ImageCNN(3, 3, "vgg-face").eval()
     net = source.net
@@ -130,7 +130,7 @@ def test_small_counts_and_which_backbone_it_is(tmp_path: Path) -> None:
     ("given", "told"),
     [({"backbone": "vgg-face"}, "without its weights"), ({"weights": "none.safetensors"}, "no weights file")],
 )
-def test_missing_weights_are_told(given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_raise_mien_error(given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     system = SYSTEMS["image-cnn"]
     # The file is looked for before 134 million numbers are drawn.
     monkeypatch.setattr("mien.models.image_cnn.VGG16.__init__", lambda *_: pytest.fail("built in vain"))
@@ -139,7 +139,7 @@ def test_missing_weights_are_told(given: dict[str, str], told: str, monkeypatch:
         system.build(2, system.with_parameters(given)).fit(x, np.arange(4) % 2, [("d", "s")] * 4)
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     with pytest.raises(MienError, match="grey frames"):
         ImageCNN(3, 1, "vgg-face")
     with pytest.raises(MienError, match="at least two"):

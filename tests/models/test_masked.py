@@ -21,7 +21,7 @@ def moving_where(place: tuple[slice, slice], n: int = 6) -> ArrayInputs:
     return ArrayInputs(clips, copies=2)
 
 
-def test_the_mask_lies_where_the_tested_copy_moves() -> None:
+def test_learn_mask_selects_the_pixels_in_which_copy_0_moves() -> None:
     place = (slice(2, 6), slice(3, 9))
     mask = learn_mask(moving_where(place), share=24 / 192)
     assert mask.sum() == 24
@@ -35,7 +35,7 @@ def test_each_training_set_has_its_own_mask() -> None:
     assert np.array_equal(learn_mask(both[range(6)], 0.1), learn_mask(one, 0.1))
 
 
-def test_a_loud_clip_counts_no_more_with_the_released_variant() -> None:
+def test_per_clip_max_gives_all_clips_the_same_weight() -> None:
     quiet, loud = moving_where((slice(0, 4), slice(0, 6)), 3), moving_where((slice(4, 8), slice(0, 6)), 1)
     quiet.array[:] = 100 + (quiet.array.astype(int) - 100) // 20
     both = ArrayInputs(np.concatenate([quiet.array, loud.array]), copies=2)
@@ -44,7 +44,7 @@ def test_a_loud_clip_counts_no_more_with_the_released_variant() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_forward_equals_the_columns_written_out(channels: int) -> None:
+def test_forward_uses_the_masked_pixels_in_column_order(channels: int) -> None:
     torch.manual_seed(0)
     mask = RANDOM.random((7, 5)) < 0.6
     net = MaskedRCN(mask, 9, channels, 4, maps=3).eval()
@@ -57,7 +57,7 @@ def test_forward_equals_the_columns_written_out(channels: int) -> None:
     assert torch.allclose(net(x), expected, atol=1e-6)
 
 
-def test_the_mask_travels_with_the_weights() -> None:
+def test_the_mask_is_part_of_the_state() -> None:
     mask = RANDOM.random((7, 5)) < 0.6
     net = MaskedRCN(mask, 9, 3, 4, maps=3)
     state = net.state_dict()

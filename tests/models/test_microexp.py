@@ -85,7 +85,7 @@ def keras_stream(model: MicroExpSTCNN | MicroExpFuseNet, clips: Array, n: int) -
 @pytest.mark.parametrize(
     ("shape", "kernel"), [((19, 14, 11), (3, 3, 15)), ((9, 13, 16), (5, 7, 3)), ((18, 12, 12), (3, 3, 15))]
 )
-def test_stcnn_is_keras_stcnn(shape: tuple[int, int, int], kernel: tuple[int, int, int]) -> None:
+def test_stcnn_equals_the_keras_network(shape: tuple[int, int, int], kernel: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     model = MicroExpSTCNN(3, shape, kernel=kernel, maps=5, dense=7)
     shaken(model)
@@ -99,7 +99,7 @@ def test_stcnn_is_keras_stcnn(shape: tuple[int, int, int], kernel: tuple[int, in
 
 
 @pytest.mark.parametrize("fusion", ["intermediate", "late"])
-def test_fusenet_is_keras_fusenet(fusion: str) -> None:
+def test_fusenet_equals_the_keras_network(fusion: str) -> None:
     torch.manual_seed(0)
     model = MicroExpFuseNet(4, (2, 18, 11, 12), fusion=fusion, maps=5, dense=(13, 7))  # type: ignore[arg-type]
     shaken(model)
@@ -144,7 +144,7 @@ def test_size_of_fusenet(fusion: str, frames: int, total: int) -> None:
     assert sum(p.numel() for p in model.parameters()) == total
 
 
-def test_first_weights_are_those_of_keras() -> None:
+def test_weights_are_initialised_as_in_keras() -> None:
     torch.manual_seed(0)
     model = MicroExpSTCNN(3, (18, 64, 64))
     kernel = model.get_parameter("convolutions.0.weight").detach()
@@ -169,7 +169,7 @@ def test_first_weights_are_those_of_keras() -> None:
         ((2, 3, 3, 3), (1, 1, 1)),
     ],
 )
-def test_convolution_and_its_gradient_are_those_of_torch(shape: tuple[int, ...], kernel: tuple[int, ...]) -> None:
+def test_conv_pool_and_its_gradient_equal_torch(shape: tuple[int, ...], kernel: tuple[int, ...]) -> None:
     random = torch.Generator().manual_seed(1)
     x = torch.randn(shape, generator=random, dtype=torch.float64)
     x[0, :, :6] = 0.5  # equal patches tie for the maximum
@@ -185,14 +185,14 @@ def test_convolution_and_its_gradient_are_those_of_torch(shape: tuple[int, ...],
         assert torch.equal(conv_pool(x, weight, bias), ours)
 
 
-def test_a_view_of_a_larger_clip_is_read_right() -> None:
+def test_conv_pool_of_a_view() -> None:
     x = torch.randn(2, 2, 9, 8, 8)
     weight, bias = torch.randn(3, 1, 3, 3, 3), torch.randn(3)
     part = x[:, 1, :, 1:, :7]
     assert torch.allclose(conv_pool(part, weight, bias), plain(part, weight, bias), atol=1e-5)
 
 
-def test_steps_in_the_backward_pass_are_those_of_gradient_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_in_the_backward_pass_equal_gradient_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randint(0, 256, (10, 2, 8, 9, 9), generator=torch.Generator().manual_seed(0)).float() / 255
     y = torch.arange(10) % 3
     torch.manual_seed(3)
@@ -222,7 +222,7 @@ def test_momentum_leaves_the_steps_to_the_optimiser() -> None:
 # Levels
 
 
-def test_levels_are_those_of_the_whole_set() -> None:
+def test_learn_levels_over_a_whole_set() -> None:
     clips = np.random.default_rng(0).integers(0, 200, (5, 2, 4, 6, 7)).astype(np.float32)
     clips[:, 1] += 50
     offset, factor = learn_levels(ArrayInputs(clips), "set")
@@ -236,12 +236,12 @@ def test_levels_are_those_of_the_whole_set() -> None:
 
 
 @pytest.mark.parametrize("centre", ["set", "onset"])
-def test_still_black_clips_have_finite_levels(centre: str) -> None:
+def test_learn_levels_of_black_clips_is_finite(centre: str) -> None:
     offset, factor = learn_levels(ArrayInputs(np.zeros((2, 4, 5, 5), np.float32)), centre)  # type: ignore[arg-type]
     assert (float(offset[0]), float(factor[0])) == (0.0, 1.0)
 
 
-def test_from_the_onset_on_a_still_clip_says_nothing() -> None:
+def test_centre_onset_gives_zero_for_a_still_clip() -> None:
     model = MicroExpSTCNN(2, (8, 9, 9), kernel=(3, 3, 3), maps=2, dense=4, centre="onset").eval()
     still = torch.rand(2, 1, 9, 9).expand(2, 8, 9, 9)
     a, b = model(still).detach()
@@ -251,7 +251,7 @@ def test_from_the_onset_on_a_still_clip_says_nothing() -> None:
 # Mistakes
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     with pytest.raises(MienError, match="leaves nothing"):
         MicroExpSTCNN(3, (16, 64, 64))
     with pytest.raises(MienError, match="3 whole numbers"):

@@ -35,7 +35,7 @@ def shapes(net: RCN, x: torch.Tensor) -> list[tuple[int, ...]]:
     return seen
 
 
-def test_sizes_of_table_one() -> None:
+def test_sizes_equal_table_1() -> None:
     net = RCN(4, 2, (300, 245), maps=2)
     assert shapes(net, torch.zeros(2, 2, 300, 245)) == [(296, 241), (74, 60), (18, 15), (4, 3), (2, 1)]
 
@@ -52,18 +52,18 @@ def test_sizes_of_table_one_for_appearance() -> None:
     assert net.pools == ((4, 1), (4, 1), (4, 4), (2, 2))
 
 
-def test_an_input_smaller_than_the_first_convolution() -> None:
+def test_too_small_an_input_raises_mien_error() -> None:
     with pytest.raises(MienError, match="4x9"):
         RCN(3, 2, (4, 9))
 
 
-def test_pools_shrink_in_proportion() -> None:
+def test_fit_pools_halves_all_factors_together() -> None:
     assert fit_pools(300, (4, 4, 4, 2), 5, 0) == fit_pools(245, (4, 4, 4, 2), 5, 0) == (4, 4, 4, 2)
     assert fit_pools(28, (4, 4, 4, 2), 5, 0) == (2, 2, 2, 1)
     assert fit_pools(6, (4, 4, 4, 2), 5, 0) == (1, 1, 1, 1)
 
 
-def test_layer_equals_equations_six_and_seven_written_out() -> None:
+def test_recurrent_conv_equals_equations_6_and_7() -> None:
     torch.manual_seed(0)
     layer = RecurrentConv(3, steps=3, tied=True).eval()
     for norm in layer.norms:
@@ -93,7 +93,7 @@ def test_layer_equals_equations_six_and_seven_written_out() -> None:
 
 
 @pytest.mark.parametrize("block", [RecurrentConv, AuthorsBlock])
-def test_tied_equals_untied_when_the_kernels_are_copied(block: type[RecurrentConv] | type[AuthorsBlock]) -> None:
+def test_tied_equals_untied_with_equal_kernels(block: type[RecurrentConv] | type[AuthorsBlock]) -> None:
     torch.manual_seed(0)
     tied, untied = block(4, 3, True), block(4, 3, False)
     state = tied.state_dict()

@@ -49,7 +49,7 @@ def plain(state: dict[str, Tensor], x: Tensor, blocks: tuple[int, ...], large: b
     return x
 
 
-def test_resnet18_has_torchvisions_size_and_names() -> None:
+def test_resnet18_has_the_parameters_and_names_of_torchvision() -> None:
     with torch.device("meta"):
         net = ResNet("resnet18", 3, 64)
     assert parameters(net) == 11_689_512 - 513_000  # torchvision's, less its 1000 classes
@@ -60,7 +60,7 @@ def test_resnet18_has_torchvisions_size_and_names() -> None:
 
 
 @pytest.mark.parametrize(("size", "channels", "shape"), [("small", 1, (33, 40)), ("resnet18", 3, (70, 64))])
-def test_equals_the_network_written_out(size: str, channels: int, shape: tuple[int, int]) -> None:
+def test_resnet_equals_a_plain_network(size: str, channels: int, shape: tuple[int, int]) -> None:
     net = scrambled(ResNet(size, channels, 8))
     x = torch.randn(2, channels, *shape)
     blocks = (1, 1, 1) if size == "small" else (2, 2, 2, 2)
@@ -69,7 +69,7 @@ def test_equals_the_network_written_out(size: str, channels: int, shape: tuple[i
     assert expected.abs().max() > 1e-3
 
 
-def test_gradients_keep_channels_beside_each_other() -> None:
+def test_gradients_are_channels_last() -> None:
     """Else ReLU's backward pass walks two layouts at once: fifteen times slower."""
     x = torch.randn(2, 4, 9, 9).contiguous(memory_format=torch.channels_last).requires_grad_()
     layouts: list[bool] = []
@@ -93,7 +93,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     assert torch.allclose(grey.eval()(x[:, :1]), source(x[:, :1].expand(-1, 3, -1, -1)), atol=1e-4)
 
 
-def test_a_missing_file_and_other_weights_are_told(tmp_path: Path) -> None:
+def test_missing_files_and_other_weights_raise_mien_error(tmp_path: Path) -> None:
     net = ResNet("small", 1, 4)
     with pytest.raises(MienError, match="no weights file"):
         net.load(tmp_path / "none.safetensors")

@@ -46,7 +46,7 @@ def slow_non_local(net: NonLocal, x: Tensor) -> Tensor:
     return out
 
 
-def test_spatial_attention_is_nothing_at_first_and_the_formula_later() -> None:
+def test_spatial_attention_starts_as_identity_and_follows_the_formula() -> None:
     net = NonLocal(6)
     x = torch.randn(2, 6, 4, 3)
     assert torch.equal(net(x), x)
@@ -58,7 +58,7 @@ def test_spatial_attention_is_nothing_at_first_and_the_formula_later() -> None:
     assert torch.allclose(attention.sum(2), torch.ones(2, 12))
 
 
-def test_segment_weights_sum_to_one_and_are_the_formula() -> None:
+def test_segment_weights_sum_to_one_and_follow_the_formula() -> None:
     net = SegmentWeights(6)
     drawn(net)
     v = torch.randn(3, 5, 6)
@@ -71,7 +71,7 @@ def test_segment_weights_sum_to_one_and_are_the_formula() -> None:
 
 
 @pytest.mark.parametrize("stma", STMAS)
-def test_the_network_equals_its_parts_segment_by_segment(stma: str) -> None:
+def test_network_equals_its_parts_applied_per_segment(stma: str) -> None:
     net = SMASTN(3, 1, maps=4, stma=stma).eval()
     drawn(net)
     x = 20 * torch.randn(2, 4, 32, 24, 1)
@@ -97,7 +97,7 @@ def test_the_network_equals_its_parts_segment_by_segment(stma: str) -> None:
         assert seen.attention is None
 
 
-def test_attention_changes_nothing_before_training() -> None:
+def test_spatial_attention_has_no_effect_before_training() -> None:
     torch.manual_seed(0)
     with_it = SMASTN(3, 1, maps=4, stma="spatial").eval()
     without = SMASTN(3, 1, maps=4, stma="none").eval()
@@ -106,7 +106,7 @@ def test_attention_changes_nothing_before_training() -> None:
     assert torch.equal(with_it(x), without(x))
 
 
-def test_centre_deviation_is_its_sum_written_out() -> None:
+def test_centre_deviation_equals_a_slow_implementation() -> None:
     f, y = torch.randn(9, 4), torch.tensor([0, 0, 2, 2, 2, 3, 3, 0, 2])
     g = f / 2
     centres = {c: g[y == c].mean(0) for c in (0, 2, 3)}
@@ -117,7 +117,7 @@ def test_centre_deviation_is_its_sum_written_out() -> None:
     assert float(centre_deviation(f, torch.zeros(9, dtype=torch.long))) > 0
 
 
-def test_neutral_and_draw_deviation_are_theirs() -> None:
+def test_neutral_and_draw_deviation_follow_their_formulas() -> None:
     f, other, zero = torch.randn(5, 4), torch.randn(5, 4), torch.randn(4)
     gaps = [max(0.0, 2 - float((v - zero).norm()) / 2) ** 2 for v in f]
     assert float(neutral_deviation(f, zero, 2.0)) == pytest.approx(np.mean(gaps), abs=1e-5)
@@ -127,7 +127,7 @@ def test_neutral_and_draw_deviation_are_theirs() -> None:
 
 
 @pytest.mark.parametrize("kind", DEVIATIONS[1:])
-def test_each_deviation_loss_falls_when_it_is_trained_alone(kind: str) -> None:
+def test_each_deviation_loss_decreases_in_training(kind: str) -> None:
     torch.manual_seed(0)
     net = SMASTN(3, 1, maps=4, deviation=kind, weight=1.0)
     if kind == "neutral":
@@ -147,7 +147,7 @@ def test_each_deviation_loss_falls_when_it_is_trained_alone(kind: str) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_without_deviation_the_objective_is_the_loss_alone() -> None:
+def test_objective_without_deviation_is_the_loss() -> None:
     net = SMASTN(3, 1, maps=4).eval()
     x, y = torch.randn(4, 3, 16, 16, 1), torch.arange(4) % 3
     assert torch.equal(net.objective(x, y, F.cross_entropy), F.cross_entropy(net(x), y))
@@ -156,7 +156,7 @@ def test_without_deviation_the_objective_is_the_loss_alone() -> None:
     assert torch.allclose(paired.objective(same, y, F.cross_entropy), F.cross_entropy(paired(x), y))
 
 
-def test_a_pair_is_a_copy_and_the_next_one() -> None:
+def test_a_pair_is_a_copy_and_the_next_copy() -> None:
     array = np.arange(2 * 3 * 1 * 2 * 2 * 1, dtype=np.float32).reshape(2, 3, 1, 2, 2, 1)
     rows = CopyBatches(ArrayInputs(array, 3), torch.from_numpy, mirror_frames, pairs=True)
     made = rows[torch.tensor([2, 4, 8])]  # clip 0 copy 2; clip 1 copy 1; clip 0 copy 2 mirrored
@@ -166,7 +166,7 @@ def test_a_pair_is_a_copy_and_the_next_one() -> None:
         assert np.array_equal(made[place], expected[..., ::-1, :] if turned else expected)
 
 
-def test_shifts_move_all_images_of_a_clip_alike() -> None:
+def test_shifts_are_the_same_for_all_images_of_a_clip() -> None:
     torch.manual_seed(0)
     x = torch.randn(6, 2, 9, 8, 3)
     moved = shift_frames(2)(x)
@@ -199,7 +199,7 @@ def test_parameters_of_every_preset() -> None:
     assert counts == {"cpu": 87_893, "small": 22_317, "resnet18": 11_836_229}
 
 
-def test_mistakes_are_told() -> None:
+def test_wrong_arguments_raise_mien_error() -> None:
     with pytest.raises(MienError, match="STMA"):
         SMASTN(3, stma="spacial")
     with pytest.raises(MienError, match="DE-Loss"):
@@ -210,7 +210,7 @@ def test_mistakes_are_told() -> None:
         SYSTEMS["sma-stn"].build(3, {**SYSTEMS["sma-stn"].parameters, "de_loss": "draws", "draws": 1})
 
 
-def test_draws_are_trained_in_pairs_through_the_one_loop() -> None:
+def test_draws_are_trained_in_pairs() -> None:
     random = np.random.default_rng(0)
     x = ArrayInputs(random.normal(size=(12, 2, 3, 16, 16, 1)).astype(np.float32), 2)
     y = np.arange(12) % 3

@@ -40,11 +40,11 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def test_published_number_of_parameters() -> None:
+def test_number_of_parameters_is_the_published_one() -> None:
     assert count(STSTNet()) == count(Plain()) == 1683
 
 
-def test_one_convolution_is_the_three_streams() -> None:
+def test_one_convolution_equals_the_three_streams() -> None:
     torch.manual_seed(0)
     plain, ours = Plain(), STSTNet(dropout=0)
     ours.streams.weight.data = torch.cat([c.weight for c in plain.convolutions])  # type: ignore[misc]
@@ -55,14 +55,14 @@ def test_one_convolution_is_the_three_streams() -> None:
     assert torch.allclose(plain(x), ours(x), atol=1e-4)
 
 
-def test_prepared_input_holds_the_pictures() -> None:
+def test_rearranged_input_contains_the_pictures() -> None:
     x, _ = pictures()
     assert torch.equal(_pictures(STSTNet().rearrange(x), 28), x)
 
 
 @pytest.mark.parametrize("size", [28, 20, 13])
 @pytest.mark.parametrize("negative", [False, True])
-def test_fused_pass_equals_the_plain_one(size: int, negative: bool) -> None:
+def test_fused_path_equals_the_plain_one(size: int, negative: bool) -> None:
     torch.manual_seed(1)
     plain = STSTNet(dropout=0, size=size)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_fused_pass_equals_the_plain_one(size: int, negative: bool) -> None:
         assert torch.allclose(kept.double(), other.double(), rtol=1e-5), name
 
 
-def test_twenty_steps_end_at_the_same_weights() -> None:
+def test_twenty_training_steps_give_the_same_weights() -> None:
     torch.manual_seed(2)
     plain = STSTNet(dropout=0)
     fused = copy.deepcopy(plain)
@@ -100,7 +100,7 @@ def test_twenty_steps_end_at_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize("p", [0.5, 0.3])
-def test_dropout_keeps_its_share(p: float) -> None:
+def test_dropout_drops_its_share(p: float) -> None:
     torch.manual_seed(0)
     dropped = 1 - _kept(torch.ones(1000, 1001), p)
     assert float(dropped.mean()) == pytest.approx(p, abs=2e-3)
@@ -120,7 +120,7 @@ def test_dropout_keeps_the_expected_logits() -> None:
 
 
 @pytest.mark.parametrize("size", [28, 13])
-def test_one_generator_drops_the_same_in_both_paths(size: int) -> None:
+def test_both_paths_drop_the_same_activations(size: int) -> None:
     torch.manual_seed(3)
     model = STSTNet(dropout=0.4, size=size)
     x = pictures()[0][:, :, :size, :size].contiguous()
@@ -150,7 +150,7 @@ def test_gradients_against_finite_differences() -> None:
     )
 
 
-def test_trains_shuffled_and_predicts() -> None:
+def test_training_and_prediction() -> None:
     random = np.random.default_rng(0)
     y = np.arange(60) % 3
     x = random.uniform(90, 160, size=(60, 3, 28, 28)).astype(np.float32)

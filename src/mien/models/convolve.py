@@ -1,12 +1,12 @@
-"""Convolutions of recurrent layers on a CPU, faster than torch's own where that is possible.
+"""Convolutions of recurrent layers on a CPU, where possible faster than torch's own.
 
-`Conv3x3` and `Conv1x1` have the weights and results of `nn.Conv2d`; floats differ in the last digits. On other devices,
-or where nothing is gained, torch's own is called. The ways:
+`Conv3x3` and `Conv1x1` have the weights and results of `nn.Conv2d`, up to rounding. On other devices, or where nothing
+is gained, torch's own implementation is called. The methods:
 
-- many maps, many pixels: Winograd's F(4x4, 3x3), 4 times fewer multiplications (Lavin and Gray, *Fast Algorithms for
-  Convolutional Neural Networks*, CVPR 2016). A tile of 6x6 inputs gives 4x4 outputs by 36 products of numbers instead
-  of 144; over all tiles and maps, these are 36 matrix products. Backward is the transposed computation;
-- pictures of a few pixels: the convolution as one matrix, since starting a convolution takes longer than doing it;
+- Many maps and many pixels: Winograd's F(4x4, 3x3) with 4 times fewer multiplications (Lavin and Gray, *Fast Algorithms
+  for Convolutional Neural Networks*, CVPR 2016). A tile of 6x6 inputs gives 4x4 outputs by 36 products instead of 144;
+  over all tiles and maps, these are 36 matrix products. The backward pass is the transposed computation.
+- Pictures of a few pixels: the convolution as one matrix, since starting a convolution takes longer than computing it.
 - 1x1: a matrix product.
 """
 
@@ -21,15 +21,17 @@ import torch
 from torch import Tensor, nn
 
 TILES = ((128, 1.25), (64, 16.0))
-"""Least tiles of a batch for each map, from so many maps on, for Winograd's way to pay for its transforms."""
+"""Where Winograd's method is faster in spite of its transforms, as (maps, tiles per map).
+
+With at least so many maps, a batch needs at least so many tiles for each map."""
 WASTE = 1.5
-"""Most pixels of tiles for each pixel of a picture."""
+"""Maximum ratio of pixels in tiles to pixels of a picture for Winograd's method."""
 FEW_NUMBERS = 256
-"""Most numbers (pixels times maps) of a picture whose convolution is written as a matrix."""
+"""Maximum size (pixels times maps) of a picture for which the convolution is computed as a matrix."""
 FEW_PIXELS = 4096
-"""Most pixels of all clips of a batch for which a 1x1 convolution is faster as a matrix product."""
+"""Maximum number of pixels of a batch for which a 1x1 convolution is faster as a matrix product."""
 BAND = 256
-"""Tiles at once: what they and their products take fits into a core's share of the cache."""
+"""Number of tiles processed at a time, so that they and their products fit into a core's share of the cache."""
 
 
 class Conv3x3(nn.Conv2d):
@@ -43,7 +45,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(maps, maps, 3, padding=1, bias=False)
 
     def ready(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """What convolves inputs of the shape (B, maps, H, W) and kind of `x`; made once, called at every step."""
+        """Return a function that convolves inputs of the shape (B, maps, H, W) and type of `x`, for repeated use."""
         b, c, h, w = x.shape
         if _here(x):
             if _tiles_pay(b, c, h, w):
@@ -54,7 +56,7 @@ class Conv3x3(nn.Conv2d):
         return super().forward
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, maps, H, W) to the same shape."""
+        """Map (B, maps, H, W) to the same shape."""
         return self.ready(x)(x)
 
 
@@ -70,7 +72,7 @@ class Conv1x1(nn.Conv2d):
         super().__init__(maps, maps, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, maps, H, W) to the same shape."""
+        """Map (B, maps, H, W) to the same shape."""
         b, _, h, w = x.shape
         if _here(x) and b * h * w <= FEW_PIXELS:
             return nn.functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
@@ -78,7 +80,7 @@ class Conv1x1(nn.Conv2d):
 
 
 def _here(x: Tensor) -> bool:
-    """On a CPU, and computed now: an exported network holds plain convolutions, whatever the batch."""
+    """Tell whether to use the methods of this module: on a CPU, and not while a network is compiled or exported."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
 
 
@@ -89,7 +91,7 @@ def _tiles_pay(b: int, maps: int, h: int, w: int) -> bool:
 
 
 def _flat(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H W C); no copy where channels are beside each other."""
+    """Flatten (B, C, H, W) to (B, H W C); without a copy if memory is channels-last."""
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1)
 
 
@@ -98,9 +100,9 @@ def _unflat(x: Tensor, h: int, w: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # kept for training, too, where it was first made by a prediction
+@torch.inference_mode(False)  # so that a result cached during prediction can be used for training too
 def _neighbours(h: int, w: int) -> Tensor:
-    """(H W, H W, 9): 1 where pixel p lies under place k of the kernel that is centred on pixel q."""
+    """Return (H W, H W, 9): 1 where pixel p is under element k of the kernel centred on pixel q, else 0."""
     rows, columns = (g.flatten() for g in torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"))
     down, right = rows[:, None] - rows + 1, columns[:, None] - columns + 1
     place = torch.where((down >= 0) & (down < 3) & (right >= 0) & (right < 3), 3 * down + right, 9)
@@ -108,12 +110,12 @@ def _neighbours(h: int, w: int) -> Tensor:
 
 
 def as_matrix(weight: Tensor, h: int, w: int) -> Tensor:
-    """A 3x3 convolution with padding 1 as the matrix (H W C, H W M) that does the same to flat pictures.
+    """Return the matrix (H W C, H W M) of a 3x3 convolution with padding 1, for flattened pictures.
 
     Args:
         weight: (M, C, 3, 3).
-        h: Rows of a picture.
-        w: Columns.
+        h: Number of rows of a picture.
+        w: Number of columns.
     """
     m, c = weight.shape[:2]
     where = _neighbours(h, w)
@@ -124,21 +126,21 @@ def as_matrix(weight: Tensor, h: int, w: int) -> Tensor:
 
 
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
-    """3x3 convolution with padding 1.
+    """Compute a 3x3 convolution with padding 1 by Winograd's method.
 
     Args:
-        x: (B, C, H, W); fastest with channels beside each other in memory.
+        x: (B, C, H, W); fastest in channels-last memory.
         weight: (M, C, 3, 3).
 
     Returns:
-        (B, M, H, W), channels beside each other in memory.
+        (B, M, H, W) in channels-last memory.
     """
     made: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
     return made
 
 
 class _Winograd(torch.autograd.Function):
-    """Y = A' [(G w G') * (B' x B)] A over all tiles, and its transpose; a few rows of tiles at once."""
+    """Y = A' [(G w G') * (B' x B)] A over all tiles, and its transpose; a few rows of tiles at a time."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -186,18 +188,18 @@ _G = torch.tensor(
 
 
 def _kernel(weight: Tensor) -> Tensor:
-    """(M, C, 3, 3) to (36, C, M): G w G'."""
+    """Transform a kernel (M, C, 3, 3) to (36, C, M): G w G'."""
     g = _G.to(weight.dtype)
     return torch.einsum("ia,jb,mcab->ijcm", g, g, weight).reshape(36, *weight.shape[1::-1])
 
 
 def _apart(x: Tensor, border: int, out: Tensor) -> None:
-    """Pixels with every fourth column beside each other: tiles, four columns apart, are then long runs of memory.
+    """Reorder pixels so that every fourth column is contiguous: tiles, four columns apart, are then runs of memory.
 
     Args:
         x: (B, C, h, w).
-        border: Where in `out` its first row and column go; what is round it becomes 0.
-        out: (B, H, 4, W, C): column c is [c % 4, c // 4].
+        border: Row and column of `out` at which `x` starts; the rest of `out` becomes 0.
+        out: (B, H, 4, W, C); column c is at [c % 4, c // 4].
     """
     h, w = x.shape[2:]
     x = x.permute(0, 2, 3, 1)
@@ -214,7 +216,7 @@ def _apart(x: Tensor, border: int, out: Tensor) -> None:
 
 
 def _beside(x: Tensor, border: int, out: Tensor) -> None:
-    """The inverse: (B, H, 4, W, C) into (B, C, h, w)."""
+    """Invert `_apart`: write (B, H, 4, W, C) to (B, C, h, w)."""
     h, w = out.shape[2:]
     out = out.permute(0, 2, 3, 1)
     for c in range(min(4, w)):
@@ -223,23 +225,23 @@ def _beside(x: Tensor, border: int, out: Tensor) -> None:
 
 
 def _like(x: Tensor, maps: int) -> Tensor:
-    """Room for as many pictures of `maps` maps, channels beside each other; no view, so that it may be changed."""
+    """Return an empty channels-last tensor for as many pictures with `maps` maps; not a view, so it can be changed."""
     shape = (len(x), maps, *x.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 class _Work:
-    """The four transforms of some tiles, and the memory that they use one after another.
+    """The four transforms of tiles, and their memory, which is reused.
 
-    Tiles at once are a band of rows of one picture or, of small pictures, all of several.
+    A band of rows of tiles of one picture, or all tiles of several small pictures, is processed at a time.
 
     Args:
         x: (B, C, H, W) input.
-        maps: Of the output.
+        maps: Number of maps of the output.
 
     Attributes:
-        groups: Pictures at once.
-        bands: First row of tiles, and that behind the last.
+        groups: Slices of pictures that are processed at a time.
+        bands: First row of tiles of each band, and one past its last.
     """
 
     def __init__(self, x: Tensor, maps: int) -> None:
@@ -253,17 +255,17 @@ class _Work:
         self.memory: dict[str, Tensor] = {}
 
     def padded(self, x: Tensor) -> Tensor:
-        """(G, C, H, W) to (G, H', 4, W', C): a pixel of zeros around it, and as many more as whole tiles take."""
+        """Pad (G, C, H, W) with a pixel of zeros, and up to whole tiles: (G, H', 4, W', C)."""
         out = self.room("padded", (len(x), 4 * self.down + 2, 4, self.across + 1, self.c))
         _apart(x, 1, out)
         return out
 
     def room_for_output(self, some: slice) -> Tensor:
-        """(G, 4 down, 4, across, M): whole tiles of the output, columns apart."""
+        """Return memory for whole tiles of the output: (G, 4 * down, 4, across, M)."""
         return self.room("output", (some.stop - some.start, 4 * self.down, 4, self.across, self.maps))
 
     def whole(self, y: Tensor) -> Tensor:
-        """(G, M, H, W) of the output, filled up to whole tiles, columns apart."""
+        """Pad an output (G, M, H, W) to whole tiles: (G, 4 * down, 4, across, M)."""
         out = self.room_for_output(slice(0, len(y)))
         _apart(y, 0, out)
         return out
@@ -272,7 +274,7 @@ class _Work:
         return torch.bmm(tiles, kernel, out=self.room("products", (36, tiles.shape[1], kernel.shape[2])))
 
     def tiles(self, p: Tensor) -> Tensor:
-        """(G, 4n + 2, 4, W', C) to (36, tiles, C): B' d B of the 6x6 tiles d, which overlap by two pixels."""
+        """Transform (G, 4n + 2, 4, W', C) to (36, tiles, C): B' d B of the 6x6 tiles d, which overlap by two pixels."""
         g, n = len(p), p.shape[1] // 4
         columns = self.room("columns", (6, g, 4 * n + 2, self.across, self.c))
         self._towards(self._columns(p), columns)
@@ -281,7 +283,7 @@ class _Work:
         return out.view(36, -1, self.c)
 
     def assemble(self, products: Tensor, out: Tensor) -> None:
-        """(36, tiles, M) into (G, 4n, 4, across, M): A' m A of each tile, 4x4 pixels."""
+        """Transform (36, tiles, M) to (G, 4n, 4, across, M): A' m A, the 4x4 pixels of each tile."""
         g, n = len(out), out.shape[1] // 4
         rows = self.room("rows", (4, 6, g, n, self.across, self.maps))
         self._back(products.view(6, 6, *rows.shape[2:]), rows)
@@ -289,7 +291,7 @@ class _Work:
         self._back(rows.transpose(0, 1), pixels.permute(3, 2, 0, 1, 4, 5))
 
     def spread(self, y: Tensor) -> Tensor:
-        """The transpose of `assemble`: (G, 4n, 4, across, M) to (36, tiles, M)."""
+        """Apply the transpose of `assemble`: (G, 4n, 4, across, M) to (36, tiles, M)."""
         g, n = len(y), y.shape[1] // 4
         pixels = y.view(g, n, 4, 4, self.across, self.maps)
         columns = self.room("columns", (6, g, n, 4, self.across, self.maps))
@@ -299,9 +301,9 @@ class _Work:
         return out.view(36, -1, self.maps)
 
     def collect(self, by_tile: Tensor, out: Tensor, begin: bool) -> None:
-        """The transpose of `tiles`: (36, tiles, C) into (G, 4n, 4, W', C), or two rows more at the end.
+        """Apply the transpose of `tiles`: (36, tiles, C) to (G, 4n, 4, W', C), with two more rows at the end.
 
-        Two rows of tiles share two rows of pixels: what a band gives of those below it is kept for the next.
+        Neighbouring rows of tiles share two rows of pixels. The part of a band in those below it is kept for the next.
         """
         g, n = len(out), out.shape[1] // 4
         columns = self.room("columns", (6, g, 4 * n + 2, self.across, self.c))
@@ -317,18 +319,18 @@ class _Work:
         self._towards_turned(columns[:, :, : out.shape[1]], places[:4], places[4:])
 
     def room(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Memory of that name, whatever is in it."""
+        """Return reused memory for a name, with undefined contents."""
         n = math.prod(shape)
         if name not in self.memory or self.memory[name].numel() < n:
             self.memory[name] = self.like.new_empty(n)
         return self.memory[name][:n].view(shape)
 
     def _columns(self, p: Tensor) -> list[Tensor]:
-        """The six columns of all tiles, each (G, rows, across, C)."""
+        """Return the six columns of all tiles, each (G, rows, across, C)."""
         return [p[:, :, k % 4, k // 4 : k // 4 + self.across] for k in range(6)]
 
     def _towards(self, d: Sequence[Tensor], out: Tensor) -> None:
-        """B' along one axis: six numbers to six."""
+        """Apply B' along one axis: six numbers to six."""
         one, two = self._two_like(d[0])
         torch.sub(d[4], d[2], alpha=4, out=one)
         torch.sub(d[3], d[1], alpha=4, out=two)
@@ -343,22 +345,22 @@ class _Work:
         torch.sub(d[5], d[3], out=out[5]).sub_(two, alpha=4)
 
     def _towards_turned(self, t: Tensor, d: Sequence[Tensor], shared: Sequence[Tensor]) -> None:
-        """B along one axis: written to the first four of six, then added to two that are the next tile's first."""
+        """Apply B along one axis: write the first four of six, and add the last two, which the next tile shares."""
         plus, minus = self._two_like(t[0])
         torch.add(t[3], t[4], out=plus)
         torch.sub(t[3], t[4], out=minus)
-        torch.add(t[1], t[2], out=d[0])  # only lent, as the next is
+        torch.add(t[1], t[2], out=d[0])  # used as temporary memory, like the next
         torch.sub(t[1], t[2], out=d[1])
         torch.mul(d[0], -4, out=d[2]).sub_(plus).sub_(t[0], alpha=5)
         torch.add(d[1], minus, alpha=2, out=d[3]).sub_(t[5], alpha=5)
         plus.add_(d[0]).add_(t[0])
         d[1].mul_(-4).sub_(minus, alpha=2).add_(t[5], alpha=4)
         torch.mul(t[0], 4, out=d[0])
-        shared[0].add_(plus)  # last: they are the next tile's first
+        shared[0].add_(plus)  # last, because these belong to the next tile too
         shared[1].add_(t[5])
 
     def _back(self, m: Tensor, out: Tensor) -> None:
-        """A' along one axis: six numbers to four."""
+        """Apply A' along one axis: six numbers to four."""
         plus, minus = self._two_like(m[0])
         torch.add(m[1], m[2], out=plus)
         torch.sub(m[1], m[2], out=minus)
@@ -373,7 +375,7 @@ class _Work:
         out[3].add_(minus, alpha=8)
 
     def _back_turned(self, y: Sequence[Tensor], out: Tensor) -> None:
-        """A along one axis: four numbers to six."""
+        """Apply A along one axis: four numbers to six."""
         one, two = self._two_like(y[0])
         torch.add(y[0], y[2], out=one)
         torch.add(y[1], y[3], out=two)
@@ -391,6 +393,6 @@ class _Work:
 
 
 def _rows(columns: Tensor) -> list[Tensor]:
-    """The six rows of all tiles, each (6, G, n, across, C), of (6, G, 4n + 2, across, C)."""
+    """Return the six rows of all tiles, each (6, G, n, across, C), of (6, G, 4n + 2, across, C)."""
     n = columns.shape[2] // 4
     return [columns[:, :, k : k + 4 * n - 3 : 4] for k in range(6)]

@@ -1,7 +1,7 @@
-"""The image-based CNN: every frame is classified alone, and the frames of a clip vote.
+"""The image-based CNN: each frame is classified separately, and the frames of a clip vote.
 
-Takalkar and Xu (DICTA 2017), as STRCN's authors ran it (Xia et al., IEEE TMM 2020, section IV): VGG-Face fine-tuned on
-frames, each frame carrying the class of its clip; a clip gets a class when at least half of its frames do.
+Takalkar and Xu (DICTA 2017), as the authors of STRCN ran it (Xia et al., IEEE TMM 2020, section IV): VGG-Face is
+fine-tuned on frames that have the class of their clip; a clip is assigned a class if at least half of its frames are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mien.models.weights import load_backbone
 
 BACKBONES: Final = ("small", "vgg-face")
 _VGG: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-"""(maps, convolutions) of each stage: VGG-16, configuration D."""
+"""Numbers of maps and of convolutions of each stage of VGG-16 (configuration D)."""
 
 VGG_FACE_MEAN: Final = (129.1863, 104.7624, 93.5940)
 """Mean red, green and blue of the pictures that VGG-Face was trained on, as its authors publish it."""
@@ -81,13 +81,13 @@ def _torchvision_name(name: str) -> str:
 
 
 class SmallCNN(nn.Module):
-    """A small residual network for frames, where there are no weights to begin from.
+    """A small residual network for frames, to be trained without pre-trained weights.
 
     Args:
-        n_classes: Classes.
+        n_classes: Number of classes.
         channels: 1 (grey) or 3 (colour).
-        maps: Width (`mien.models.resnet`).
-        dropout: Before the classes.
+        maps: Number of feature maps of the first stage (`mien.models.resnet`).
+        dropout: Dropout probability before the last layer.
     """
 
     def __init__(self, n_classes: int, channels: int = 3, maps: int = 16, dropout: float = 0.0) -> None:
@@ -103,30 +103,37 @@ class SmallCNN(nn.Module):
 
 
 def vote(p: Tensor) -> Tensor:
-    """The frames of a clip vote.
+    """Combine the class probabilities of the frames of a clip by voting.
 
     Args:
-        p: (B, T, C), class probabilities of every frame, rows summing to 1.
+        p: (B, T, C) class probabilities of each frame, with rows summing to 1.
 
     Returns:
-        (B, C), rows summing to 1, each about the share of votes. The greatest is the class of at least half the
-        frames; where there is none, that of most frames; among equals, that of the greatest mean probability.
+        (B, C), approximately the shares of votes, with rows summing to 1. The class of at least half of the frames has
+        the largest value; if there is none, the class of most frames; of equal ones, that with the largest mean
+        probability.
+
+    Example:
+        >>> import torch
+        >>> from mien.models.image_cnn import vote
+        >>> vote(torch.tensor([[[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]]])).argmax(1).tolist()
+        [1]
     """
     frames = p.shape[1]
     votes = nn.functional.one_hot(p.argmax(2), p.shape[2]).sum(1)
-    # Half a vote shared out by mean probability decides between equals and can never outweigh a vote.
+    # Half a vote, divided by mean probability, decides between equal votes and never outweighs a vote.
     return (votes + 0.5 * p.mean(1)) / (frames + 0.5)
 
 
 class ImageCNN(nn.Module):
-    """A network for single frames, its votes for the clip.
+    """A network that classifies single frames and lets them vote for the clip.
 
     Args:
-        n_classes: Classes.
+        n_classes: Number of classes.
         channels: 1 (grey) or 3 (colour).
         backbone: "small" or "vgg-face".
-        maps: Width of the small one.
-        dropout: See the backbones.
+        maps: Number of feature maps of the first stage of the small backbone.
+        dropout: Dropout probability; see the backbones.
 
     Raises:
         MienError: An unknown backbone, or grey frames for VGG-Face.
@@ -149,22 +156,22 @@ class ImageCNN(nn.Module):
             self.net = SmallCNN(n_classes, channels, maps, dropout)
 
     def load(self, path: Path) -> None:
-        """Weights from a local file; see the backbones."""
+        """Load weights from a local file; see the backbones."""
         (self.net if isinstance(self.net, VGG16) else self.net.backbone).load(path)
 
     def frames(self, x: Tensor) -> Tensor:
-        """(B, T, H, W, C), 0..255, to the logits of every frame, (B, T, n_classes)."""
+        """Map clips (B, T, H, W, C), 0..255, to the logits of each frame, (B, T, n_classes)."""
         logits: Tensor = self.net(x.flatten(0, 1).permute(0, 3, 1, 2))
         return logits.view(*x.shape[:2], -1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, H, W, C), 0..255, to (B, n_classes), the logarithm of `vote`."""
+        """Map clips (B, T, H, W, C), 0..255, to the logarithm of `vote`, (B, n_classes)."""
         return vote(torch.softmax(self.frames(x), 2)).log()
 
     def soft_scores(self, x: Tensor) -> Tensor:
-        """(B, T, H, W, C) to (B, n_classes), the mean logits of the frames: votes have no slope, these have."""
+        """Map clips to the mean logits of their frames, (B, n_classes), which have a gradient, unlike votes."""
         return self.frames(x).mean(1)
 
     def objective(self, batch: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """The training loss: every frame has the class of its clip."""
+        """Compute the training loss: each frame has the class of its clip."""
         return loss(self.frames(batch).flatten(0, 1), y.repeat_interleave(batch.shape[1]))

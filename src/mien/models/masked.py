@@ -1,8 +1,8 @@
-"""The appearance network STRCN-A: the pixels of a clip that move, as rows, and its frames, as columns.
+"""The appearance network of STRCN-A. Its input has the moving pixels of a clip as rows and the frames as columns.
 
 Which pixels move is learned from the training clips (equation 4 and section III-C.1 of Xia et al., IEEE TMM 2020). The
-paper takes the entire data sets for it, test clips included; here the network is made inside `fit`, and sees only what
-`fit` sees. The mask is part of the network's state, so a checkpoint carries it.
+paper uses all clips of a data set for this, including test clips. Here the network is created inside `fit` and only
+uses clips that `fit` receives. The mask is part of the network's state, so checkpoints include it.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from mien.preprocessing.inputs import Inputs
 
 
 def learn_mask(inputs: Inputs, share: float = 0.30, per_clip_max: bool = False, opening: int = 0) -> NDArray[np.bool_]:
-    """The pixels in which training clips differ most from their first frame.
+    """Select the pixels in which training clips differ most from their first frame.
 
     Args:
-        inputs: Training clips, (T, h, w, C) each, 0..255; copy 0 of each is looked at.
-        share: Part of the pixels to keep.
-        per_clip_max: Divide each clip's heat by its largest value first (released code).
-        opening: Radius in pixels of a morphological opening of the mask (released code: 1); 0 is none.
+        inputs: Training clips, (T, h, w, C) each, 0..255; only copy 0 is used.
+        share: Fraction of the pixels to select.
+        per_clip_max: Whether to divide each clip's heat by its maximum first, as the released code does.
+        opening: Radius in pixels of a morphological opening of the mask; 0 is none, the released code uses 1.
 
     Returns:
-        (h, w), True where kept.
+        (h, w), True for selected pixels.
 
     Raises:
-        MienError: No clip, or numbers out of range.
+        MienError: No clip, or a number out of range.
     """
-    heats = (difference_heat(_shown(inputs.take([clip])[0])) for clip in range(len(inputs)))
+    heats = (difference_heat(_grey_or_rgb(inputs.take([clip])[0])) for clip in range(len(inputs)))
     return top_mask(mean_heat(heats, per_clip_max), share, opening)
 
 
-def _shown(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+def _grey_or_rgb(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return frames[..., 0] if frames.shape[-1] == 1 else frames
 
 
 class MaskedRCN(nn.Module):
-    """Masked pixels x frames x channels into a recurrent convolutional network.
+    """A recurrent convolutional network on masked pixels x frames x channels.
 
     Args:
-        mask: (h, w), True for the pixels to keep.
-        frames: Frames T of the input.
-        channels: 3 colours or 1 grey.
-        n_classes: Classes C.
-        settings: Further arguments of `RCN`: maps, layers, variant, tied, dropout.
+        mask: (h, w), True for the pixels to use.
+        frames: Number of frames of the input, T.
+        channels: 3 for colour, 1 for grey.
+        n_classes: Number of classes, C.
+        settings: Further arguments of `mien.models.rcn.RCN`: maps, layers, variant, tied, dropout.
 
-    Source: STRCN, section III-C.1, Table I. Pixels run down the columns of the face, as in the released code.
+    Source: STRCN, section III-C.1, Table I. Pixels are ordered along the columns of the face, as in the released code.
     """
 
     def __init__(self, mask: NDArray[np.bool_], frames: int, channels: int, n_classes: int, **settings: Any) -> None:
@@ -65,13 +65,13 @@ class MaskedRCN(nn.Module):
         self.net = RCN(n_classes, channels, (len(rows), frames), kind="appearance", **settings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, h, w, C), 0..255, to logits (B, n_classes)."""
+        """Map clips (B, T, h, w, C), 0..255, to logits (B, n_classes)."""
         kept = x.flatten(2, 3).index_select(2, self.places)
         logits: Tensor = self.net(kept.permute(0, 3, 2, 1) / 127.5 - 1)
         return logits
 
 
 def untrained(inputs: Inputs, n_classes: int, mask: NDArray[np.bool_], **settings: Any) -> MaskedRCN:
-    """A network for clips of the shape of `inputs`."""
+    """Create a network for clips of the shape of `inputs`."""
     frames, _, _, channels = inputs.shape
     return MaskedRCN(mask, frames, channels, n_classes, **settings)

@@ -1,21 +1,21 @@
 """MicroExpSTCNN and MicroExpFuseNet (Reddy, Karri, Dubey, Mukherjee; IJCNN 2019, arXiv 1904.01390).
 
-Both begin with one 3-D convolution of the grey clip itself, valid, then ReLU and a 3x3x3 max pool. Nearly all of the
-arithmetic is there, and nearly all of the weights are in the dense layer behind it. Both are done in our own way on a
-CPU, with the same result as written plainly (`plain` is that way, and what a GPU runs):
+Both start with one 3-D convolution of the grey clip without padding, ReLU, and 3x3x3 max pooling. Nearly all of the
+computing time is spent there, and nearly all of the weights are in the dense layer after it. Both are implemented for
+CPUs as follows, with the same result as the plain implementation (`plain`, which a GPU uses):
 
-- The convolution is one matrix product per output frame. The pixels are laid out once per clip so that the rows of the
-  patch matrix of frame t are a contiguous piece of memory, and those of t + 1 the same piece moved on: the overlap
-  along time, fifteen-fold, is never copied. Columns are in pooling order, so that the maximum over a window is a
-  maximum over whole rows, and places that no window covers are not computed at all.
-- Of short or small clips, whose convolution fits into the processor's cache, each output frame is a 2-D convolution
-  with the frames under the kernel as its channels instead (`by_frames`): faster still.
-- Three output frames at a time are pooled while they are in the processor's cache; the convolution's output, a thousand
-  times the size of what is kept of it, is never stored.
-- ReLU after the pool is the same as before it, on a twenty-seventh of the numbers.
+- The convolution is one matrix product per output frame. The pixels are arranged once per clip so that the rows of the
+  patch matrix of frame t are a contiguous block of memory, and those of frame t + 1 the same block shifted. The
+  fifteen-fold overlap along time is thus never copied. Columns are in order of pooling, so that the maximum over a
+  window is a maximum over whole rows, and positions that no window covers are not computed.
+- For short or small clips, whose convolution fits into the processor's cache, each output frame is a 2-D convolution
+  with the frames under the kernel as channels (`by_frames`), which is faster still.
+- Three output frames at a time are pooled while they are in the cache. The output of the convolution, a thousand times
+  larger than that of the pooling, is never stored.
+- ReLU is applied after pooling, which gives the same result with 27 times fewer numbers.
 - The input needs no gradient.
-- Under plain gradient descent the dense layer is updated within the backward pass (`Dense.rate`): its gradient, as
-  large as its weights (0.7 GB), is never stored.
+- Under plain gradient descent the dense layer is updated within the backward pass (`Dense.rate`), so that its gradient,
+  as large as its weights (0.7 GB), is never stored.
 """
 
 from __future__ import annotations
@@ -35,40 +35,42 @@ Centre = Literal["set", "onset"]
 
 
 FEW = 1_000_000
-"""Most values of a clip's convolution for which frames one by one are faster: they stay in the processor's cache."""
+"""Maximum number of values of a clip's convolution for `by_frames`, which is faster while they fit into the cache."""
 AT_ONCE = 4 * FEW
-"""The same of the clips that are then done at once."""
+"""Maximum number of values of the clips that `by_frames` processes at a time."""
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """What `conv_pool` computes, as PyTorch writes it."""
+    """Compute `conv_pool` with PyTorch's own layers."""
     maps = nn.functional.conv3d(x[:, None], weight, bias)
     return nn.functional.max_pool3d(torch.relu(maps), POOL).transpose(1, 2)
 
 
 def by_frames(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same for short or small clips: each output frame is a 2-D convolution whose channels are its frames."""
+    """Compute `conv_pool` for short or small clips: each output frame is a 2-D convolution over frames as channels."""
     maps, _, time, height, width = weight.shape
     clips, _, rows, columns = x.shape
     steps = (x.shape[1] - time + 1) // POOL
-    seen = x.unfold(1, time, 1)[:, : POOL * steps].reshape(-1, rows, columns, time).permute(0, 3, 1, 2)
+    windows = x.unfold(1, time, 1)[:, : POOL * steps].reshape(-1, rows, columns, time).permute(0, 3, 1, 2)
     kernel = weight.view(maps, time, height, width).contiguous(memory_format=torch.channels_last)
-    made = nn.functional.max_pool2d(nn.functional.conv2d(seen, kernel), POOL).permute(0, 2, 3, 1)
+    made = nn.functional.max_pool2d(nn.functional.conv2d(windows, kernel), POOL).permute(0, 2, 3, 1)
     made = made.reshape(clips, steps, POOL, *made.shape[1:])
     best = torch.maximum(torch.maximum(made[:, :, 0], made[:, :, 1]), made[:, :, 2])
     return (best + bias).relu_().permute(0, 1, 4, 2, 3)
 
 
 def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Valid 3-D convolution of grey clips, ReLU, 3x3x3 max pool; see the module's text.
+    """Compute a 3-D convolution of grey clips without padding, ReLU and 3x3x3 max pooling.
+
+    See the docstring of this module for the method.
 
     Args:
-        x: (B, T, H, W) float; one that wants a gradient takes the plain path; so does a graph that is being exported.
+        x: (B, T, H, W) float. If it requires a gradient, or during export, the plain implementation is used.
         weight: (M, 1, time, height, width) of the same type.
         bias: (M,).
 
     Returns:
-        (B, T', M, H', W'), >= 0, with T' = (T - time + 1) // 3 and so on.
+        (B, T', M, H', W'), >= 0, with T' = (T - time + 1) // 3, and H' and W' likewise.
     """
     kernel = weight.shape[2:]
     if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
@@ -84,14 +86,14 @@ def conv_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Patches:
-    """The patch matrices of one clip: `at(t)` is (taps, 9 cells * windows), the columns of output frame t."""
+    """The patch matrices of one clip. `at(t)` is that of output frame t, (kernel size, 9 cells * windows)."""
 
     def __init__(self, x: Tensor, kernel: tuple[int, ...]) -> None:
         self.time, height, width = kernel
         frames, rows, columns = x.shape
         down, across = (rows - height + 1) // POOL, (columns - width + 1) // POOL
         self.windows = down * across
-        # Pixels three apart, by where in a pooling window and under the kernel they lie: plane (a, b).
+        # Plane (a, b) holds every third pixel, starting at row a and column b.
         self.planes = (height + POOL - 1, width + POOL - 1)
         self.grid = (down, across)
         self.taps = (height, width)
@@ -99,7 +101,7 @@ class _Patches:
         self.sorted = x.new_empty(frames, *self.planes, down, across)
 
     def fill(self, x: Tensor) -> None:
-        """Lay out one clip (T, H, W)."""
+        """Arrange one clip (T, H, W)."""
         frame, row, column = x.stride()
         self.sorted.copy_(
             x.as_strided(self.sorted.shape, (frame, row, column, POOL * row, POOL * column), x.storage_offset())
@@ -113,7 +115,7 @@ class _Patches:
 
 
 def _over_cells(join: Callable[..., Tensor], slab: Tensor, out: Tensor) -> None:
-    """Maximum or sum over the 27 cells of (3, M, 9, n), into (M, n); several times faster than torch's reductions."""
+    """Reduce the 27 cells of (3, M, 9, n) to (M, n) by maximum or sum, several times faster than torch's reductions."""
     one = join(slab[0], slab[1])
     join(one, slab[2], out=one)
     four = join(one[:, :4], one[:, 4:8])
@@ -123,7 +125,7 @@ def _over_cells(join: Callable[..., Tensor], slab: Tensor, out: Tensor) -> None:
 
 
 class _ConvPool(torch.autograd.Function):
-    """Convolution without bias and max pool: (B, T, H, W), (M, taps) to (B, T', M, windows)."""
+    """Convolution without bias, and max pooling: (B, T, H, W) and (M, kernel size) to (B, T', M, windows)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, kernel: tuple[int, ...]) -> Tensor:
@@ -134,7 +136,7 @@ class _ConvPool(torch.autograd.Function):
         pooled = x.new_empty(clips, steps, maps, n)
         slab = x.new_empty(POOL, maps, POOL * POOL, n)
         learns = ctx.needs_input_grad[1]
-        # Which of its 27 values each window took; several where they tie.
+        # Which of its 27 values each window selected; several if they are equal.
         hits = torch.empty(clips if learns else 0, steps, *slab.shape, dtype=torch.bool)
         for clip in range(clips):
             patches.fill(x[clip])
@@ -151,13 +153,13 @@ class _ConvPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient of the kernel."""
+        """Return the gradient of the kernel."""
         x, hits = ctx.saved_tensors
         clips, steps, maps, n = grad.shape
         patches = _Patches(x[0], ctx.kernel)
         total = grad.new_zeros(maps, ctx.taps)
         slab, share = grad.new_empty(POOL, maps, POOL * POOL, n), grad.new_empty(maps, n)
-        # Values that tie share the gradient: equal patches give the same sum whoever gets it.
+        # Equal values share the gradient.
         for clip in range(clips):
             patches.fill(x[clip])
             for step in range(steps):
@@ -174,13 +176,13 @@ class Dense(nn.Linear):
     """A dense layer that can take its steps of plain gradient descent within the backward pass.
 
     Attributes:
-        rate: Learning rate of those steps; None leaves the weights to the optimiser.
+        rate: Learning rate of these steps; None leaves the weights to the optimiser.
     """
 
     rate: float | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in) to (B, out)."""
+        """Map (B, in) to (B, out)."""
         if self.rate is None or not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
         made: Tensor = _SteppingDense.apply(x, self.weight, self.rate)  # type: ignore[no-untyped-call]
@@ -196,7 +198,7 @@ class _SteppingDense(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient of the input from the weights as they were, which then take their step."""
+        """Return the gradient of the input, then update the weights."""
         x, weight = ctx.saved_tensors
         back = grad @ weight if ctx.needs_input_grad[0] else None
         with torch.no_grad():
@@ -205,10 +207,10 @@ class _SteppingDense(torch.autograd.Function):
 
 
 class _MicroExp(nn.Module):
-    """What both networks share: grey levels to numbers about zero, the convolution, steps in the backward pass.
+    """The common part of both networks: normalisation of grey levels, convolution, and steps in the backward pass.
 
-    The numbers by which grey levels are shifted and divided are learned from training clips (`learn_levels`) and are
-    part of the state.
+    The offset and factor of the normalisation are learned from training clips (`learn_levels`) and are part of the
+    network's state.
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class _MicroExp(nn.Module):
         super().__init__()
         check_whole("maps", [maps], "[32]")
         if not 0 <= dropout < 1:
-            raise MienError(f"dropout is {dropout}.", "a share from 0 to less than 1.", "`--set dropout=0.5`.")
+            raise MienError(f"dropout is {dropout}.", "a probability from 0 to below 1.", "`--set dropout=0.5`.")
         if n_classes < 2:
             raise MienError(f"{n_classes} class(es).", "at least two classes.", "another label map: `--labels own`.")
         if len(shape) != 3:
@@ -240,18 +242,18 @@ class _MicroExp(nn.Module):
         self.register_buffer("factor", torch.ones(streams))
 
     def set_levels(self, offset: Tensor, factor: Tensor) -> None:
-        """Takes what `learn_levels` found."""
+        """Set the result of `learn_levels`."""
         self.offset.copy_(offset)
         self.factor.copy_(factor)
 
     def step_at(self, rate: float | None) -> None:
-        """Dense layers take steps of this learning rate by themselves; None leaves them to the optimiser."""
+        """Let dense layers update themselves with this learning rate; None leaves them to the optimiser."""
         for module in self.modules():
             if isinstance(module, Dense):
                 module.rate = rate
 
     def stream(self, x: Tensor, n: int) -> Tensor:
-        """Grey levels (B, T, H, W) of one stream to its flattened maps (B, n_features): time, map, row, column."""
+        """Map grey levels (B, T, H, W) of stream n to its features (B, n_features): time, map, row, column."""
         origin = x[:, :1] if self.centre == "onset" else self.offset[n]
         convolution = self.convolutions[n]
         made = conv_pool((x - origin) * self.factor[n], convolution.weight, convolution.bias)  # type: ignore[arg-type]
@@ -262,16 +264,16 @@ class MicroExpSTCNN(_MicroExp):
     """One stream over the whole face (Table I).
 
     Args:
-        n_classes: Classes C, >= 2.
+        n_classes: Number of classes, C, >= 2.
         shape: (T, H, W) of a clip.
         kernel: (height, width, time) of the convolution.
-        maps: Maps of the convolution.
-        dense: Units of the hidden dense layer.
-        dropout: Share of values dropped behind the pool and behind the hidden layer, in training.
+        maps: Number of feature maps of the convolution.
+        dense: Number of units of the hidden dense layer.
+        dropout: Dropout probability after pooling and after the hidden layer.
         centre: See `learn_levels`.
 
-    Source: Table I. As in the released code there is no dropout behind the last dense layer, which the table prints.
-    First weights as Keras makes them for the released code: uniform after Glorot for the convolution, normal with
+    Source: Table I. As in the released code there is no dropout after the last dense layer, which the table prints.
+    Weights are initialised as Keras does for the released code: Glorot uniform for the convolution, normal with
     standard deviation 0.05 for the dense layers, biases 0.
     """
 
@@ -296,27 +298,27 @@ class MicroExpSTCNN(_MicroExp):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, H, W) grey levels to logits (B, C)."""
+        """Map grey levels (B, T, H, W) to logits (B, C)."""
         hidden = torch.relu(self.hidden(self.drop(self.stream(x, 0))))
         logits: Tensor = self.classify(self.drop(hidden))
         return logits
 
 
 class MicroExpFuseNet(_MicroExp):
-    """Two streams, eyes and mouth, joined early or late (Tables II and III).
+    """Two streams, eyes and mouth, that are fused early or late (Tables II and III).
 
     Args:
-        n_classes: Classes C, >= 2.
+        n_classes: Number of classes, C, >= 2.
         shape: (2, T, H, W) of a clip: eyes, mouth.
-        fusion: "intermediate" joins the pooled maps, "late" the last hidden layers.
+        fusion: "intermediate" concatenates the pooled maps, "late" the last hidden layers.
         kernel: (height, width, time) of the convolutions.
-        maps: Maps of each.
-        dense: Units of the two hidden dense layers, one after the other.
-        dropout: Share of values dropped behind the pool and behind each hidden layer, in training.
+        maps: Number of feature maps of each convolution.
+        dense: Numbers of units of the two hidden dense layers.
+        dropout: Dropout probability after pooling and after each hidden layer.
         centre: See `learn_levels`.
 
-    Source: Tables II and III; as in the released code the hidden layers are linear. First weights uniform after Glorot,
-    biases 0.
+    Source: Tables II and III. As in the released code the hidden layers are linear. Weights are initialised with Glorot
+    uniform, biases with 0.
     """
 
     def __init__(
@@ -341,7 +343,7 @@ class MicroExpFuseNet(_MicroExp):
         glorot(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2, T, H, W) grey levels to logits (B, C)."""
+        """Map grey levels (B, 2, T, H, W) to logits (B, C)."""
         streams = [self.drop(self.stream(x[:, n], n)) for n in range(2)]
         if self.fusion == "intermediate":
             streams = [torch.cat(streams, 1)]
@@ -352,7 +354,7 @@ class MicroExpFuseNet(_MicroExp):
 
 
 def glorot(module: nn.Module) -> None:
-    """Weights uniform within the square root of 6 / (fan-in + fan-out), biases 0, of every layer in a module."""
+    """Initialise all layers of a module: weights uniform within sqrt(6 / (fan-in + fan-out)), biases 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv3d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -361,16 +363,16 @@ def glorot(module: nn.Module) -> None:
 
 
 def learn_levels(inputs: Inputs, centre: Centre) -> tuple[Tensor, Tensor]:
-    """By what the grey levels of clips are shifted and multiplied, from training clips; one number per stream.
+    """Learn from training clips how grey levels are normalised: an offset and a factor for each stream.
 
     Args:
         inputs: Clips (T, H, W), or (streams, T, H, W).
-        centre: "set": the mean of all grey levels is taken off, then all are divided by the largest that is left, as
-            the paper does (on all clips, those of the test included). "onset": each clip's own first frame is taken
-            off, then all are divided by the standard deviation of what is left.
+        centre: "set": the mean of all grey levels is subtracted, and the result divided by its maximum, as in the paper
+            (which uses all clips, including test clips). "onset": the first frame of each clip is subtracted, and the
+            result divided by the standard deviation.
 
     Returns:
-        Offsets and factors (streams,) float32; a set without any difference has factor 1.
+        Offsets and factors, each (streams,) float32. The factor is 1 if all levels are equal.
     """
     streams = 1 if len(inputs.shape) == 3 else inputs.shape[0]
     n = 0

@@ -1,17 +1,17 @@
 """Recurrent convolutional networks of STRCN (Xia et al., IEEE TMM 2020, arXiv 1901.04656, section III-D, Table I).
 
-Two readings of the network exist and both are here:
+The text of the paper and the released code differ. Both variants are here:
 
-- `paper`: Table I and equations 6-7. First convolution 5x5 without padding; each recurrent layer is one 1x1
-  feed-forward convolution followed by three 3x3 recurrent steps that share one kernel, the feed-forward response being
-  added again at every step; pools 4, 4, 4, 2.
-- `authors-code`: the published MATLAB. First convolution 3x3 with padding 1; each layer adds its *input* (not the
-  feed-forward response) before every 3x3 step, has two such steps and does not share their kernels; pools 4, 4, 2, 2;
-  no bias before batch normalisation.
+- `paper`: Table I and equations 6-7. First convolution 5x5 without padding. Each recurrent layer is one 1x1
+  feed-forward convolution, followed by three 3x3 recurrent steps that share one kernel; the feed-forward response is
+  added at every step. Pooling 4, 4, 4, 2.
+- `authors-code`: the published MATLAB code. First convolution 3x3 with padding 1. Each layer adds its *input* (not the
+  feed-forward response) before every 3x3 step, has two steps, and does not share their kernels. Pooling 4, 4, 2, 2. No
+  bias before batch normalisation.
 
-Two inputs: `geometry` (STRCN-G) sees a flow picture, height x width; `appearance` (STRCN-A) sees the masked pixels of
-a clip as rows and its frames as columns, and pools rows more than columns. Table I is made for 300x245 and 922x30. For
-smaller input `fit_pools` shrinks the pooling factors, keeping their proportion.
+Two kinds of input: `geometry` (STRCN-G) is a flow picture, height x width. `appearance` (STRCN-A) has the masked pixels
+of a clip as rows and its frames as columns, and pools rows more than columns. Table I is for 300x245 and 922x30; for
+smaller inputs `fit_pools` reduces the pooling factors.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ POOLS: Mapping[tuple[Kind, Variant], tuple[tuple[int, int], ...]] = {
     # The released code has no appearance network; its own wiring with Table I's pools.
     ("appearance", "authors-code"): ((4, 1), (4, 1), (4, 4), (2, 2)),
 }
-"""(rows, columns) of each pool: Table I; `strcnInit.m`."""
+"""(rows, columns) of each pooling layer, from Table I and `strcnInit.m`."""
 
 
 class RecurrentConv(nn.Module):
-    """Recurrent convolutional layer, paper's reading: z(n) = W_f * u + W_r * v(n-1) + b, v(n) = f(z(n)), v(0) = 0.
+    """The recurrent convolutional layer of the paper: z(n) = W_f * u + W_r * v(n-1) + b, v(n) = f(z(n)), v(0) = 0.
 
-    `f` is batch normalisation and ReLU; each step has its own statistics and scale, as unfolded time does.
+    `f` is batch normalisation and ReLU. Each step has its own statistics and scale.
 
     Args:
-        maps: Feature maps M, in and out.
-        steps: Recurrent 3x3 steps after the feed-forward one; 0 leaves a plain 1x1 convolution.
-        tied: True shares one recurrent kernel between the steps (equations 6-7).
+        maps: Number of feature maps, M, of input and output.
+        steps: Number of recurrent 3x3 steps after the feed-forward one; 0 leaves a 1x1 convolution.
+        tied: Whether all steps share one recurrent kernel (equations 6-7).
 
     Source: STRCN, section III-D, equations 6 and 7, Table I.
     """
@@ -60,7 +60,7 @@ class RecurrentConv(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, u: Tensor, activate: bool = True) -> Tensor:
-        """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
+        """Map (B, M, H, W) to the same shape. With `activate=False` the last ReLU is left to the caller."""
         drive = self.feed_forward(u)
         z: Tensor = self.norms[0](drive)
         kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
@@ -71,12 +71,13 @@ class RecurrentConv(nn.Module):
 
 
 class AuthorsBlock(nn.Module):
-    """Recurrent layer as released: h <- ReLU(BN(W_k * (h + x))) with the block's input x added at each step.
+    """The recurrent layer of the released code: h <- ReLU(BN(W_k * (h + x))), with the input x added at each step.
 
     Args:
-        maps: Feature maps M.
-        steps: 3x3 steps; the released code has 2.
-        tied: True shares one kernel (the authors' later PyTorch code); the released MATLAB does not.
+        maps: Number of feature maps, M.
+        steps: Number of 3x3 steps; the released code has 2.
+        tied: Whether all steps share one kernel, as in the authors' later PyTorch code; not in the released MATLAB
+            code.
 
     Source: `strcnInit.m` of the authors' repository.
     """
@@ -90,7 +91,7 @@ class AuthorsBlock(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, x: Tensor, activate: bool = True) -> Tensor:
-        """(B, M, H, W) to (B, M, H, W); without `activate` the last ReLU is left to the caller."""
+        """Map (B, M, H, W) to the same shape. With `activate=False` the last ReLU is left to the caller."""
         z: Tensor = self.norms[0](self.feed_forward(x))
         kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
         for n in range(self.steps):
@@ -100,19 +101,24 @@ class AuthorsBlock(nn.Module):
 
 
 def fit_pools(side: int, factors: Sequence[int], first_kernel: int, padding: int) -> tuple[int, ...]:
-    """Pooling factors along one axis, from those made for a larger input.
+    """Reduce the pooling factors along one axis for an input smaller than that of the paper.
 
-    All are halved together, as often as it takes until the last map keeps at least one pixel; a factor never falls
-    below 1. 300 and 245 keep 4, 4, 4, 2; 28 gets 2, 2, 2, 1 and ends in 3.
+    All factors are halved together until at least one pixel remains in the last map; no factor falls below 1. 300 and
+    245 keep 4, 4, 4, 2; for 28 the factors are 2, 2, 2, 1.
 
     Args:
         side: Pixels of the input along this axis.
-        factors: Those of the full-size network, one per pooling layer.
+        factors: Pooling factors of the full-size network.
         first_kernel: Side of the first convolution.
-        padding: Its padding.
+        padding: Padding of the first convolution.
 
     Returns:
         As many factors as were given.
+
+    Example:
+        >>> from mien.models.rcn import fit_pools
+        >>> fit_pools(28, (4, 4, 4, 2), first_kernel=5, padding=0)
+        (2, 2, 2, 1)
     """
     fitted = [int(f) for f in factors]
     while True:
@@ -125,21 +131,22 @@ def fit_pools(side: int, factors: Sequence[int], first_kernel: int, padding: int
 
 
 class RCN(nn.Module):
-    """The network of STRCN-G and STRCN-A: input picture in, class scores out.
+    """The network of STRCN-G and STRCN-A, from an input picture to class scores.
 
     Args:
-        n_classes: Classes C.
-        in_channels: Geometry: 2 for (u, v), 3 with optical strain. Appearance: 3 colours or 1 grey.
+        n_classes: Number of classes, C.
+        in_channels: Geometry: 2 for (u, v), 3 with optical strain. Appearance: 3 for colour, 1 for grey.
         size: Rows and columns of the input: height and width, or masked pixels and frames.
-        maps: Feature maps M of every convolution (the authors tried 128, 256, 512).
-        layers: Recurrent layers; Table I has 4, the released code 3. Fewer drops the last ones (paper, section IV-F-4).
+        maps: Number of feature maps, M, of every convolution (the authors tried 128, 256, 512).
+        layers: Number of recurrent layers: 4 in Table I, 3 in the released code. Fewer drops the last ones (paper,
+            section IV-F-4).
         variant: "paper" or "authors-code".
-        tied: Share the recurrent kernel; None takes the variant's own choice.
-        dropout: Share of feature maps dropped after each pool; the paper has none.
-        kind: "geometry" or "appearance": which pools.
+        tied: Whether recurrent kernels are shared; None is the choice of the variant.
+        dropout: Fraction of feature maps dropped after each pooling layer; none in the paper.
+        kind: "geometry" or "appearance", which decides the pooling.
 
     Raises:
-        MienError: The input is smaller than the first convolution.
+        MienError: An input smaller than the first convolution.
 
     Source: STRCN, Table I; `strcnInit.m`.
     """
@@ -165,7 +172,7 @@ class RCN(nn.Module):
                 f"at least {kernel - 2 * padding} along both axes, for the first convolution.",
                 "a larger input, or `--set variant=authors-code`.",
             )
-        # The released code pools after its last block too; the paper's last layer goes to the global average.
+        # The released code also pools after its last block. In the paper the global average follows.
         depth = (4 if paper else 3) if layers is None else layers
         rows, columns = zip(*POOLS[kind, variant], strict=True)
         pools = tuple(
@@ -186,14 +193,14 @@ class RCN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # Channels beside each other in memory: a fifth faster on a CPU at this size, the same result.
+        # Channels-last memory is a fifth faster on a CPU at this size, with the same result.
         for parameter in self.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to the globally averaged maps (B, M)."""
-        # ReLU after the pool is the same as before it, on a sixteenth of the numbers.
+        """Map (B, in_channels, H, W) to the globally averaged feature maps (B, M)."""
+        # ReLU and max pooling commute, and after pooling ReLU has fewer numbers to process.
         x = self.first_norm(self.first(x.contiguous(memory_format=torch.channels_last)))
         for n, pool in enumerate(self.pools):
             if pool != (1, 1):
@@ -204,6 +211,6 @@ class RCN(nn.Module):
         return x.mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to logits (B, C)."""
+        """Map (B, in_channels, H, W) to logits (B, C)."""
         logits: Tensor = self.classify(self.features(x))
         return logits

@@ -1,6 +1,6 @@
 """Residual networks (He, Zhang, Ren, Sun; CVPR 2016), in the sizes that micro-expression systems use.
 
-Tensors have torchvision's names, so a ResNet-18 that was saved there as safetensors is read here. Two sizes:
+Tensors have the names of torchvision, so that weights of its ResNet-18, saved as safetensors, can be loaded. Two sizes:
 
 - `resnet18`: 7x7 first convolution with stride 2, max pool, four stages of two blocks; 11,176,512 parameters with 64
   maps and three colours, without the classes.
@@ -25,9 +25,10 @@ _BLOCKS: Final[dict[str, tuple[int, ...]]] = {"small": (1, 1, 1), "resnet18": (2
 
 
 class Skip(nn.Conv2d):
-    """A 1x1 convolution with a stride, as one without on every second (or so) place: the same numbers.
+    """A 1x1 convolution with a stride, computed as one without stride on every `stride`-th pixel.
 
-    torch 2.13's own one on a CPU writes past its memory when channels are beside each other and few (4, stride 2).
+    torch 2.13's own implementation on a CPU writes outside its memory with few channels in channels-last memory (4
+    channels, stride 2).
     """
 
     def __init__(self, maps_in: int, maps: int, stride: int) -> None:
@@ -35,14 +36,14 @@ class Skip(nn.Conv2d):
         self.every = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, maps_in, H, W) to (B, maps, H / stride, W / stride), rounded up."""
-        # Taken of rows, columns, channels, the gradient too has channels beside each other.
-        seen = x.permute(0, 2, 3, 1)[:, :: self.every, :: self.every].permute(0, 3, 1, 2)
-        return super().forward(seen)
+        """Map (B, maps_in, H, W) to (B, maps, H / stride, W / stride), rounded up."""
+        # Indexing the permuted tensor keeps the gradient in channels-last memory too.
+        strided = x.permute(0, 2, 3, 1)[:, :: self.every, :: self.every].permute(0, 3, 1, 2)
+        return super().forward(strided)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalisation, and the input added; a 1x1 convolution where its shape differs.
+    """Two 3x3 convolutions with batch normalisation and a residual connection, by a 1x1 convolution if shapes differ.
 
     Source: He et al., figure 2 and section 3.3, option B.
     """
@@ -59,19 +60,19 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(Skip(maps_in, maps, stride), nn.BatchNorm2d(maps))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, maps_in, H, W) to (B, maps, H / stride, W / stride)."""
+        """Map (B, maps_in, H, W) to (B, maps, H / stride, W / stride)."""
         z: Tensor = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu_()))
         z = z.add_(x if self.downsample is None else self.downsample(x))
         return z.relu_()
 
 
 class ResNet(nn.Module):
-    """The convolutional part of a residual network: pictures to feature maps.
+    """The convolutional part of a residual network, from pictures to feature maps.
 
     Args:
-        size: One of `SIZES`.
-        channels: Channels of a picture.
-        maps: Feature maps of the first stage; each further stage has twice as many.
+        size: "small" or "resnet18".
+        channels: Number of channels of a picture.
+        maps: Number of feature maps of the first stage; each further stage has twice as many.
     """
 
     def __init__(self, size: str = "small", channels: int = 3, maps: int = 16) -> None:
@@ -89,26 +90,26 @@ class ResNet(nn.Module):
         before = maps
         for stage, n in enumerate(blocks):
             width = maps << stage
-            made = [BasicBlock(before if b == 0 else width, width, 2 if b == 0 and stage else 1) for b in range(n)]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*made))
+            layer = [BasicBlock(before if b == 0 else width, width, 2 if b == 0 and stage else 1) for b in range(n)]
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*layer))
             before = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        # Channels beside each other in memory: faster on a CPU, the same result.
+        # Channels-last memory is faster on a CPU, with the same result.
         for parameter in self.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, out_maps, H / 32, W / 32), rounded up; by 8 with the small size."""
+        """Map (B, channels, H, W) to (B, out_maps, H / 32, W / 32), rounded up; H / 8 and W / 8 for "small"."""
         x = self.maxpool(self.bn1(self.conv1(x)).relu_())
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x
 
     def load(self, path: Path) -> None:
-        """Weights from a local `.safetensors` file, its classes left out.
+        """Load weights from a local `.safetensors` file, without its last layer.
 
         Raises:
             MienError: No such file, or weights of another architecture.

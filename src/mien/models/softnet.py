@@ -1,4 +1,4 @@
-"""SOFTNet: three shallow streams over two pictures of motion and one of strain, to one number per pair of frames.
+"""SOFTNet: three shallow streams over two pictures of flow and one of strain, which score a pair of frames.
 
 Liong, See and Wong, "Shallow optical flow three-stream CNN for macro- and micro-expression spotting from long videos",
 ICIP 2021, section 2.2.
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 class SoftNet(nn.Module):
-    """One 5x5 convolution per stream (3, 5 and 8 filters), pooled, joined, pooled, two dense layers.
+    """One 5x5 convolution per stream (3, 5 and 8 filters), pooling, concatenation, pooling, and two dense layers.
 
     Args:
         size: Height and width of the input.
-        hidden: Units of the first dense layer.
+        hidden: Number of units of the first dense layer.
     """
 
     def __init__(self, size: int = 42, hidden: int = 400) -> None:
@@ -26,13 +26,13 @@ class SoftNet(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """How surely an expression goes on.
+        """Score how likely an expression is in progress.
 
         Args:
             x: (B, 3, size, size): u, v, strain.
 
         Returns:
-            (B, 1), about 0 for none and 1 for one; not bounded.
+            (B, 1), about 0 for no expression and 1 for one; not bounded.
         """
         parts = [
             nn.functional.max_pool2d(torch.relu(stream(x[:, i : i + 1])), 3, 3, ceil_mode=True)

@@ -1,18 +1,18 @@
 """STSTNet (Liong, Gan, See, Khor, Huang; IEEE FG 2019), with a training path that is fast on a CPU and exact.
 
-The network is tiny and its training is not: leave-one-subject-out needs 68 times 800 passes. Nearly all of the time
-goes into the first convolution and what follows it at full size. Four facts make that part cheap:
+The network is tiny, but its training is long: leave-one-subject-out takes 68 times 800 epochs. Nearly all of the time
+is spent in the first convolution and the full-size layers after it. Four facts make that part cheap:
 
 - The three parallel streams are one convolution of 16 filters: same function, same initial distribution (the bound
   depends on the fan-in, 27 for each).
-- Its input never changes, so the patches are laid out once (`rearrange`), and needs no gradient.
+- Its input never changes and needs no gradient, so its patches are extracted once (`rearrange`).
 - Batch normalisation after ReLU is affine per channel: for positive scales it commutes with max pooling, so only the
   pooled values need to be normalised; the statistics still cover every position.
-- The gradient of the statistics is affine in the activation, so the whole backward pass is one sparse part (where the
-  maximum sat) plus two numbers per channel.
+- The gradient of the statistics is affine in the activation, so the whole backward pass is one sparse part (at the
+  positions of the maxima) plus two numbers per channel.
 
-Both passes then run over some clips at a time, small enough for the processor's cache. The matrix products go through
-numpy, on the tensors' own memory: its BLAS handles these long, narrow shapes a fifth faster than torch's.
+Both passes run over a few clips at a time, to fit into the processor's cache. Matrix products use numpy on the memory
+of the tensors, because its BLAS is a fifth faster than torch's for these long, narrow shapes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 CHUNK = 32
-"""Clips at a time: their activations take 2 MB. Fewer clips stay closer to the processor but pay more for each call."""
+"""Clips processed at a time, with activations of 2 MB. Fewer fit better into the cache but need more calls."""
 
 
 class STSTNet(nn.Module):
@@ -64,9 +64,9 @@ class STSTNet(nn.Module):
         return logits
 
     def rearrange(self, x: Tensor) -> Tensor:
-        """Patches (N, positions, 9 * in_channels + 1) of all training clips, in pooling order, with a column of ones.
+        """Extract the patches (N, positions, 9 * in_channels + 1) of all training clips, in order of pooling.
 
-        On a GPU, or in another precision, the pictures come back as they are.
+        The last column is 1. On a GPU, or in another precision, the pictures are returned unchanged.
         """
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return x
@@ -82,9 +82,9 @@ class STSTNet(nn.Module):
         return out
 
     def forward_rearranged(self, batch: Tensor) -> Tensor:
-        """Some rows of `rearrange`, to logits (B, C); in training mode only.
+        """Map some rows of the result of `rearrange` to logits (B, C); in training mode only.
 
-        The fused path needs positive scales. One that training has driven to zero or below takes the plain path.
+        The fused path needs positive scales of batch normalisation. If one is not positive, the plain path is used.
         """
         if batch.dim() == 4:
             return self.forward(batch)
@@ -94,7 +94,7 @@ class STSTNet(nn.Module):
         pooled: Tensor = _Stem.apply(  # type: ignore[no-untyped-call]
             batch, weight, self.norm.weight, self.norm.bias, self.norm, self.size
         )
-        # Average pooling is linear: spread over the dense layer's weights it costs nothing per clip.
+        # Average pooling is linear. Applied to the weights of the dense layer, it costs nothing per clip.
         side, classes = _windows(self.size), self.classify.out_features
         half = side // 2
         dense = self.classify.weight.view(classes, self.filters, half, half).permute(0, 2, 3, 1)
@@ -110,10 +110,10 @@ class STSTNet(nn.Module):
 
 
 class FiltersLastDropout(nn.Module):
-    """Dropout that draws with the filters last, as the fused path does: the same generator drops the same activations.
+    """Dropout that draws its mask with the filters last, so that it drops the same activations as the fused path.
 
     Args:
-        p: Share that is dropped, in training.
+        p: Dropout probability.
     """
 
     def __init__(self, p: float) -> None:
@@ -121,24 +121,25 @@ class FiltersLastDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, F, H, W) to the same shape."""
+        """Map (B, F, H, W) to the same shape."""
         if not (self.training and self.p):
             return x
         return x * self.kept(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) / (1 - self.p)
 
     def kept(self, x: Tensor) -> Tensor:
-        """(B, H, W, F) to the same shape: 1 where a value is kept."""
+        """Draw a mask of the shape (B, H, W, F) of `x`: 1 where a value is kept, else 0."""
         return self.draw(x, None)
 
     def draw(self, x: Tensor, chance: torch.Generator | None) -> Tensor:
-        """As `kept`, by a generator; None is torch's own."""
+        """Draw a mask as `kept` does, with a random generator; None is torch's own."""
         return _kept(x, self.p, chance)
 
 
 def _kept(x: Tensor, p: float, chance: torch.Generator | None = None) -> Tensor:
-    """1 where dropout keeps a value of `x`, 0 with probability p; in the shape and precision of `x`, unscaled.
+    """Draw a mask of the shape and type of `x`: 0 with probability p, else 1.
 
-    Sixteen random bits a value, so p is met to 2^-17; torch's own draws cost more here than the convolution.
+    Uses 16 random bits per value, so that p is exact to 2^-17. torch's own dropout would take longer than the
+    convolution.
     """
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=chance)
@@ -147,17 +148,17 @@ def _kept(x: Tensor, p: float, chance: torch.Generator | None = None) -> Tensor:
 
 
 def _windows(size: int) -> int:
-    """Pooling windows along a side: the padded convolution gives size + 2, pooled by 3 with padding 1."""
+    """Return the number of pooling windows along a side: size + 2 after convolution, pooled by 3 with padding 1."""
     return (size + 2 + 2 - 3) // 3 + 1
 
 
 @cache
 def _order(size: int) -> tuple[Tensor, Tensor]:
-    """Where each place of the prepared layout lies on the (size + 2)^2 map, and 1 for real places, 0 for padding.
+    """Return the position on the (size + 2)^2 map of each entry of the rearranged layout, and 0 for padding, else 1.
 
-    The first 9 * windows^2 places are the windows' cells: all first cells, all second cells, ... Cells in the padding
-    of the pooling point at place 0 and are blanked: after ReLU a zero never wins over a real maximum. The places no
-    window covers come last; they count in the statistics.
+    The first 9 * windows^2 entries are the cells of the pooling windows: all first cells, all second cells, and so on.
+    Cells in the padding refer to position 0 and are set to 0, which never exceeds a maximum after ReLU. The positions
+    that no window covers come last; they count in the statistics.
     """
     out, side = size + 2, _windows(size)
     places, real, covered = [], [], set()
@@ -175,15 +176,15 @@ def _order(size: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(places + rest), torch.tensor(real + [1.0] * len(rest))
 
 
-def _pictures(prepared: Tensor, size: int) -> Tensor:
-    """The pictures (B, channels, size, size) that `rearrange` was given."""
+def _pictures(rearranged: Tensor, size: int) -> Tensor:
+    """Invert `STSTNet.rearrange`: return the pictures (B, channels, size, size)."""
     order, real = _order(size)
-    out, channels = size + 2, prepared.shape[2] // 9
-    keep = real > 0
-    maps = prepared.new_zeros(len(prepared), out * out, channels)
-    # The last cell of a patch is the picture two pixels up and left of the patch's place.
-    maps[:, order[keep]] = prepared[:, keep, :-1].view(len(prepared), -1, channels, 9)[..., 8]
-    return maps.view(len(prepared), out, out, channels)[:, :size, :size].permute(0, 3, 1, 2).contiguous()
+    out, channels = size + 2, rearranged.shape[2] // 9
+    is_real = real > 0
+    maps = rearranged.new_zeros(len(rearranged), out * out, channels)
+    # The last cell of a patch is the pixel two rows above and two columns left of the patch's position.
+    maps[:, order[is_real]] = rearranged[:, is_real, :-1].view(len(rearranged), -1, channels, 9)[..., 8]
+    return maps.view(len(rearranged), out, out, channels)[:, :size, :size].permute(0, 3, 1, 2).contiguous()
 
 
 @cache
@@ -192,7 +193,7 @@ def _blas() -> ThreadpoolController:
 
 
 def _one_blas_thread() -> AbstractContextManager[object]:
-    """numpy's products on one thread: a second one gains nothing here and, where cores are shared, waits spinning."""
+    """Limit numpy's matrix products to one thread: a second one gains nothing here, and busy-waits on shared cores."""
     limit: AbstractContextManager[object] = _blas().limit(limits=1)
     return limit
 
@@ -204,7 +205,7 @@ class _Stem(torch.autograd.Function):
     def forward(
         ctx: Any, patches: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, norm: nn.BatchNorm2d, size: int
     ) -> Tensor:
-        """Patches (B, P, K) and filters (F, K) to normalised, pooled activations (B, windows, F)."""
+        """Map patches (B, P, K) and filters (F, K) to normalised, pooled activations (B, windows, F)."""
         clips, places, depth = patches.shape
         filters = len(weight)
         windows = _windows(size) ** 2
@@ -246,7 +247,7 @@ class _Stem(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the filters, the scale and the shift."""
+        """Return the gradients of the filters, the scale and the shift."""
         patches, activation, pooled, scale, mean, spread = ctx.saved_tensors
         clips, places, filters = activation.shape
         windows, depth = pooled.shape[1], patches.shape[2]
@@ -254,7 +255,7 @@ class _Stem(torch.autograd.Function):
         d_shift = grad.sum((0, 1))
         d_scale = ((grad * pooled).sum((0, 1)) - mean * d_shift) * spread
         gain = scale * spread
-        # dL/da = slope * a + level everywhere, plus gain * grad where the maximum sat.
+        # dL/da = slope * a + level everywhere, plus gain * grad at the positions of the maxima.
         slope = -gain * spread * d_scale / ctx.n
         level = -gain * d_shift / ctx.n - slope * mean
         sparse = grad * gain

@@ -1,4 +1,4 @@
-"""Weights from a local file into a network; what does not fit is told, never skipped in silence."""
+"""Loading of weights from a local file into a network. Tensors that do not match are an error, never skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mien.errors import MienError
 
 
 def weights_file(path: str | Path) -> Path:
-    """A path that is there.
+    """Return a path after checking that the file exists.
 
     Raises:
         MienError: There is no such file.
@@ -27,10 +27,10 @@ def weights_file(path: str | Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file.
+    """Read the tensors of a `.safetensors` file.
 
     Raises:
-        MienError: There is no such file, or it is of another kind.
+        MienError: There is no such file, or it has another format.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -40,9 +40,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise MienError(
-            f"{str(path)!r} holds no safetensors ({error}).",
+            f"{str(path)!r} is not a safetensors file ({error}).",
             "a .safetensors file; pickled .pth and .pt files can run code and are not read.",
-            'where you trust it: `python -c "import torch; from safetensors.torch import save_file; '
+            'if you trust the file: `python -c "import torch; from safetensors.torch import save_file; '
             f"save_file(torch.load('{path.name}', weights_only=True), 'weights.safetensors')\"`.",
         ) from None
 
@@ -50,14 +50,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_backbone(
     net: nn.Module, path: Path, what: str, ignored: tuple[str, ...] = (), rename: Callable[[str], str] = lambda n: n
 ) -> None:
-    """Fills a network from a file, in place.
+    """Load weights from a file into a network, in place.
 
     Args:
         net: The network.
         path: A `.safetensors` file.
         what: Name of the architecture, for the error.
-        ignored: Beginnings of names that are left as they are, such as the classes.
-        rename: From a name in the file to the name in the network.
+        ignored: Prefixes of names that are not loaded, such as those of the last layer.
+        rename: Function from a name in the file to the name in the network.
 
     Raises:
         MienError: As `read_weights`; tensors are missing, unknown or of another shape.
@@ -68,7 +68,7 @@ def load_backbone(
     wanted = {name: tensor for name, tensor in state.items() if not name.startswith(ignored)}
     for name, tensor in tensors.items():
         first = wanted.get(name)
-        # The first convolution of a grey input sees the sum of what the three colours would have given.
+        # For a grey input, the first convolution is summed over the three colours.
         if first is not None and first.dim() == 4 and first.shape[1] == 1 and tensor.shape[1:2] == (3,):
             tensors[name] = tensor.sum(1, keepdim=True)
     problem = _misfit(tensors, wanted)
@@ -82,8 +82,8 @@ def load_backbone(
 
 
 def _misfit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """The first thing that does not fit, or ""."""
-    # Older files lack the counter of batches, which plays no part.
+    """Describe the first tensor that does not match, or return ""."""
+    # Files of older torch versions lack the counter of batches, which is not used.
     missing = [n for n in wanted if n not in tensors and not n.endswith("num_batches_tracked")]
     unknown = [n for n in tensors if n not in wanted]
     if missing:

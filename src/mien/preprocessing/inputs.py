@@ -52,7 +52,7 @@ class Inputs(Protocol):
         ...
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """The clips themselves (copy 0), (N, *shape), all in memory: what `np.asarray(inputs)` gives."""
+        """Return copy 0 of all clips as one array (N, *shape), for `np.asarray(inputs)`."""
         ...
 
 
