@@ -288,6 +288,8 @@ def test_every_response_has_the_security_headers(page: Page) -> None:
     text = page.ask("GET", "/")[2].decode()
     assert "lie detector" in text
     assert "has not been measured" in text
+    # What the weights are is shown with an answer only.
+    assert text.index('id="says-answer" hidden') < text.index("has not been measured")
     for name in ("serve.js", "serve.css", "answer.css", "icon.svg"):
         status, _, content = page.ask("GET", f"/static/{name}")
         assert status == 200
