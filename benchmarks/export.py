@@ -29,7 +29,7 @@ def trained(name: str, quick: bool) -> tuple[NetClassifier, ModelCard] | None:
     """A deep system after one pass over noise; None for other systems."""
     system = SYSTEMS[name]
     wanted = {"epochs": 1, "device": "cpu", **({"preset": "small"} if quick and "small" in system.presets else {})}
-    parameters = system.with_parameters({k: v for k, v in wanted.items() if k in system.parameters})
+    parameters = system.with_parameters({k: v for k, v in wanted.items() if k in system.defaults})
     classifier = system.build(3, parameters)
     if not isinstance(classifier, NetClassifier):
         return None
@@ -39,7 +39,8 @@ def trained(name: str, quick: bool) -> tuple[NetClassifier, ModelCard] | None:
     x = ArrayInputs(made_up_inputs(shape, recipe.range, 6))
     classifier.fit(x, np.arange(6) % 3, [("d", str(i)) for i in range(6)])
     card = ModelCard(
-        name, parameters, ("negative", "positive", "surprise"), "megc2019", (), {medium: recipe.fingerprint}, shape, 0,
+        name, parameters.model_dump(mode="json"), ("negative", "positive", "surprise"), "megc2019", (),
+        {medium: recipe.fingerprint}, shape, 0,
         versions=versions(),
     )  # fmt: skip
     return classifier, card

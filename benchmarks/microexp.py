@@ -41,18 +41,18 @@ class PlainStream(nn.Sequential):
 class Plain(nn.Module):
     """Any of the three networks."""
 
-    def __init__(self, name: str, p: dict[str, Any], features: int) -> None:
+    def __init__(self, name: str, p: Any, features: int) -> None:
         super().__init__()
-        maps, kernel = p["maps"], p["kernel"]
+        maps, kernel = p.maps, p.kernel
         self.n_streams = 1 if name == "microexp-stcnn" else 2
         self.streams = nn.ModuleList(PlainStream(maps, kernel) for _ in range(self.n_streams))
         self.late = name.endswith("late")
         if self.n_streams == 1:
-            units = p["dense"]
+            units = p.dense
             self.towers = nn.ModuleList([nn.Sequential(nn.Linear(features, units), nn.ReLU(), nn.Dropout(0.5))])
             self.out = nn.Linear(units, 3)
             return
-        wide, narrow = p["dense"]
+        wide, narrow = p.dense
         n, joined = (2, features) if self.late else (1, 2 * features)
         self.towers = nn.ModuleList(
             nn.Sequential(nn.Linear(joined, wide), nn.Dropout(0.5), nn.Linear(wide, narrow), nn.Dropout(0.5))
@@ -73,7 +73,7 @@ def networks(name: str, preset: str) -> tuple[MicroExpSTCNN | MicroExpFuseNet, P
     """Ours, plain, and the shape of a clip."""
     p = SYSTEMS[name].with_parameters({"preset": preset})
     settings = {k: p[k] for k in ("kernel", "maps", "dense", "dropout", "centre")}
-    shape = (p["frames"], *p["size"])
+    shape = (p.frames, *p.size)
     ours: MicroExpSTCNN | MicroExpFuseNet
     if name == "microexp-stcnn":
         ours = MicroExpSTCNN(3, shape, **settings)
@@ -122,7 +122,7 @@ def memory(name: str, preset: str, plain: bool) -> None:
     before = peak_mib()
     if plain:
         _, model, _ = networks(name, preset)
-        optimiser = torch.optim.SGD(model.parameters(), 0.01, momentum=p["momentum"])
+        optimiser = torch.optim.SGD(model.parameters(), 0.01, momentum=p.momentum)
         for start in range(0, len(x), BATCH):
             optimiser.zero_grad()
             batch = (torch.from_numpy(x[start : start + BATCH]) - 127) / 128

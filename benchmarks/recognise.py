@@ -117,7 +117,9 @@ def chance(path: Path) -> Path:
     x = np.random.default_rng(0).standard_normal((6, 3, 28, 28)).astype(np.float32)
     classifier.fit(x, np.arange(6) % 3, [("noise", str(n)) for n in range(6)])
     classes = ("negative", "positive", "surprise")
-    save_checkpoint(path, classifier, ModelCard("strcn-g", parameters, classes, "-", (), {}, (3, 28, 28), 0))
+    save_checkpoint(
+        path, classifier, ModelCard("strcn-g", parameters.model_dump(mode="json"), classes, "-", (), {}, (3, 28, 28), 0)
+    )
     return path
 
 

@@ -130,12 +130,12 @@ def memory(name: str) -> None:
     torch.set_num_threads(1)
     before = peak_mib()
     p = SYSTEMS[name].with_parameters({"preset": "resnet18" if name == "sma-stn" else "vgg-face"})
-    batch = p["batch_size"]
+    batch = p.batch_size
     model: SMASTN | ImageCNN
     if name == "sma-stn":
-        model, x = SMASTN(5, 3, "resnet18", p["maps"], deviation=p["de_loss"]), torch.randn(batch, 4, 112, 112, 3)
+        model, x = SMASTN(5, 3, "resnet18", p.maps, deviation=p.de_loss), torch.randn(batch, 4, 112, 112, 3)
     else:
-        model, x = ImageCNN(5, 3, "vgg-face", dropout=0.5), 255 * torch.rand(batch, p["frames"], 224, 224, 3)
+        model, x = ImageCNN(5, 3, "vgg-face", dropout=0.5), 255 * torch.rand(batch, p.frames, 224, 224, 3)
     y = torch.arange(batch) % 5
     optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, fused=True)
     for _ in range(2):

@@ -97,7 +97,7 @@ def main() -> None:
     sources: list[IntervalSource] = ["ready" for _ in inputs]
     ready = RunInputs(ArrayInputs(inputs), tuple(sources))
     folds = range(given.folds or len(plan.folds))
-    epochs = plan.parameters["epochs"]
+    epochs = plan.parameters.epochs  # type: ignore[attr-defined]
     ours: list[float] = []
     plain: list[float] = []
     ratios: list[float] = []

@@ -65,7 +65,7 @@ SINGLE: tuple[Choice, ...] = (
 VARIED: Mapping[str, Any] = {"strength": 0.3, "patch": 8}
 COMMITTEE: tuple[Choice, ...] = tuple(("strcn-g", "centred", change) for change in (
     {}, VARIED, {**VARIED, "variant": "authors-code"}, {"variant": "both", "members": 2},
-    {**VARIED, "variant": "both", "members": 2}, SYSTEMS["strcn-g"].presets["committee"],
+    {**VARIED, "variant": "both", "members": 2}, SYSTEMS["strcn-g"].presets["committee"].values,
 ))  # fmt: skip
 CHOICES: dict[str, tuple[Choice, ...]] = {
     "flow-svm": tuple(c for c in SINGLE if c[0] == "flow-svm"),
@@ -89,7 +89,7 @@ def held_out(
 
     torch.set_num_threads(1)
     system = SYSTEMS[choice[0]]
-    classifier = system.build(3, {**system.parameters, **choice[2]})
+    classifier = system.build(3, system.with_parameters({**choice[2]}))
     classifier.fit(x[train], y[train], [groups[i] for i in train], seed=seed)
     return np.asarray(classifier.predict_proba(x[test]).argmax(1))
 

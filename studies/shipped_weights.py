@@ -59,7 +59,9 @@ def trained(corpus: FlowCorpus, changes: Mapping[str, Any], seed: int = SEED) ->
     parameters = system.with_parameters(changes)
     classifier = system.build(len(corpus.classes), parameters)
     people = [("synthetic", str(s)) for s in corpus.subjects]
-    return classifier.fit(corpus.pictures(centred=True), corpus.labels, people, seed=seed), parameters
+    return classifier.fit(corpus.pictures(centred=True), corpus.labels, people, seed=seed), parameters.model_dump(
+        mode="json"
+    )
 
 
 def score(classifier: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> Score:

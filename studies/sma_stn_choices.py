@@ -60,7 +60,7 @@ def choose(subjects: int, clips: int, layouts: list[str], folds: int, seeds: lis
             for choice in CHOICES:
                 p = system.with_parameters({**BASE, **choice})
                 recipe = system.recipe("frames", p)
-                x = ArrayInputs(np.stack([recipe.apply(s.clip).array for s in plan.samples]), p["draws"])
+                x = ArrayInputs(np.stack([recipe.apply(s.clip).array for s in plan.samples]), p.draws)
                 scores = []
                 for seed in seeds:
                     said = np.full(len(y), -1)

@@ -32,7 +32,7 @@ from mien.datasets.rows import whole_number
 from mien.datasets.sheet import read_cells
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
-from mien.parameters import read_value
+from mien.systems import SYSTEMS
 from mien.web.intake import Limits, open_upload
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
@@ -233,10 +233,10 @@ def test_a_film_in_fragments_is_looked_through_too(tmp_path: Path) -> None:
 
 
 def test_true_is_no_number_and_chance_must_be_a_state_of_a_generator(tmp_path: Path) -> None:
-    for like in (0, 1.5):
-        with pytest.raises(MienError, match="cannot be read"):
-            read_value("test_shift", True, like)
-    assert read_value("mirror", True, False) is True
+    for name in ("test_shift", "strength"):
+        with pytest.raises(MienError, match=f"{name} is true"):
+            SYSTEMS["strcn-g"].with_parameters({name: True})
+    assert SYSTEMS["strcn-g"].with_parameters({"mirror": True}).mirror is True
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
     write_state(tmp_path / "s", model, optimiser, [0.5])

@@ -136,13 +136,13 @@ def microexp(system: str, preset: str, training: bool) -> Callable[[], Work]:
 
         p = SYSTEMS[system].with_parameters({"preset": preset})
         streams = 1 if system == "microexp-stcnn" else 2
-        height, width, time = p["kernel"]
-        cells = [(n - k + 1) // 3 for n, k in zip((p["frames"], *p["size"]), (time, height, width), strict=True)]
+        height, width, time = p.kernel
+        cells = [(n - k + 1) // 3 for n, k in zip((p.frames, *p.size), (time, height, width), strict=True)]
         pooled = cells[0] * cells[1] * cells[2]
-        convolution = streams * 2 * height * width * time * p["maps"] * pooled * 27
-        first = (list(p["dense"]) if streams == 2 else [p["dense"]])[0]
-        dense = streams * 2 * pooled * p["maps"] * first
-        weights = streams * pooled * p["maps"] * first * 4
+        convolution = streams * 2 * height * width * time * p.maps * pooled * 27
+        first = (list(p.dense) if streams == 2 else [p.dense])[0]
+        dense = streams * 2 * pooled * p.maps * first
+        weights = streams * pooled * p.maps * first * 4
         total = 2 * convolution + 3 * dense if training else convolution + dense
         # A batch of 8 reads the weights once, and in training reads and writes them once more.
         return Work(total, weights * (3 if training else 1) / 8, "convolution and first dense layer")

@@ -117,11 +117,11 @@ def samples_of(name: str, clips: float) -> float:
     system, p = chosen(name)
     recipe = system.recipe("flow" if name in ("strcn-g", "ststnet") else "frames", p)
     copies = (recipe.shape[0] or 1) if recipe.axes.startswith("K") else 1
-    mirrored = 2 if p.get("mirror") else 1
-    return float(clips * copies * mirrored * p["epochs"] * p.get("members", 1))
+    mirrored = 2 if getattr(p, "mirror", False) else 1
+    return float(clips * copies * mirrored * p.epochs * getattr(p, "members", 1))
 
 
-def chosen(name: str) -> tuple[Any, Mapping[str, Any]]:
+def chosen(name: str) -> tuple[Any, Any]:
     """A system and its parameters, from "strcn-g" or "strcn-g preset=paper"."""
     system, _, preset = name.partition(" preset=")
     return SYSTEMS[system], SYSTEMS[system].with_parameters({"preset": preset} if preset else {})
@@ -169,7 +169,7 @@ def study(name: str, databases: Sequence[str], protocols: Sequence[str], seeds: 
         return Study(trainings, 0, 0, trainings * fit, 0, fit, prepare, cache, rows)
     flops, launch = coefficient("gpu", "flops") * coefficient("gpu", "share"), coefficient("gpu", "launch_us") * 1e-6
     computing = read(own["gflop"]).value * 1e9 / flops
-    starting = read(own["launches"]).value * launch / p["batch_size"]
+    starting = read(own["launches"]).value * launch / p.batch_size
     shared = max(computing, starting / coefficient("gpu", "side_by_side"))
     return Study(
         trainings,

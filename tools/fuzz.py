@@ -413,7 +413,7 @@ def spot_folder(place: Path) -> list[tuple[str, bytes]]:
     return [(name, (place / name).read_bytes()) for name in names]
 
 
-def _small_net() -> tuple[Any, dict[str, Any]]:
+def _small_net() -> tuple[Any, Any]:
     from mien.systems import system
 
     chosen = system("strcn-g")
@@ -430,7 +430,7 @@ def checkpoints(place: Path) -> list[tuple[str, bytes]]:
     score = {"protocol": "loso", "averaging": "pooled", "seeds": [0], "n_clips": 6, "n_subjects": 6}
     score |= dict.fromkeys(("uf1", "uar", "accuracy", "majority_accuracy"), 0.5)
     card = ModelCard(
-        "strcn-g", parameters, ("negative", "positive", "surprise"), "megc2019",
+        "strcn-g", parameters.model_dump(mode="json"), ("negative", "positive", "surprise"), "megc2019",
         ({"dataset": "casme2", "clips": 6, "subjects": 6, "synthetic": True},), {"flow": "0"}, (3, 28, 28), 0, score,
         versions=versions(),
     )  # fmt: skip

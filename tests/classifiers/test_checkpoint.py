@@ -34,11 +34,11 @@ def trained(name: str) -> tuple[object, ModelCard, Inputs]:
         channels = 1 if name == "strcn-2018" else 3
         x = ArrayInputs(random.integers(0, 255, (12, 2, 8, 16, 12, channels), dtype=np.uint8), copies=2)
     wanted = {"epochs": 2, "maps": 4, "members": 2}
-    given = {k: v for k, v in wanted.items() if k in SYSTEMS[name].parameters}
+    given = {k: v for k, v in wanted.items() if k in SYSTEMS[name].defaults}
     parameters = SYSTEMS[name].with_parameters(given)
     classifier = SYSTEMS[name].build(3, parameters).fit(x, np.arange(12) % 3, [("d", "s")] * 12, seed=1)
     card = ModelCard(
-        name, parameters, ("negative", "positive", "surprise"), "megc2019",
+        name, parameters.model_dump(mode="json"), ("negative", "positive", "surprise"), "megc2019",
         ({"dataset": "smic_hs", "clips": 12, "subjects": 3, "synthetic": True},), {"flow": "abc"}, x.shape, 1,
         versions=versions(),
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> Non
         load_checkpoint(path, "strcn-g")
     with pytest.raises(MienError, match="has the classes"):
         load_checkpoint(path, classes=("positive", "negative", "surprise"))
-    save_checkpoint(path, classifier, replace(card, system="strcn-g", parameters=SYSTEMS["strcn-g"].parameters))  # type: ignore[arg-type]
+    save_checkpoint(path, classifier, replace(card, system="strcn-g", parameters=SYSTEMS["strcn-g"].defaults))  # type: ignore[arg-type]
     with pytest.raises(MienError, match="do not fit"):
         load_checkpoint(path)
     save_checkpoint(path, classifier, replace(card, format=2))  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> Non
 
 def test_an_untrained_or_other_classifier_is_not_saved(tmp_path: Path) -> None:
     _, card, _ = trained("ststnet")
-    for classifier in (SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].parameters), object()):
+    for classifier in (SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].with_parameters()), object()):
         with pytest.raises(MienError, match="no trained network"):
             save_checkpoint(tmp_path / "m.safetensors", classifier, card)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
@@ -101,7 +101,7 @@ def test_training_on_from_a_checkpoint(tmp_path: Path) -> None:
     save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
     y, groups = np.arange(len(x)) % 3, [("a", str(i)) for i in range(len(x))]
     # A rate of zero leaves the weights as they were put there.
-    still = {**card.parameters, "start": str(path), "lr": 0.0, "epochs": 1}
+    still = SYSTEMS["strcn-g"].with_parameters({**card.parameters, "start": str(path), "lr": 0.0, "epochs": 1})
     again = SYSTEMS["strcn-g"].build(3, still)
     again.fit(x, y, groups, seed=5)
     before = dict(classifier.models[0].named_parameters())  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def test_training_on_from_a_checkpoint(tmp_path: Path) -> None:
     for name, value in two.models[0].named_parameters():  # type: ignore[attr-defined]
         assert name.startswith("classify") or (value == before[name]).all()
     with pytest.raises(MienError, match="another network"):
-        SYSTEMS["strcn-g"].build(3, {**still, "maps": 6}).fit(x, y, groups)
+        SYSTEMS["strcn-g"].build(3, still.model_copy(update={"maps": 6})).fit(x, y, groups)
     with pytest.raises(MienError, match="checkpoint of strcn-g"):
         start_from(str(path), "ststnet")
 
@@ -136,6 +136,6 @@ def test_a_committee_of_both_readings_comes_back_whole(tmp_path: Path) -> None:
     assert sizes[0] == sizes[2] != sizes[1]
     _, card, _ = trained("strcn-g")
     path = tmp_path / "both.safetensors"
-    save_checkpoint(path, classifier, replace(card, parameters=parameters))
+    save_checkpoint(path, classifier, replace(card, parameters=parameters.model_dump(mode="json")))
     loaded, _ = load_checkpoint(path)
     assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))

@@ -126,9 +126,9 @@ def test_every_row_of_the_papers_tables_is_printed() -> None:
 
 def test_presets_of_the_tables_are_those_of_the_systems() -> None:
     chosen = experiments()["reddy-table5"]
-    full = grid._parameters(chosen.rows[0], chosen.presets["casme_sq"], {})
+    full = grid._parameters(chosen.rows[0], chosen.presets["casme_sq"], {}).model_dump()
     assert (full["frames"], full["stretch"]) == (96, True)
-    assert grid._parameters(chosen.rows[0], chosen.presets["smic_hs"], {})["frames"] == 18
+    assert grid._parameters(chosen.rows[0], chosen.presets["smic_hs"], {}).model_dump()["frames"] == 18
 
 
 def test_nothing_run_is_a_dash() -> None:

@@ -32,7 +32,7 @@ from mien.types import Medium
 
 pytest.importorskip("onnxruntime")
 
-DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].parameters), NetClassifier)]
+DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].with_parameters()), NetClassifier)]
 CLASSES = ("negative", "positive", "surprise")
 
 
@@ -40,7 +40,7 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
     """A system trained for a moment on noise, at its smallest preset."""
     system = SYSTEMS[name]
     wanted = {"preset": "small", "epochs": 1, "maps": 4, "layers": 1, "device": "cpu", **more}
-    known = {k: v for k, v in wanted.items() if k in system.parameters and (k != "preset" or v in system.presets)}
+    known = {k: v for k, v in wanted.items() if k in system.defaults and (k != "preset" or v in system.presets)}
     parameters = system.with_parameters(known)
     medium: Medium = "flow" if "flow" in system.recipes else "frames"
     recipe = system.recipe(medium, parameters)
@@ -50,7 +50,8 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
     classifier = system.build(3, parameters).fit(x, np.arange(9) % 3, [("d", str(i)) for i in range(9)], seed=0)
     assert isinstance(classifier, NetClassifier)
     card = ModelCard(
-        name, parameters, CLASSES, "megc2019", ({"dataset": "casme2", "clips": 9, "subjects": 9, "synthetic": True},),
+        name, parameters.model_dump(mode="json"), CLASSES, "megc2019",
+        ({"dataset": "casme2", "clips": 9, "subjects": 9, "synthetic": True},),
         {medium: recipe.fingerprint}, shape, 0, licence="For tests.", versions=versions(),
     )  # fmt: skip
     return classifier, card
@@ -160,7 +161,12 @@ def test_mistakes_are_told_in_three_parts(ststnet: tuple[Path, Path], tmp_path: 
         (classifier, card, ststnet[1], "there already"),
         (classifier, card, tmp_path, "no .onnx file"),
         (classifier, card, tmp_path / "model.pt", "no .onnx file"),
-        (SYSTEMS["ststnet"].build(3, card.parameters), card, tmp_path / "a.onnx", "no trained network"),
+        (
+            SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].with_parameters(card.parameters)),
+            card,
+            tmp_path / "a.onnx",
+            "no trained network",
+        ),
         (object(), card, tmp_path / "a.onnx", "no trained network"),
         (classifier, ModelCard(**{**vars_of(card), "shape": (3, 20, 28)}), tmp_path / "a.onnx", "shape"),
         (classifier, ModelCard(**{**vars_of(card), "classes": ("a", "b")}), tmp_path / "a.onnx", "classes"),
@@ -169,7 +175,7 @@ def test_mistakes_are_told_in_three_parts(ststnet: tuple[Path, Path], tmp_path: 
         with pytest.raises(MienError, match=says):
             export_onnx(one, its_card, out)
     with pytest.raises(MienError, match="flow-svm has no network"):
-        require_deep(ModelCard(**{**vars_of(card), "system": "flow-svm", "parameters": SYSTEMS["flow-svm"].parameters}))
+        require_deep(ModelCard(**{**vars_of(card), "system": "flow-svm", "parameters": SYSTEMS["flow-svm"].defaults}))
     (tmp_path / "b.onnx").write_bytes(b"not a graph")
     for path in (tmp_path / "b.onnx", tmp_path / "missing.onnx"):
         with pytest.raises(MienError, match="cannot be read"):

@@ -114,13 +114,16 @@ def test_small_counts_and_which_backbone_it_is(tmp_path: Path) -> None:
     counts = {}
     for preset in ("cpu", "small"):
         p = system.with_parameters({"preset": preset})
-        net = ImageCNN(5, 3 if p["colour"] else 1, maps=p["maps"])
+        net = ImageCNN(5, 3 if p.colour else 1, maps=p.maps)
         counts[preset] = sum(v.numel() for v in net.parameters())
     assert counts == {"cpu": 77_717, "small": 19_645}
     given = system.with_parameters({"weights": str(tmp_path / "none.safetensors")})
     assert system.recipe("frames", given).shape == (10, 224, 224, 3)
     assert system.recipe("frames").shape == (10, 64, 64, 3)
-    for parameters, backbone, origin in ((system.parameters, "small", "scratch"), (given, "vgg-face", "a local file")):
+    for parameters, backbone, origin in (
+        (system.with_parameters(), "small", "scratch"),
+        (given, "vgg-face", "a local file"),
+    ):
         classifier = system.build(3, parameters)
         assert isinstance(classifier, NetClassifier)
         assert classifier.chosen == {"backbone": backbone, "from": origin}

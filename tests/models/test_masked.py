@@ -70,10 +70,10 @@ def test_parameters_of_every_preset() -> None:
     for name, shape in (("strcn-a", (30, 64, 48, 3)), ("strcn-2018", (30, 64, 48, 1))):
         for preset in SYSTEMS[name].presets:
             p = SYSTEMS[name].with_parameters({"preset": preset})
-            size = (p["frames"], *p["size"], shape[-1])
-            mask = np.zeros(p["size"], bool)
-            mask.flat[: round(p["mask"] * mask.size)] = True
-            settings = {"maps": p["maps"], "variant": p["variant"]}
+            size = (p.frames, *p.size, shape[-1])
+            mask = np.zeros(p.size, bool)
+            mask.flat[: round(p.mask * mask.size)] = True
+            settings = {"maps": p.maps, "variant": p.variant}
             net = untrained(ArrayInputs(np.empty((0, *size), np.uint8)), 4, mask, **settings)
             counts[name, preset] = sum(v.numel() for v in net.parameters())
             assert counts[name, preset] == sum(v.numel() for v in RCN(4, size[-1], (300, 245), **settings).parameters())

@@ -184,7 +184,7 @@ def test_parameters_of_every_preset() -> None:
     for preset in SYSTEMS["sma-stn"].presets:
         p = SYSTEMS["sma-stn"].with_parameters({"preset": preset})
         with torch.device("meta"):
-            net = SMASTN(5, 3 if p["colour"] else 1, p["backbone"], p["maps"])
+            net = SMASTN(5, 3 if p.colour else 1, p.backbone, p.maps)
         counts[preset] = sum(v.numel() for v in net.parameters())
 
     def head(d: int) -> int:  # theta, phi, g and their way back; W1 and w2; classes
@@ -207,7 +207,7 @@ def test_wrong_arguments_raise_mien_error() -> None:
     with pytest.raises(MienError, match="at least two"):
         SMASTN(1)
     with pytest.raises(MienError, match="`--set draws=2`"):
-        SYSTEMS["sma-stn"].build(3, {**SYSTEMS["sma-stn"].parameters, "de_loss": "draws", "draws": 1})
+        SYSTEMS["sma-stn"].build(3, SYSTEMS["sma-stn"].with_parameters({"de_loss": "draws", "draws": 1}))
 
 
 def test_draws_are_trained_in_pairs() -> None:

@@ -146,7 +146,7 @@ def test_every_kind_can_be_registered_in_python(kept: None) -> None:
         return np.zeros((*first.shape, 2))
 
     assert system("test-system").name == "test-system"
-    assert DESCRIPTORS["test-means"].parameters["parts"] == 2
+    assert DESCRIPTORS["test-means"].parameters.defaults()["parts"] == 2
     assert PROTOCOLS["test-one-fold"].split is one_fold
     face = np.zeros((20, 20), np.uint8)
     assert optical_flow(face, face, "test-still").shape == (20, 20, 2)

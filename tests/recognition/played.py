@@ -66,7 +66,7 @@ def chance_weights(path: Path, shape: tuple[int, ...] = (3, 28, 28)) -> Path:
     x = np.random.default_rng(0).standard_normal((6, *shape)).astype(np.float32)
     classifier.fit(x, np.arange(6) % 3, [("noise", str(n)) for n in range(6)])
     card = ModelCard(
-        "strcn-g", parameters, ("negative", "positive", "surprise"), "megc2019",
+        "strcn-g", parameters.model_dump(mode="json"), ("negative", "positive", "surprise"), "megc2019",
         ({"dataset": "noise", "clips": 6, "subjects": 6, "synthetic": True},), {"flow": "0"}, shape, 0,
         versions=versions(),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from mien.recognition.saliency import METHODS, attribution, explain, heat_over, 
 from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 
-DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].parameters), NetClassifier)]
+DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].with_parameters()), NetClassifier)]
 
 
 class Corner(nn.Module):
@@ -117,7 +117,7 @@ def inputs_of(name: str) -> Inputs:
 def test_every_deep_system_is_explained_without_changing_its_weights(name: str) -> None:
     system = SYSTEMS[name]
     wanted = {"preset": "small", "epochs": 1, "members": 1, "maps": 4, "hidden": 8}
-    given = {k: v for k, v in wanted.items() if k in system.parameters and (k != "preset" or "small" in system.presets)}
+    given = {k: v for k, v in wanted.items() if k in system.defaults and (k != "preset" or "small" in system.presets)}
     parameters = system.with_parameters(given)
     x = inputs_of(name)
     classifier = system.build(2, parameters).fit(x, np.arange(6) % 2, [("d", str(i)) for i in range(6)], seed=0)
@@ -145,7 +145,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     classifier = system.build(3, parameters).fit(x, y, [c.person for c in clips], seed=0)
     card = ModelCard(
         "sma-stn",
-        parameters,
+        parameters.model_dump(mode="json"),
         ("a", "b", "c"),
         "own",
         ({"dataset": "casme2", "clips": 6, "subjects": 2, "synthetic": True},),

@@ -86,7 +86,7 @@ def test_the_reconstruction_is_called_one() -> None:
     assert {row.set["de_loss"] for row in rows} == {"none", "centres", "neutral", "draws"}
     for change, told in (({"segments": 0}, "segments is 0"), ({"sampling": "loco"}, "sampling is 'loco'")):
         with pytest.raises(MienError, match=told):
-            system.recipe("frames", {**system.parameters, **change})
+            system.recipe("frames", change)
 
 
 def scores(layout: str, folder: Path, system: str, subjects: int, clips: int, **settings: object) -> dict[str, float]:

@@ -103,5 +103,5 @@ def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
         return []
     chosen = SYSTEMS[name]
     return _matching(
-        [*(f"preset={each}" for each in chosen.presets), *(f"{k}=" for k in chosen.parameters)], incomplete
+        [*(f"preset={each}" for each in chosen.presets), *(f"{k}=" for k in chosen.parameters.model_fields)], incomplete
     )

@@ -11,6 +11,7 @@ import typer
 
 from mien.cli.completion import complete_descriptor
 from mien.cli.inputs import CacheFolder, Fps, IntervalText, read_interval
+from mien.cli.parameters import parameters_as_json, show_parameters
 from mien.cli.shell import Jobs, Json, failure, listed, note, pairs, print_json, say
 
 if TYPE_CHECKING:
@@ -106,7 +107,13 @@ def descriptors(
     if as_json:
         print_json(
             [
-                {"name": d.name, "summary": d.summary, "source": d.source, "reads": d.reads, "parameters": d.parameters}
+                {
+                    "name": d.name,
+                    "summary": d.summary,
+                    "source": d.source,
+                    "reads": d.reads,
+                    **parameters_as_json(d.parameters),
+                }
                 for d in chosen
             ]
         )
@@ -114,6 +121,6 @@ def descriptors(
     for d in chosen:
         say((d.name, "bold"), f"  {d.summary}\n  ", (d.source, "dim"))
         if name:
-            say("  parameters: " + ", ".join(f"{k}={v}" for k, v in d.parameters.items()))
+            show_parameters(d.parameters)
     if not name:
         say(("Parameters: ", "dim"), "mien descriptors NAME")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mien.cli.cluster import Ray, cluster_of
 from mien.cli.completion import complete_recipe
+from mien.cli.parameters import parameters_as_json, show_parameters
 from mien.cli.shell import Jobs, Json, failure, note, out, pairs, pairs_table, print_json, say
 from mien.errors import MienError
 
@@ -159,7 +160,7 @@ def recipes(
     if as_json:
         rows = []
         for r in chosen:
-            made = r.make(r.parameters)
+            made = r.recipe()
             rows.append(
                 {
                     "name": r.name,
@@ -167,21 +168,21 @@ def recipes(
                     "source": r.source,
                     "axes": made.axes,
                     "shape": made.shape,
-                    "parameters": dict(r.parameters),
+                    **parameters_as_json(r.parameters),
                     "steps": [{"name": s.name, **dict(s.parameters)} for s in made.steps],
                 }
             )
         print_json(rows)
         return
     for r in chosen:
-        made = r.make(r.parameters)
+        made = r.recipe()
         shape = " x ".join("T" if n is None else str(n) for n in made.shape)
         say((r.name, "bold"), f"  {r.summary}\n  ", (f"{made.axes} {shape} {made.dtype} · {r.source}", "dim"))
         if name:
             for step in made.steps:
                 given = ", ".join(f"{k}={v}" for k, v in step.parameters.items())
                 say(f"  step {step.name}  ", (given, "dim"))
-            say("  parameters: " + ", ".join(f"{k}={v}" for k, v in r.parameters.items()))
+            show_parameters(r.parameters)
     if not name:
         say(("Steps and parameters: ", "dim"), "mien recipes NAME")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from mien.cli.completion import complete_system
+from mien.cli.parameters import parameters_as_json, show_parameters
 from mien.cli.shell import Json, listed, print_json, say
 
 
@@ -20,15 +20,25 @@ def systems(
 
     chosen = [SYSTEMS.get(name)] if name else listed(SYSTEMS)
     if as_json:
-        keys = ("name", "title", "paper", "summary", "departures", "parameters")
-        print_json([{**{k: getattr(s, k) for k in keys}, "reads": list(s.recipes)} for s in chosen])
+        keys = ("name", "title", "paper", "summary", "departures")
+        print_json(
+            [
+                {
+                    **{k: getattr(s, k) for k in keys},
+                    "reads": list(s.recipes),
+                    **parameters_as_json(s.parameters, s.presets),
+                }
+                for s in chosen
+            ]
+        )
         return
     for s in chosen:
         say((s.name, "bold"), f"  {s.summary}\n  ", (s.paper, "dim"))
         if name:
             for departure in s.departures:
                 say(f"  differs from the paper: {departure}")
-            say("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
+            say()
+            show_parameters(s.parameters, s.presets)
     if not name:
         say(("Parameters and differences from the paper: ", "dim"), "mien systems NAME")
 

@@ -5,35 +5,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import create_model
 
 from mien.errors import MienError
 from mien.motion.clip_flow import flows_of_clip
-from mien.parameters import with_defaults
+from mien.parameters import Parameters
 from mien.preprocessing import CENTRED_FLOW_PICTURE, steps
 from mien.preprocessing.base import Array, Context, Recipe, Step
+from mien.preprocessing.parameters import ApexFlow, ClipFlows, ColourFaces, FaceParameters, GreyFaces
 from mien.types import Medium
 
 Reads = Literal["grey", "colour", "flow", "flows", "clip"]
 
-_FACE: Mapping[str, Any] = {"face": "lwm", "size": [300, 245], "alpha": 0.0}
-CLIP_PARAMETERS: Mapping[Reads, Mapping[str, Any]] = {
-    "grey": {**_FACE, "frames": 0, "time": "tim"},
-    "colour": {**_FACE, "frames": 0, "time": "linear"},
-    "flow": {**_FACE, "apex": "given", "flow": "tvl1"},
-    "flows": {**_FACE, "size": [150, 122], "flow": "dis", "against": "previous"},
-    "clip": {},
+READING: Mapping[Reads, type[Parameters]] = {
+    "grey": GreyFaces,
+    "colour": ColourFaces,
+    "flow": ApexFlow,
+    "flows": ClipFlows,
+    "clip": Parameters,
 }
 """How a clip is made into what a descriptor reads, by kind; see `Descriptor.reads`."""
-
-
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "face": ("lwm", "crop", "none"),
-    "apex": ("given", "found"),
-    "against": ("first", "previous"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +58,8 @@ class Descriptor:
             (T - 1, H, W, 2) for all frames; "clip": the clip itself.
         from_picture: Step function that makes the vector of a ready flow picture (3, H, W), u and v about zero motion;
             None where the descriptor needs frames.
+        model: Its parameters: how the clip is read (`READING`), then those of the function. None takes the keyword
+            arguments of the function with the types of their defaults.
     """
 
     name: str
@@ -71,28 +68,32 @@ class Descriptor:
     function: Callable[..., Array]
     reads: Reads
     from_picture: Callable[..., Array] | None = None
+    model: type[Parameters] | None = None
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter with its default: how the clip is read, then the function's own."""
-        own = {
-            name: _plain(p.default)
-            for name, p in inspect.signature(self.function).parameters.items()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
-        return {**CLIP_PARAMETERS[self.reads], **own}
+    def parameters(self) -> type[Parameters]:
+        """The model of its parameters."""
+        return self.model or _model_of(self.function, READING[self.reads])
 
-    def recipe(self, given: Mapping[str, str | Any] | None = None, medium: Medium = "frames") -> Recipe:
+    def with_parameters(self, given: Mapping[str, Any] | None = None) -> Parameters:
+        """Return all parameters; those left out keep their defaults.
+
+        Raises:
+            MienError: An unknown parameter, a value of the wrong kind, or one out of range.
+        """
+        return self.parameters.read(given or {}, f"The descriptor {self.name}")
+
+    def recipe(self, given: Mapping[str, Any] | Parameters | None = None, medium: Medium = "frames") -> Recipe:
         """From a clip to the vector; parameters left out keep their defaults.
 
         Raises:
-            MienError: An unknown parameter, a value of the wrong kind, or a ready flow picture where frames are needed.
+            MienError: As `with_parameters`; or a ready flow picture where frames are needed.
         """
-        p = with_defaults(f"The descriptor {self.name}", self.parameters, given or {})
-        own = {k: v for k, v in p.items() if k not in CLIP_PARAMETERS[self.reads]}
+        p = given if isinstance(given, Parameters) else self.with_parameters(given)
+        own = {k: v for k, v in p.model_dump().items() if k not in READING[self.reads].model_fields}
         if medium == "frames":
             function = self.function if self.reads == "clip" else Described(self.function)
-            made = (*steps_to(self.reads, p), Step(self.name, function, own))
+            made = (*_steps_to(p), Step(self.name, function, own))
         elif self.from_picture is not None:
             made = (*CENTRED_FLOW_PICTURE.steps, Step(f"{self.name} of a picture", self.from_picture, own))
         else:
@@ -104,44 +105,71 @@ class Descriptor:
         return Recipe(made, "D", (None,), (float("-inf"), float("inf")))
 
 
-def steps_to(reads: Reads, p: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The steps from a clip's frames to what a descriptor reads.
+@cache
+def _model_of(function: Callable[..., Array], reading: type[Parameters]) -> type[Parameters]:
+    """Parameters of a function that has no model: its keyword arguments, with the types of their defaults."""
+    own: dict[str, Any] = {
+        name: (_type_of(p.default), p.default)
+        for name, p in inspect.signature(function).parameters.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(function.__name__, __base__=reading, **own)
 
-    Args:
-        reads: See `Descriptor.reads`.
-        p: `CLIP_PARAMETERS[reads]`: "face" ("lwm", "crop" or "none"), "size" of the face, "alpha" of the magnification
-            (0: none), "frames" to which the clip is brought (0: as it is) by the method "time", "apex" ("given" or
-            "found"), "flow" method, "against" which frame it is taken.
 
-    Raises:
-        MienError: A parameter is not one of its words.
-    """
-    if reads == "clip":
-        return ()
-    for key, allowed in CHOICES.items():
-        if p.get(key, allowed[0]) not in allowed:
-            raise MienError(f"{key} is {p[key]!r}.", f"one of {', '.join(allowed)}.", f"`--set {key}={allowed[0]}`.")
-    made = [Step("aligned_face", steps.aligned_face, {"size": list(p["size"]), "transform": p["face"]}, version=2)]
-    if p["alpha"]:
-        settings = {"alpha": p["alpha"], "r1": 0.4, "r2": 0.05, "wavelength": 16.0}
-        made.append(Step("magnify", steps.magnify, settings))
-    if reads == "flow":
-        made.append(Step("apex_and_onset", steps.apex_and_onset, {"apex": p["apex"]}))
-        made.append(Step("flow_of_pair", steps.flow_of_pair, {"method": p["flow"]}))
-        return tuple(made)
-    if reads != "colour":
-        made.append(Step("grey", steps.grey))
-    if reads == "flows":
-        made.append(Step("clip_flows", clip_flows, {"method": p["flow"], "against": p["against"]}))
-    elif p["frames"]:
-        made.append(Step("to_length", steps.to_length, {"n": p["frames"], "method": p["time"]}))
-    return tuple(made)
+def _type_of(default: Any) -> Any:
+    if isinstance(default, tuple | list):
+        return tuple[Any, ...]
+    return type(default) if isinstance(default, bool | int | float | str) else Any
+
+
+def face_steps(p: FaceParameters) -> tuple[Step, ...]:
+    """Return the steps from a clip's frames to its aligned face, magnified unless alpha is 0."""
+    aligned = Step("aligned_face", steps.aligned_face, {"size": p.size, "transform": p.face}, version=2)
+    if not p.alpha:
+        return (aligned,)
+    settings = {"alpha": p.alpha, "r1": 0.4, "r2": 0.05, "wavelength": 16.0}
+    return aligned, Step("magnify", steps.magnify, settings)
+
+
+def _length_steps(frames: int, time: str) -> tuple[Step, ...]:
+    return (Step("to_length", steps.to_length, {"n": frames, "method": time}),) if frames else ()
+
+
+def grey_steps(p: GreyFaces) -> tuple[Step, ...]:
+    """Return the steps to grey faces (T, H, W)."""
+    return (*face_steps(p), Step("grey", steps.grey), *_length_steps(p.frames, p.time))
+
+
+def colour_steps(p: ColourFaces) -> tuple[Step, ...]:
+    """Return the steps to faces in colour (T, H, W, 3)."""
+    return (*face_steps(p), *_length_steps(p.frames, p.time))
+
+
+def flow_steps(p: ApexFlow) -> tuple[Step, ...]:
+    """Return the steps to the flow from onset to apex (H, W, 2)."""
+    return (
+        *face_steps(p),
+        Step("apex_and_onset", steps.apex_and_onset, {"apex": p.apex}),
+        Step("flow_of_pair", steps.flow_of_pair, {"method": p.flow}),
+    )
+
+
+def flows_steps(p: ClipFlows) -> tuple[Step, ...]:
+    """Return the steps to the flow of every frame (T - 1, H, W, 2)."""
+    through = Step("clip_flows", clip_flows, {"method": p.flow, "against": p.against})
+    return (*face_steps(p), Step("grey", steps.grey), through)
+
+
+def _steps_to(p: Parameters) -> tuple[Step, ...]:
+    if isinstance(p, GreyFaces):
+        return grey_steps(p)
+    if isinstance(p, ColourFaces):
+        return colour_steps(p)
+    if isinstance(p, ApexFlow):
+        return flow_steps(p)
+    return flows_steps(p) if isinstance(p, ClipFlows) else ()
 
 
 def clip_flows(frames: Array, context: Context, *, method: str, against: Literal["first", "previous"]) -> Array:
     """Step: optical flow (T - 1, H, W, 2) through a clip (T, H, W)."""
     return flows_of_clip(frames, method, against)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

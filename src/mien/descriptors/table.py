@@ -18,7 +18,6 @@ import mien
 from mien.descriptors import descriptor as descriptor_named
 from mien.errors import MienError
 from mien.io.atomic import write_atomically
-from mien.parameters import with_defaults
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import Sources, clips_of
@@ -123,7 +122,10 @@ def describe(
     clips = clips_of(clips)
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")
-    recipes = {medium: chosen.recipe(parameters, medium) for medium in {clip.medium for clip in clips}}
+    p = chosen.with_parameters(parameters)
+    media = {clip.medium for clip in clips}
+    recipes = {medium: chosen.recipe(p, medium) for medium in media}
+    p.require_effect(parameters or {}, descriptor, media)
     # Reading ready pictures takes less time than starting processes.
     jobs = 1 if set(recipes) == {"flow"} else max(1, min(jobs, len(clips)))
     work = (delayed(_describe_one)(clip, recipes[clip.medium], cache, jobs > 1) for clip in clips)
@@ -132,7 +134,7 @@ def describe(
         rows.append(row)
         if progress is not None:
             progress(1)
-    return DescriptorTable(descriptor, with_defaults(descriptor, chosen.parameters, parameters or {}), tuple(rows))
+    return DescriptorTable(descriptor, p.model_dump(mode="json"), tuple(rows))
 
 
 def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) -> DescribedClip:

@@ -26,6 +26,7 @@ from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.published.claims import PublishedRow, published_for
 from mien.io.atomic import lock_run, write_atomically
+from mien.parameters import Parameters
 from mien.progress import Bars
 from mien.systems.base import System
 
@@ -101,7 +102,7 @@ def leaking(
     *,
     labels: str | None = None,
     seed: int = 0,
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | Parameters | None = None,
     protocol_parameters: Mapping[str, Any] | None = None,
     jobs: int = 1,
     bars: bool = False,

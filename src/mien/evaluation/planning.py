@@ -20,8 +20,9 @@ from mien.errors import MienError
 from mien.evaluation.leakage import check_folds
 from mien.evaluation.outside import check_outside, choose_system
 from mien.evaluation.protocols import PROTOCOLS, lacking_classes, make_folds
+from mien.parameters import Parameters
 from mien.systems.base import System
-from mien.types import Clip, Fold, Sample
+from mien.types import Clip, Fold, Medium, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Plan:
     """
 
     system: System
-    parameters: Mapping[str, Any]
+    parameters: Parameters
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     folds: tuple[Fold, ...]
@@ -52,7 +53,7 @@ def make_plan(
     protocol: str = "loso",
     labels: str | None = None,
     seeds: Sequence[int] = (0,),
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | Parameters | None = None,
     protocol_parameters: Mapping[str, Any] | None = None,
     shuffle_labels: bool = False,
 ) -> Plan:
@@ -73,7 +74,7 @@ def make_plan(
     """
     outside = choose_system(system)
     chosen = outside.system
-    all_parameters = chosen.with_parameters(parameters or {})
+    all_parameters = parameters if isinstance(parameters, Parameters) else chosen.with_parameters(parameters)
     if len({d.id for d in data}) < len(data):
         names = ", ".join(d.id for d in data)
         raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
@@ -94,8 +95,11 @@ def make_plan(
             f"{chosen.name} cannot read {' or '.join(missing)}.", f"{' or '.join(chosen.recipes)}.", "`mien systems`."
         )
     folds = make_folds(protocol, table, **(protocol_parameters or {}))
-    if all_parameters.get("start"):
-        require_unseen(all_parameters["start"], sorted({s.clip.dataset for s in table}))
+    media: set[Medium] = {s.clip.medium for s in table}
+    if not isinstance(parameters, Parameters):
+        all_parameters.require_effect(parameters or {}, chosen.name, sorted(media))
+    if start := getattr(all_parameters, "start", ""):
+        require_unseen(start, sorted({s.clip.dataset for s in table}))
     chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
     record = PROTOCOLS.get(protocol)
     leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
@@ -111,7 +115,7 @@ def make_plan(
         "system": chosen.name,
         "system_title": chosen.title,
         **({"system_origin": dict(outside.record)} if outside.record else {}),
-        "parameters": all_parameters,
+        "parameters": all_parameters.model_dump(mode="json"),
         "recipes": {
             medium: chosen.recipe(medium, all_parameters).fingerprint
             for medium in sorted({s.clip.medium for s in table})

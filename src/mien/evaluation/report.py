@@ -284,7 +284,11 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
     if "members" in settings:
         return shlex.join(["mien", "combine", *settings["runs"], "--out", out])
     known = SYSTEMS.get(settings["system"], None)
-    defaults = json.loads(json.dumps(dict(known.parameters))) if known else {}
+    chosen = settings["parameters"]
+    preset = {"preset": chosen["preset"]} if known and chosen.get("preset") in known.presets else {}
+    defaults = known.with_parameters(preset).model_dump(mode="json") if known else {}
+    if known and "preset" in defaults:
+        defaults["preset"] = known.defaults["preset"]
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
     given = settings.get("system_origin", {}).get("given", "")
     named = given if is_import_path(given) else settings["system"]

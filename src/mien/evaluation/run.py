@@ -19,6 +19,7 @@ from mien.evaluation.ledger import Ledger, fold_file, open_folder, read_ledger, 
 from mien.evaluation.planning import Plan, clip_table, make_plan
 from mien.evaluation.preparing import prepare_inputs, settle_failures, write_notes
 from mien.io.atomic import lock_run, sweep
+from mien.parameters import Parameters
 from mien.progress import Bars, Meter
 from mien.systems.base import System
 
@@ -31,7 +32,7 @@ def benchmark(
     protocol: str = "loso",
     labels: str | None = None,
     seeds: Sequence[int] = (0,),
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | Parameters | None = None,
     protocol_parameters: Mapping[str, Any] | None = None,
     shuffle_labels: bool = False,
     jobs: int | None = None,

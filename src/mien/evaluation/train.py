@@ -20,6 +20,7 @@ from mien.evaluation.ledger import read_settings
 from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many
+from mien.parameters import Parameters
 from mien.progress import Bars
 from mien.systems.base import System
 
@@ -31,7 +32,7 @@ def train(
     *,
     labels: str | None = None,
     seed: int = 0,
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | Parameters | None = None,
     scored: Path | None = None,
     licence: str | None = None,
     jobs: int | None = None,
@@ -98,7 +99,7 @@ def train(
         classifier.fit(inputs, y, [s.clip.person for s in plan.samples], seed=seed, progress=share)
     card = ModelCard(
         system=plan.system.name,
-        parameters=plan.parameters,
+        parameters=plan.parameters.model_dump(mode="json"),
         classes=plan.classes,
         labels=plan.settings["labels"],
         trained_on=_trained_on(plan, data),

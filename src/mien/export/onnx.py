@@ -193,7 +193,8 @@ def require_deep(card: ModelCard) -> None:
     Raises:
         MienError: An unknown system, or one without a network.
     """
-    built = system_named(card.system).build(len(card.classes), card.parameters)
+    known = system_named(card.system)
+    built = known.build(len(card.classes), known.with_parameters(card.parameters))
     if not isinstance(built, NetClassifier):
         raise MienError(
             f"{card.system} has no network.", "a checkpoint of a deep system.", "`mien systems`, e.g. strcn-g."

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic
 
-from mien.errors import MienError, unknown_name
-from mien.parameters import with_defaults
+from typing_extensions import TypeVar
+
+from mien.errors import unknown_name
+from mien.parameters import Parameters
 from mien.preprocessing import regions, steps
 from mien.preprocessing.base import Recipe, Step
+from mien.preprocessing.parameters import (
+    AlignedClip,
+    EyesMouth,
+    FlowOfClip,
+    FramesOfClip,
+    MagnifiedClip,
+    SmallFlowOfClip,
+    StillMagnifiedClip,
+    WholeFace,
+)
 
 FACE_SIZE = (300, 245)
 """Height and width of an aligned face in pixels (STRCN, section IV-A)."""
@@ -21,10 +33,6 @@ FLOW_PICTURE = Recipe((Step("flow_picture", steps.flow_picture),), "CHW", (3, 28
 
 CENTRED_FLOW_PICTURE = Recipe((*FLOW_PICTURE.steps, CENTRE), "CHW", (3, 28, 28), (-28.0, 28.0))
 """Ready flow pictures about zero motion."""
-
-_FACE: Mapping[str, Any] = {"transform": "lwm", "per_frame": False, "landmarker": "mesh"}
-_FRAMES: Mapping[str, Any] = {"frames": 18, "time": "linear", "kernel": [3, 3, 15], "stretch": False}
-_MAGNIFY: Mapping[str, Any] = {"alpha": 8.0, "r1": 0.4, "r2": 0.05, "wavelength": 16.0}
 
 
 def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: bool = False) -> Recipe:
@@ -60,67 +68,68 @@ def aligned_face_step(transform: str = "lwm", per_frame: bool = False, landmarke
     return Step("aligned_face", steps.aligned_face, given, version=2)
 
 
-def _face(p: Mapping[str, Any]) -> Step:
-    for key, allowed in (("transform", ("lwm", "crop", "none")), ("apex", ("given", "found"))):
-        if p.get(key, allowed[0]) not in allowed:
-            raise MienError(f"{key} is {p[key]!r}.", f"one of {', '.join(allowed)}.", f"`--set {key}={allowed[0]}`.")
-    return aligned_face_step(p["transform"], p["per_frame"], p["landmarker"])
+def _face(p: AlignedClip) -> Step:
+    return aligned_face_step(p.transform, p.per_frame, p.landmarker)
 
 
-def _magnify(p: Mapping[str, Any]) -> tuple[Step, ...]:
-    if p["alpha"] == 0:
+def _magnify(p: MagnifiedClip) -> tuple[Step, ...]:
+    if p.alpha == 0:
         return ()
-    return (Step("magnify", steps.magnify, {k: p[k] for k in _MAGNIFY}),)
+    settings = {"alpha": p.alpha, "r1": p.r1, "r2": p.r2, "wavelength": p.wavelength}
+    return (Step("magnify", steps.magnify, settings),)
 
 
-def _aligned(p: Mapping[str, Any]) -> Recipe:
+def _aligned(p: AlignedClip) -> Recipe:
     return Recipe((_face(p),), "THWC", (None, *FACE_SIZE, 3), (0, 255), "uint8")
 
 
-def _magnified(p: Mapping[str, Any]) -> Recipe:
+def _magnified(p: MagnifiedClip) -> Recipe:
     return Recipe((_face(p), *_magnify(p)), "THWC", (None, *FACE_SIZE, 3), (0, 255), "uint8")
 
 
-def _strcn_g(p: Mapping[str, Any]) -> Recipe:
+def _strcn_g(p: FlowOfClip) -> Recipe:
     parts = (
         _face(p),
         *_magnify(p),
-        Step("apex_and_onset", steps.apex_and_onset, {"apex": p["apex"]}),
-        Step("flow_of_pair", steps.flow_of_pair, {"method": p["flow"]}),
+        Step("apex_and_onset", steps.apex_and_onset, {"apex": p.apex}),
+        Step("flow_of_pair", steps.flow_of_pair, {"method": p.flow}),
         Step("channels_first", steps.channels_first),
     )
     return Recipe(parts, "CHW", (2, *FACE_SIZE), (-float(max(FACE_SIZE)), float(max(FACE_SIZE))))
 
 
-def _strcn_a(p: Mapping[str, Any]) -> Recipe:
+def _strcn_a(p: FramesOfClip) -> Recipe:
     parts = (
         _face(p),
         *_magnify(p),
         Step("resize", steps.resize, {"size": [64, 48]}),
-        Step("to_length", steps.to_length, {"n": p["frames"], "method": p["time"]}),
+        Step("to_length", steps.to_length, {"n": p.frames, "method": p.time}),
     )
-    return Recipe(parts, "THWC", (p["frames"], 64, 48, 3), (0, 255))
+    return Recipe(parts, "THWC", (p.frames, 64, 48, 3), (0, 255))
 
 
-def _flow_28(p: Mapping[str, Any]) -> Recipe:
+def _flow_28(p: FlowOfClip) -> Recipe:
     parts = (
         _face(p),
         *_magnify(p),
-        Step("apex_and_onset", steps.apex_and_onset, {"apex": p["apex"]}),
-        Step("flow_of_pair", steps.flow_of_pair, {"method": p["flow"]}),
+        Step("apex_and_onset", steps.apex_and_onset, {"apex": p.apex}),
+        Step("flow_of_pair", steps.flow_of_pair, {"method": p.flow}),
         Step("flow_and_strain", steps.flow_and_strain, {"size": 28}),
     )
     # Strain has no bound of its own; flow cannot leave the picture.
     return Recipe(parts, "CHW", (3, 28, 28), (-float(max(FACE_SIZE)), float(max(FACE_SIZE))))
 
 
-def _dynamic_image(p: Mapping[str, Any]) -> Recipe:
+def _dynamic_image(p: MagnifiedClip) -> Recipe:
     parts = (_face(p), *_magnify(p), Step("pool_by_rank", steps.pool_by_rank))
     return Recipe(parts, "HWC", (*FACE_SIZE, 3), (float("-inf"), float("inf")))
 
 
+P = TypeVar("P", bound=Parameters, default=Any)
+
+
 @dataclass(frozen=True, slots=True)
-class NamedRecipe:
+class NamedRecipe(Generic[P]):
     """A recipe that `mien prepare` offers.
 
     Attributes:
@@ -128,14 +137,25 @@ class NamedRecipe:
         summary: What comes out, in one sentence.
         source: The paper it follows.
         make: Makes the recipe from all parameters.
-        parameters: Every parameter with its default.
+        parameters: The model of its parameters.
     """
 
     name: str
     summary: str
     source: str
-    make: Callable[[Mapping[str, Any]], Recipe]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    make: Callable[[P], Recipe]
+    parameters: type[P]
+
+    def recipe(self, given: Mapping[str, Any] | None = None) -> Recipe:
+        """Return the recipe; parameters left out keep their defaults.
+
+        Raises:
+            MienError: An unknown parameter, a value of the wrong kind or out of range, or one without effect.
+        """
+        owner = f"The recipe {self.name}"
+        p = self.parameters.read(given or {}, owner)
+        p.require_effect(given or {}, owner)
+        return self.make(p)
 
 
 _STRCN = "Xia et al., IEEE TMM 2020"
@@ -144,52 +164,50 @@ RECIPES: Mapping[str, NamedRecipe] = {
     r.name: r
     for r in (
         NamedRecipe(
-            "aligned", "the face from onset to offset, cropped and aligned", f"{_STRCN}, III-B.1", _aligned, _FACE
+            "aligned", "the face from onset to offset, cropped and aligned", f"{_STRCN}, III-B.1", _aligned, AlignedClip
         ),
-        NamedRecipe(
-            "magnified", "the same with its motion magnified", f"{_STRCN}, III-B", _magnified, {**_FACE, **_MAGNIFY}
-        ),
+        NamedRecipe("magnified", "the same with its motion magnified", f"{_STRCN}, III-B", _magnified, MagnifiedClip),
         NamedRecipe(
             "strcn-g",
             "optical flow from onset to apex of the magnified clip, 300x245x2",
             f"{_STRCN}, III-C.2",
             _strcn_g,
-            {**_FACE, **_MAGNIFY, "apex": "given", "flow": "classic_nl"},
+            FlowOfClip,
         ),
         NamedRecipe(
             "strcn-a",
             "30 magnified frames of 64x48, from which the classifier's mask takes its pixels",
             f"{_STRCN}, III-C.1",
             _strcn_a,
-            {**_FACE, **_MAGNIFY, "frames": 30, "time": "linear"},
+            FramesOfClip,
         ),
         NamedRecipe(
             "flow-28",
             "horizontal and vertical flow from onset to apex, and strain, 28x28",
             "Liong et al., FG 2019 (STSTNet); not stretched to 0..255, so the amplitude stays",
             _flow_28,
-            {**_FACE, **_MAGNIFY, "alpha": 0.0, "apex": "given", "flow": "tvl1"},
+            SmallFlowOfClip,
         ),
         NamedRecipe(
             "dynamic-image",
             "the clip as one picture, by approximate rank pooling",
             "Bilen et al., CVPR 2016",
             _dynamic_image,
-            {**_FACE, **_MAGNIFY, "alpha": 0.0},
+            StillMagnifiedClip,
         ),
         NamedRecipe(
             "microexp-stcnn",
             "18 grey frames of the whole face, 64x64",
             "Reddy et al., IJCNN 2019, Table I",
             regions.whole_face,
-            {**_FRAMES, "size": [64, 64], "face": "none"},
+            WholeFace,
         ),
         NamedRecipe(
             "microexp-fusenet",
             "18 grey frames of both eyes, and of nose and mouth, 32x32 each",
             "Reddy et al., IJCNN 2019, Tables II and III",
             regions.eyes_mouth,
-            {**_FRAMES, "size": [32, 32], "per_frame": False},
+            EyesMouth,
         ),
     )
 }
@@ -203,5 +221,4 @@ def named_recipe(name: str, **parameters: Any) -> Recipe:
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES, "mien recipes")
-    chosen = RECIPES[name]
-    return chosen.make(with_defaults(f"The recipe {name}", chosen.parameters, parameters))
+    return RECIPES[name].recipe(parameters)

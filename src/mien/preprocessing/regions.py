@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.motion.interpolate import METHODS, resample, tim
 from mien.preprocessing.base import Array, Context, Recipe, Step
+from mien.preprocessing.parameters import EyesMouth, GreyClip, WholeFace
 from mien.preprocessing.steps import ClipFrames, aligned_face, as_grey, grey
 
 if TYPE_CHECKING:
@@ -206,49 +207,31 @@ def regions_first(frames: Array, context: Context) -> Array:
 # Recipes
 
 
-def _length_step(p: Mapping[str, Any]) -> Step:
-    height, width = p["size"]
-    if p["frames"] < 1:
-        raise MienError(f"frames is {p['frames']}.", "a whole number from 1.", "`--set frames=18`.")
-    pooled_shape(p["frames"], height, width, p["kernel"])
-    given = {"n": p["frames"], "method": p["time"], "kernel": p["kernel"][2], "stretch": p["stretch"]}
+def _length_step(p: GreyClip) -> Step:
+    pooled_shape(p.frames, *p.size, p.kernel)
+    given = {"n": p.frames, "method": p.time, "kernel": p.kernel[2], "stretch": p.stretch}
     return Step("to_frames", to_frames, given)
 
 
-def whole_face(p: Mapping[str, Any]) -> Recipe:
-    """Grey frames of the whole face: (T, height, width), 0..255.
-
-    Args:
-        p: `face` ("none" takes the whole frame, else see `aligned_face`), `size`, `frames`, `time`, `kernel`,
-            `stretch`.
+def whole_face(p: WholeFace) -> Recipe:
+    """Return the recipe of grey frames of the whole face: (T, height, width), 0..255.
 
     Raises:
-        MienError: Nothing is left of such clips behind the kernel and the pool, or `time` is unknown.
+        MienError: Nothing is left of such clips behind the kernel and the pool.
 
     Source: Reddy et al., IJCNN 2019, Table I; areas are averaged in colour and then made grey, as in the released code.
     """
-    _check(p)
-    face = {"size": p["size"], "transform": p["face"], "per_frame": False, "landmarker": "mesh"}
+    face = {"size": p.size, "transform": p.face, "per_frame": False, "landmarker": "mesh"}
     steps = (Step("aligned_face", aligned_face, face, version=2), Step("grey", grey), _length_step(p))
-    return Recipe(steps, "THW", (p["frames"], *p["size"]), (0, 255), "float16")
+    return Recipe(steps, "THW", (p.frames, *p.size), (0, 255), "float16")
 
 
-def eyes_mouth(p: Mapping[str, Any]) -> Recipe:
-    """Grey frames of eyes and mouth: (2, T, height, width), 0..255.
-
-    Args:
-        p: As `whole_face`, with `per_frame` of `eyes_and_mouth` instead of `face`.
+def eyes_mouth(p: EyesMouth) -> Recipe:
+    """Return the recipe of grey frames of eyes and mouth: (2, T, height, width), 0..255.
 
     Raises:
         MienError: As `whole_face`.
     """
-    _check(p)
-    crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p["size"], "per_frame": p["per_frame"]})
+    crops = Step("eyes_and_mouth", eyes_and_mouth, {"size": p.size, "per_frame": p.per_frame})
     steps = (crops, _length_step(p), Step("regions_first", regions_first))
-    return Recipe(steps, "CTHW", (2, p["frames"], *p["size"]), (0, 255), "float16")
-
-
-def _check(p: Mapping[str, Any]) -> None:
-    check_whole("size", p["size"], "[64,64]")
-    if p["time"] not in TIMES:
-        raise MienError(f"time is {p['time']!r}.", f"one of {', '.join(TIMES)}.", "`--set time=linear`.")
+    return Recipe(steps, "CTHW", (2, p.frames, *p.size), (0, 255), "float16")

@@ -1,20 +1,23 @@
-"""What a system is: a recipe, a classifier and its settings, with the paper it comes from."""
+"""What a system is: a recipe, a classifier and its parameters, with the paper it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, cast
+
+from typing_extensions import TypeVar
 
 from mien.classifiers.base import Classifier
-from mien.errors import MienError, unknown_name
-from mien.parameters import with_defaults
+from mien.parameters import Parameters, Preset, with_preset
 from mien.preprocessing import Recipe
 from mien.types import Medium
 
+P = TypeVar("P", bound=Parameters, default=Any)
+
 
 @dataclass(frozen=True, slots=True)
-class System:
+class System(Generic[P]):
     """One published method.
 
     Attributes:
@@ -24,9 +27,19 @@ class System:
         summary: What it does, in one sentence.
         departures: Each difference from the paper, with its reason.
         recipes: How to make its input from frames, or from ready flow pictures, with some parameters.
-        parameters: Every parameter with its default.
-        presets: Sets of parameters by name, for `--set preset=NAME`; what is given beside it goes first.
         build: Makes an untrained classifier from (number of classes, parameters).
+        parameters: The model of its parameters; a system without any leaves this out.
+        presets: Sets of values by name, for `--set preset=NAME`; values given beside it replace those of the preset.
+
+    Example:
+        >>> from mien.preprocessing import FLOW_PICTURE
+        >>> from mien.systems import SYSTEMS
+        >>> mine = System(
+        ...     name="mine", title="Mine", paper="none", summary="two lines", departures=(),
+        ...     recipes={"flow": lambda _: FLOW_PICTURE}, build=lambda n, _: SYSTEMS["flow-svm"].build(n, {}),
+        ... )
+        >>> mine.recipe("flow").shape
+        (3, 28, 28)
     """
 
     name: str
@@ -34,36 +47,32 @@ class System:
     paper: str
     summary: str
     departures: tuple[str, ...]
-    recipes: Mapping[Medium, Callable[[Mapping[str, Any]], Recipe]]
-    parameters: Mapping[str, Any]
-    build: Callable[[int, Mapping[str, Any]], Classifier]
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: Mapping[Medium, Callable[[P], Recipe]]
+    build: Callable[[int, P], Classifier]
+    parameters: type[P] = Parameters  # type: ignore[assignment]
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
-    def recipe(self, medium: Medium, parameters: Mapping[str, Any] | None = None) -> Recipe:
-        """How its input is made from clips of one kind; parameters left out keep their defaults."""
-        return self.recipes[medium]({**self.parameters, **(parameters or {})})
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Every parameter with its default, as JSON values."""
+        return self.parameters.defaults()
 
-    def with_parameters(self, given: Mapping[str, str | Any]) -> dict[str, Any]:
-        """All parameters, those given replacing the preset's and these the defaults.
+    def with_parameters(self, given: Mapping[str, Any] | None = None) -> P:
+        """Return all parameters: those given, then the preset's, then the defaults.
+
+        Args:
+            given: Values as text or as Python values; may name a preset.
 
         Raises:
-            MienError: An unknown parameter or preset, or a value of the wrong kind.
+            MienError: An unknown parameter or preset, a value of the wrong kind, or one out of range.
         """
-        name = given.get("preset", self.parameters.get("preset"))
-        if self.presets and name not in self.presets:
-            raise unknown_name("preset", str(name), self.presets, f"mien systems {self.name}")
-        defaults = {**self.parameters, **self.presets.get(str(name), {})}
-        return with_defaults(self.name, defaults, given)
+        return with_preset(self.parameters, self.presets, given or {}, self.name, f"mien systems {self.name}")
 
+    def recipe(self, medium: Medium, parameters: P | Mapping[str, Any] | None = None) -> Recipe:
+        """Return how its input is made from clips of one kind; parameters left out keep their defaults.
 
-def check_choices(parameters: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> None:
-    """Parameters that are one of a few words.
-
-    Raises:
-        MienError: Another word.
-    """
-    for key, allowed in choices.items():
-        if key in parameters and parameters[key] not in allowed:
-            raise MienError(
-                f"{key} is {parameters[key]!r}.", f"one of {', '.join(allowed)}.", f"`--set {key}={allowed[0]}`."
-            )
+        Raises:
+            MienError: As `with_parameters`; parameters that do not fit each other.
+        """
+        known = isinstance(parameters, Parameters)
+        return self.recipes[medium](cast("P", parameters) if known else self.with_parameters(cast("Any", parameters)))

@@ -10,66 +10,68 @@ magnified clips. `preset=authors` is the paper's own: 5x5 blocks, TV-L1, clips a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import Described, steps_to
+from mien.descriptors.base import Described, flow_steps
 from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof, picture_bi_woof
+from mien.descriptors.parameters import BiWoofOptions
+from mien.parameters import Preset
 from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step
+from mien.preprocessing.parameters import Alpha, Apex, ApexFlow, Flow, PresetName
 from mien.systems.base import System
+from mien.systems.support_vectors import SupportVectors
 
-STRCN: Mapping[str, Any] = {
-    "face": "lwm",
-    "size": [300, 245],
-    "alpha": 8.0,
-    "apex": "found",
-    "flow": "classic_nl_published",
-    "blocks": [8, 8],
-    "bins": 8,
-    "local": True,
-    "whole": True,
-    "C": [0.1, 1.0, 10.0, 100.0, 1000.0],
-    "inner_folds": 5,
-    "inner_repeats": 3,
-    "balanced": False,
-    "mirror": False,
+
+class BiWoofParameters(SupportVectors, BiWoofOptions, ApexFlow):
+    """Parameters of Bi-WOOF."""
+
+    preset: PresetName = "strcn"
+    alpha: Alpha = 8.0
+    apex: Apex = "found"
+    flow: Flow = "classic_nl_published"
+
+
+PRESETS = {
+    "strcn": Preset("The baseline of STRCN's tables II and III: 8x8 blocks, magnified clips, the flow of STRCN-G."),
+    "authors": Preset(
+        "The paper's own: 5x5 blocks, TV-L1 flow, clips as they are.",
+        {"alpha": 0.0, "apex": "given", "flow": "tvl1", "blocks": (5, 5)},
+    ),
+    "small": Preset("Half the size and a fast flow, to try things out.", {"size": (150, 122), "flow": "dis"}),
 }
-AUTHORS: Mapping[str, Any] = {"alpha": 0.0, "apex": "given", "flow": "tvl1", "blocks": [5, 5]}
-SMALL: Mapping[str, Any] = {"size": [150, 122], "flow": "dis"}
 
 
-def _settings(p: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: p[key] for key in ("blocks", "bins", "local", "whole")}
+def _settings(p: BiWoofOptions) -> dict[str, Any]:
+    return {"blocks": p.blocks, "bins": p.bins, "local": p.local, "whole": p.whole}
 
 
-def _recipe(steps: tuple[Step, ...], p: Mapping[str, Any]) -> Recipe:
-    return Recipe(steps, "D", (p["blocks"][0] * p["blocks"][1] * p["bins"],), (0.0, 1.0))
+def _recipe(steps: tuple[Step, ...], p: BiWoofOptions) -> Recipe:
+    return Recipe(steps, "D", (p.blocks[0] * p.blocks[1] * p.bins,), (0.0, 1.0))
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Face, magnification, apex, flow, descriptor."""
-    return _recipe((*steps_to("flow", p), Step("bi_woof", Described(bi_woof), _settings(p))), p)
+def from_frames(p: BiWoofParameters) -> Recipe:
+    """Return the way from frames: face, magnification, apex, flow, descriptor."""
+    return _recipe((*flow_steps(p), Step("bi_woof", Described(bi_woof), _settings(p))), p)
 
 
-def from_flow(p: Mapping[str, Any]) -> Recipe:
-    """The descriptor of a ready flow picture about zero motion."""
+def from_flow(p: BiWoofParameters) -> Recipe:
+    """Return the descriptor of a ready flow picture about zero motion."""
     return _recipe((*CENTRED_FLOW_PICTURE.steps, Step("picture_bi_woof", picture_bi_woof, _settings(p))), p)
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained machine."""
+def build(n_classes: int, p: BiWoofParameters) -> Classifier:
+    """Return an untrained machine."""
     from mien.classifiers.linear_svm import LinearSvm
 
-    mirrored = partial(mirror_bi_woof, blocks=parameters["blocks"], bins=parameters["bins"])
     return LinearSvm(
         n_classes,
-        costs=tuple(parameters["C"]),
-        inner_folds=parameters["inner_folds"],
-        inner_repeats=parameters["inner_repeats"],
-        balanced=parameters["balanced"],
-        mirror=mirrored if parameters["mirror"] else None,
+        costs=p.C,
+        inner_folds=p.inner_folds,
+        inner_repeats=p.inner_repeats,
+        balanced=p.balanced,
+        mirror=partial(mirror_bi_woof, blocks=p.blocks, bins=p.bins) if p.mirror else None,
     )
 
 
@@ -88,7 +90,7 @@ BI_WOOF = System(
         "the median is taken as zero motion. On 28x28 pixels a block has 9 to 16 of them.",
     ),
     recipes={"flow": from_flow, "frames": from_frames},
-    parameters={"preset": "strcn", **STRCN},
-    presets={"strcn": STRCN, "authors": AUTHORS, "small": SMALL},
+    parameters=BiWoofParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -7,38 +7,47 @@ Classifier support vector machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from math import prod
-from typing import Any
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import Described, steps_to
+from mien.descriptors.base import Described, flows_steps
 from mien.descriptors.fdm import fdm, mirror_fdm
+from mien.descriptors.parameters import FdmOptions
 from mien.preprocessing import Recipe, Step
+from mien.preprocessing.parameters import ClipFlows
 from mien.systems.base import System
+from mien.systems.support_vectors import SupportVectors
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Face, flow from frame to frame, map."""
-    settings = {key: p[key] for key in ("cuboids", "align", "tolerance", "amplitude", "still")}
-    most = float("inf") if p["amplitude"] else 1.0
-    return Recipe(
-        (*steps_to("flows", p), Step("fdm", Described(fdm), settings)), "D", (2 * prod(p["cuboids"]),), (-most, most)
-    )
+class FdmParameters(SupportVectors, FdmOptions, ClipFlows):
+    """Parameters of FDM."""
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained machine."""
+def from_frames(p: FdmParameters) -> Recipe:
+    """Return the way from frames: face, flow from frame to frame, map."""
+    settings = {
+        "cuboids": p.cuboids,
+        "align": p.align,
+        "tolerance": p.tolerance,
+        "amplitude": p.amplitude,
+        "still": p.still,
+    }
+    most = float("inf") if p.amplitude else 1.0
+    return Recipe((*flows_steps(p), Step("fdm", Described(fdm), settings)), "D", (2 * prod(p.cuboids),), (-most, most))
+
+
+def build(n_classes: int, p: FdmParameters) -> Classifier:
+    """Return an untrained machine."""
     from mien.classifiers.linear_svm import LinearSvm
 
     return LinearSvm(
         n_classes,
-        costs=tuple(parameters["C"]),
-        inner_folds=parameters["inner_folds"],
-        inner_repeats=parameters["inner_repeats"],
-        balanced=parameters["balanced"],
-        mirror=partial(mirror_fdm, cuboids=parameters["cuboids"]) if parameters["mirror"] else None,
+        costs=p.C,
+        inner_folds=p.inner_folds,
+        inner_repeats=p.inner_repeats,
+        balanced=p.balanced,
+        mirror=partial(mirror_fdm, cuboids=p.cuboids) if p.mirror else None,
     )
 
 
@@ -55,22 +64,6 @@ FDM = System(
         "Faces are aligned as all of this library's; the flow is DIS.",
     ),
     recipes={"frames": from_frames},
-    parameters={
-        "face": "lwm",
-        "size": [150, 122],
-        "alpha": 0.0,
-        "flow": "dis",
-        "against": "previous",
-        "cuboids": [4, 8, 8],
-        "align": True,
-        "tolerance": 0.05,
-        "amplitude": False,
-        "still": 1e-3,
-        "C": [0.1, 1.0, 10.0, 100.0, 1000.0],
-        "inner_folds": 5,
-        "inner_repeats": 3,
-        "balanced": False,
-        "mirror": False,
-    },
+    parameters=FdmParameters,
     build=build,
 )

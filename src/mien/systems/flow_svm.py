@@ -7,26 +7,45 @@ image; an RBF kernel machine with balanced classes decides. C and gamma come fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.preprocessing import CENTRED_FLOW_PICTURE, flow_from_frames
 from mien.systems.base import System
+from mien.systems.schedule import Mirror
+from mien.systems.support_vectors import Balanced, Costs, Positive, SupportVectors
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained machine."""
+class FlowSvmParameters(SupportVectors):
+    """Parameters of flow-svm."""
+
+    C: Costs = (1.0, 3.0, 10.0, 30.0)
+    gamma: Annotated[
+        tuple[Positive, ...],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Widths of the RBF kernel to try; one is chosen on inner folds by subject.",
+        ),
+    ] = (0.3, 1.0, 3.0)
+    balanced: Balanced = True
+    mirror: Mirror = True
+
+
+def build(n_classes: int, p: FlowSvmParameters) -> Classifier:
+    """Return an untrained machine."""
     from mien.classifiers.svm import RbfSvm, mirror_flow
 
     return RbfSvm(
         n_classes,
-        costs=tuple(parameters["C"]),
-        gammas=tuple(parameters["gamma"]),
-        inner_folds=parameters["inner_folds"],
-        inner_repeats=parameters["inner_repeats"],
-        balanced=parameters["balanced"],
-        mirror=mirror_flow if parameters["mirror"] else None,
+        costs=p.C,
+        gammas=p.gamma,
+        inner_folds=p.inner_folds,
+        inner_repeats=p.inner_repeats,
+        balanced=p.balanced,
+        mirror=mirror_flow if p.mirror else None,
     )
 
 
@@ -37,13 +56,6 @@ FLOW_SVM = System(
     summary="standardised u, v and strain pixels, balanced RBF machine, C and gamma by inner subject folds",
     departures=(),
     recipes={"flow": lambda _: CENTRED_FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1", centred=True)},
-    parameters={
-        "C": [1.0, 3.0, 10.0, 30.0],
-        "gamma": [0.3, 1.0, 3.0],
-        "inner_folds": 5,
-        "inner_repeats": 3,
-        "balanced": True,
-        "mirror": True,
-    },
+    parameters=FlowSvmParameters,
     build=build,
 )

@@ -13,67 +13,82 @@ A reconstruction: the paper's formulation is known to us at second hand (docs/hi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import Described, steps_to
+from mien.descriptors.base import Described, grey_steps
 from mien.descriptors.integral_projection import block_size, hierarchical_stlbp_ip
+from mien.descriptors.parameters import HierarchicalOptions
+from mien.parameters import OnlyIf, Preset
 from mien.preprocessing import Recipe, Step
-from mien.systems import lbp_top
-from mien.systems.base import System, check_choices
-from mien.systems.lbp_top import CLASSIFIER, FACE, SHARED_DEPARTURES
-from mien.systems.stlbp_ip import PATTERNS as BLOCK_PATTERNS
+from mien.preprocessing.parameters import GreyFaces, PresetName
+from mien.systems.base import System
+from mien.systems.support_vectors import Positive
+from mien.systems.texture import SHARED_DEPARTURES, KernelName, TextureMachines, kernel_settings, texture_classifier
 
-PATTERNS: Mapping[str, Any] = {
-    **{k: v for k, v in BLOCK_PATTERNS.items() if k != "blocks"},
-    "radius": 1.0,
-    "grids": [[1, 1], [2, 2], [4, 4], [8, 8]],
+GROUP_SPARSE = OnlyIf(classifier="group_sparse")
+
+
+class HierarchicalStlbpIpParameters(TextureMachines, HierarchicalOptions, GreyFaces):
+    """Parameters of hierarchical STLBP-IP."""
+
+    preset: PresetName = "paper"
+    classifier: Annotated[
+        Literal["group_sparse", "svm", "mkl", "forest"],
+        Field(description="Group sparse learning, or one of LBP-TOP's: svm, mkl, random forest."),
+    ] = "group_sparse"
+    kernel: KernelName = "hellinger"
+    ridge: Annotated[
+        tuple[Positive, ...],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Weights of the ridge to try; one is chosen on inner folds by subject.",
+        ),
+        GROUP_SPARSE,
+    ] = (0.1, 1.0, 10.0)
+    sparsity: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1e9)], ...],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Weights of the sparsity over blocks to try; one is chosen on inner folds by subject.",
+        ),
+        GROUP_SPARSE,
+    ] = (0.01, 0.1)
+
+
+PRESETS = {
+    "paper": Preset("Four grids of 85 blocks, as far as the paper is known."),
+    "small": Preset(
+        "A quarter of the size and three grids, to try things out.",
+        {"size": (75, 61), "grids": ((1, 1), (2, 2), (4, 4)), "ridge": (1.0, 10.0), "trees": 100},
+    ),
 }
-PAPER: Mapping[str, Any] = {
-    **FACE,
-    **PATTERNS,
-    **CLASSIFIER,
-    "classifier": "group_sparse",
-    "kernel": "hellinger",
-    "ridge": [0.1, 1.0, 10.0],
-    "sparsity": [0.01, 0.1],
-}
-SMALL: Mapping[str, Any] = {"size": [75, 61], "grids": [[1, 1], [2, 2], [4, 4]], "ridge": [1.0, 10.0], "trees": 100}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    **lbp_top.CHOICES,
-    "classifier": ("group_sparse", *lbp_top.CHOICES["classifier"]),
-}
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """From frames to the vector."""
-    check_choices(p, CHOICES)
-    step = Step("hierarchical-stlbp-ip", Described(hierarchical_stlbp_ip), {key: p[key] for key in PATTERNS})
-    n = n_groups(p) * block_size(p["mask"], p["neighbours"], p["mapping"])
-    return Recipe((*steps_to("grey", p), step), "D", (n,), (0.0, 1.0))
+def from_frames(p: HierarchicalStlbpIpParameters) -> Recipe:
+    """Return the way from frames to the vector."""
+    settings = p.model_dump(include=set(HierarchicalOptions.model_fields))
+    step = Step("hierarchical-stlbp-ip", Described(hierarchical_stlbp_ip), settings)
+    n = n_groups(p) * block_size(p.mask, p.neighbours, p.mapping)
+    return Recipe((*grey_steps(p), step), "D", (n,), (0.0, 1.0))
 
 
-def n_groups(p: Mapping[str, Any]) -> int:
-    """Blocks of all grids."""
-    return sum(int(down) * int(across) for down, across in p["grids"])
+def n_groups(p: HierarchicalOptions) -> int:
+    """Return the number of blocks of all grids."""
+    return sum(down * across for down, across in p.grids)
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained classifier of hierarchical STLBP-IP vectors."""
-    check_choices(parameters, CHOICES)
-    if parameters["classifier"] != "group_sparse":
-        return lbp_top.classifier(n_classes, parameters, n_groups(parameters))
+def build(n_classes: int, p: HierarchicalStlbpIpParameters) -> Classifier:
+    """Return an untrained classifier of hierarchical STLBP-IP vectors."""
+    if p.classifier != "group_sparse":
+        return texture_classifier(n_classes, p, n_groups(p), p.classifier)
     from mien.classifiers.group_sparse import KernelGroupSparse
 
-    keys = ("kernel", "gamma", "shift", "degree", "balanced", "inner_folds", "inner_repeats")
-    return KernelGroupSparse(
-        n_classes,
-        **{key: parameters[key] for key in keys},
-        parts=n_groups(parameters),
-        ridges=tuple(parameters["ridge"]),
-        sparsities=tuple(parameters["sparsity"]),
-    )
+    return KernelGroupSparse(n_classes, **kernel_settings(p), parts=n_groups(p), ridges=p.ridge, sparsities=p.sparsity)
 
 
 HIERARCHICAL_STLBP_IP = System(
@@ -89,7 +104,7 @@ HIERARCHICAL_STLBP_IP = System(
         SHARED_DEPARTURES[2],
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "paper", **PAPER},
-    presets={"paper": PAPER, "small": SMALL},
+    parameters=HierarchicalStlbpIpParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -8,105 +8,133 @@ Test     a clip gets the class of at least half its frames, else that of most.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.errors import MienError
+from mien.parameters import OnlyIf, Preset, unit
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
+from mien.preprocessing.parameters import FRAMES, Colour, Face, PresetName
 from mien.preprocessing.sampled import spread_frames
-from mien.systems.base import System, check_choices
-from mien.systems.strcn_g import schedule
+from mien.systems.base import System
+from mien.systems.schedule import BatchSize, Epochs, LearningRate, Maps, Mirror, Shift, Strength, Training, schedule
 
-if TYPE_CHECKING:
-    from mien.models.image_cnn import ImageCNN
+AutoSide = Annotated[int, Field(ge=0, le=4096)]
 
-CPU: Mapping[str, Any] = {
-    "backbone": "auto",
-    "weights": "",
-    "face": "lwm",
-    "frames": 10,
-    "size": [0, 0],
-    "colour": True,
-    "maps": 16,
-    "dropout": 0.0,
-    "epochs": 12,
-    "min_change": 0.0,
-    "batch_size": 16,
-    "lr": 1e-2,
-    "decay": "cosine",
-    "weight_decay": 5e-4,
-    "loss": "balanced",
-    "mirror": True,
-    "shift": 2,
-    "strength": 0.1,
-    "members": 1,
-    "device": "auto",
+
+class ImageCnnParameters(Training):
+    """Parameters of the image-based CNN."""
+
+    preset: PresetName = "cpu"
+    backbone: Annotated[
+        Literal["auto", "small", "vgg-face"],
+        Field(description="Network of a frame; auto takes vgg-face where weights are given, else the small one."),
+    ] = "auto"
+    weights: Annotated[
+        str,
+        Field(
+            max_length=4096,
+            description="Local file of weights to begin from; empty begins from scratch.",
+            json_schema_extra={"expects": "a .safetensors file, or nothing"},
+        ),
+    ] = ""
+    face: Face = "lwm"
+    frames: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Frames of a clip, evenly spread, that are looked at.",
+            json_schema_extra=unit("frames"),
+        ),
+        FRAMES,
+    ] = 10
+    size: Annotated[
+        tuple[AutoSide, AutoSide],
+        Field(
+            description="Height and width of a frame; 0 takes 224 for VGG-Face and 64 for the small network.",
+            json_schema_extra=unit("pixels"),
+        ),
+        FRAMES,
+    ] = (0, 0)
+    colour: Colour = True
+    maps: Annotated[Maps, OnlyIf(backbone=("auto", "small"))] = 16
+    epochs: Epochs = 12
+    batch_size: BatchSize = 16
+    lr: LearningRate = 1e-2
+    mirror: Mirror = True
+    shift: Shift = 2
+    strength: Strength = 0.1
+
+
+PRESETS = {
+    "cpu": Preset("A small network from scratch, so that a fold trains on a CPU."),
+    "vgg-face": Preset(
+        "VGG-Face from a local weights file, as the papers did; for a GPU.",
+        {"backbone": "vgg-face", "dropout": 0.5, "lr": 1e-3, "batch_size": 2, "shift": 6},
+    ),
+    "small": Preset(
+        "Grey frames of 48x48 pixels and 8 maps, to try things out.",
+        {"size": (48, 48), "frames": 6, "colour": False, "maps": 8, "shift": 1},
+    ),
 }
-VGG_FACE: Mapping[str, Any] = {"backbone": "vgg-face", "dropout": 0.5, "lr": 1e-3, "batch_size": 2, "shift": 6}
-SMALL: Mapping[str, Any] = {"size": [48, 48], "frames": 6, "colour": False, "maps": 8, "shift": 1}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "backbone": ("auto", "small", "vgg-face"),
-    "face": ("lwm", "crop", "none"),
-    "loss": ("balanced", "cross_entropy", "focal"),
-}
 
 
-def backbone_of(p: Mapping[str, Any]) -> str:
-    """The backbone that "auto" stands for: "vgg-face" where there is a weights file, else "small"."""
-    return ("vgg-face" if p["weights"] else "small") if p["backbone"] == "auto" else str(p["backbone"])
+def backbone_of(p: ImageCnnParameters) -> Literal["small", "vgg-face"]:
+    """Return the backbone that "auto" stands for: "vgg-face" where there is a weights file, else "small"."""
+    if p.backbone == "auto":
+        return "vgg-face" if p.weights else "small"
+    return p.backbone
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Frames evenly spread over a clip; 224x224 for VGG-Face and 64x64 for the small network unless `size` is given."""
-    check_choices(p, CHOICES)
-    if p["frames"] < 1:
-        raise MienError(f"frames is {p['frames']}.", "one or more.", "`--set frames=10`.")
+def from_frames(p: ImageCnnParameters) -> Recipe:
+    """Return frames evenly spread over a clip; 224x224 for VGG-Face and 64x64 for the small network by default."""
     side = 224 if backbone_of(p) == "vgg-face" else 64
-    size = [n or side for n in p["size"]]
-    frames = Step("spread_frames", spread_frames, {"n": p["frames"], "size": size, "colour": p["colour"]})
-    shape = (p["frames"], *size, 3 if p["colour"] else 1)
-    return Recipe((aligned_face_step(p["face"]), frames), "THWC", shape, (0, 255), "uint8")
+    size = [n or side for n in p.size]
+    frames = Step("spread_frames", spread_frames, {"n": p.frames, "size": size, "colour": p.colour})
+    shape = (p.frames, *size, 3 if p.colour else 1)
+    return Recipe((aligned_face_step(p.face), frames), "THWC", shape, (0, 255), "uint8")
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained network, and which backbone it has in its `chosen`."""
+def build(n_classes: int, p: ImageCnnParameters) -> Classifier:
+    """Return an untrained network; its `chosen` says which backbone it has."""
     from mien.classifiers.augment import mirror_frames, vary_frames
     from mien.classifiers.net import NetClassifier
     from mien.models.image_cnn import ImageCNN
     from mien.models.weights import weights_file
 
-    check_choices(parameters, CHOICES)
-    backbone = backbone_of(parameters)
+    backbone = backbone_of(p)
 
     def untrained(inputs: Inputs) -> ImageCNN:
-        return ImageCNN(n_classes, inputs.shape[-1], backbone, parameters["maps"], parameters["dropout"])
+        return ImageCNN(n_classes, inputs.shape[-1], backbone, p.maps, p.dropout)
 
     def make(inputs: Inputs) -> ImageCNN:
-        if backbone == "vgg-face" and not parameters["weights"]:
+        if backbone == "vgg-face" and not p.weights:
             raise MienError(
                 "VGG-Face was asked for without its weights.",
                 "a local file; 134 million weights cannot be learned from a few hundred clips.",
                 "`--set weights=vgg_face.safetensors`, or `--set backbone=small`.",
             )
-        given = parameters["weights"] and weights_file(parameters["weights"])
+        given = weights_file(p.weights) if p.weights else None
         model = untrained(inputs)
-        if given:
+        if given is not None:
             model.load(given)
         return model
 
     return NetClassifier(
         make=make,
         remake=lambda inputs, _: untrained(inputs),
-        schedule=schedule(parameters),
-        mirror=mirror_frames if parameters["mirror"] else None,
-        members=parameters["members"],
-        augment=vary_frames(parameters["shift"], parameters["strength"]),
-        device=parameters["device"],
+        schedule=schedule(p),
+        mirror=mirror_frames if p.mirror else None,
+        members=p.members,
+        augment=vary_frames(p.shift, p.strength),
+        device=p.device,
         batch_size=8,
-        chosen={"backbone": backbone, "from": "a local file" if parameters["weights"] else "scratch"},
+        chosen={"backbone": backbone, "from": "a local file" if p.weights else "scratch"},
     )
 
 
@@ -126,7 +154,7 @@ IMAGE_CNN = System(
         "Learning rate, passes and weight decay are ours; the papers do not print them.",
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "cpu", **CPU},
-    presets={"cpu": CPU, "vgg-face": VGG_FACE, "small": SMALL},
+    parameters=ImageCnnParameters,
+    presets=PRESETS,
     build=build,
 )

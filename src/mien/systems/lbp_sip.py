@@ -10,31 +10,43 @@ Classifier as LBP-TOP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from math import prod
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import Described, steps_to
+from mien.descriptors.base import Described, grey_steps
 from mien.descriptors.lbp import lbp_sip
+from mien.descriptors.parameters import SipOptions
+from mien.parameters import Preset
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import System, check_choices
-from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, SHARED_DEPARTURES, classifier, n_blocks
-
-PATTERNS: Mapping[str, Any] = {"radius": [3, 3, 3], "blocks": [5, 5, 1], "overlap": 0.0, "joint": False}
-PAPER: Mapping[str, Any] = {**FACE, **PATTERNS, **CLASSIFIER}
-SMALL: Mapping[str, Any] = {"size": [75, 61], "blocks": [3, 3, 1], "trees": 100}
+from mien.preprocessing.parameters import GreyFaces, PresetName
+from mien.systems.base import System
+from mien.systems.texture import SHARED_DEPARTURES, TextureClassifier, texture_classifier
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """From frames to the vector."""
-    check_choices(p, CHOICES)
-    step = Step("lbp-sip", Described(lbp_sip), {key: p[key] for key in PATTERNS})
-    return Recipe((*steps_to("grey", p), step), "D", (n_blocks(p) * (64 if p["joint"] else 20),), (0.0, 1.0))
+class LbpSipParameters(TextureClassifier, SipOptions, GreyFaces):
+    """Parameters of LBP-SIP."""
+
+    preset: PresetName = "paper"
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained classifier of LBP-SIP vectors."""
-    return classifier(n_classes, parameters, n_blocks(parameters))
+PRESETS = {
+    "paper": Preset("The settings of STRCN's tables II and III."),
+    "small": Preset(
+        "A quarter of the size and 3x3 blocks, to try things out.",
+        {"size": (75, 61), "blocks": (3, 3, 1), "trees": 100},
+    ),
+}
+
+
+def from_frames(p: LbpSipParameters) -> Recipe:
+    """Return the way from frames to the vector."""
+    step = Step("lbp-sip", Described(lbp_sip), p.model_dump(include=set(SipOptions.model_fields)))
+    return Recipe((*grey_steps(p), step), "D", (prod(p.blocks) * (64 if p.joint else 20),), (0.0, 1.0))
+
+
+def build(n_classes: int, p: LbpSipParameters) -> Classifier:
+    """Return an untrained classifier of LBP-SIP vectors."""
+    return texture_classifier(n_classes, p, prod(p.blocks), p.classifier)
 
 
 LBP_SIP = System(
@@ -52,7 +64,7 @@ LBP_SIP = System(
         *SHARED_DEPARTURES,
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "paper", **PAPER},
-    presets={"paper": PAPER, "small": SMALL},
+    parameters=LbpSipParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -11,29 +11,56 @@ Classifier as LBP-TOP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from math import prod
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import steps_to
-from mien.errors import MienError
+from mien.descriptors.base import colour_steps
+from mien.descriptors.parameters import TopOptions
+from mien.parameters import Preset, unit
 from mien.preprocessing import Context, Recipe, Step
 from mien.preprocessing.base import Array
-from mien.systems.base import System, check_choices
-from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, PATTERNS, SHARED_DEPARTURES, classifier, n_blocks
+from mien.preprocessing.parameters import FRAMES, ColourFaces, PresetName, Size
+from mien.systems.base import System
+from mien.systems.texture import SHARED_DEPARTURES, TextureClassifier, texture_classifier
 
-PAPER: Mapping[str, Any] = {
-    **FACE,
-    "size": [150, 122],
-    "frames": 30,
-    "time": "linear",
-    **PATTERNS,
-    "pixels": 30_000,
-    **CLASSIFIER,
+
+class LbpTicsParameters(TextureClassifier, TopOptions, ColourFaces):
+    """Parameters of LBP-TICS."""
+
+    preset: PresetName = "paper"
+    size: Size = (150, 122)
+    frames: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=10_000,
+            description="Frames a clip is brought to; all clips have one length, as they are described in `fit`.",
+            json_schema_extra=unit("frames"),
+        ),
+        FRAMES,
+    ] = 30
+    pixels: Annotated[
+        int,
+        Field(
+            ge=10,
+            le=100_000_000,
+            description="Pixels of the training clips from whose colours the space is learned.",
+            json_schema_extra=unit("pixels"),
+        ),
+    ] = 30_000
+
+
+PRESETS = {
+    "paper": Preset("The settings of STRCN's tables II and III."),
+    "small": Preset(
+        "Half the size, 12 frames and 3x3 blocks, to try things out.",
+        {"size": (75, 61), "frames": 12, "blocks": (3, 3, 1), "trees": 100},
+    ),
 }
-SMALL: Mapping[str, Any] = {"size": [75, 61], "frames": 12, "blocks": [3, 3, 1], "trees": 100}
 
 
 def to_bytes(frames: Array, context: Context) -> Array:
@@ -41,27 +68,20 @@ def to_bytes(frames: Array, context: Context) -> Array:
     return np.clip(np.round(frames), 0, 255).astype(np.uint8)
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """From frames to a small colour clip; what comes after is learned."""
-    check_choices(p, CHOICES)
-    if p["frames"] < 2:
-        raise MienError(
-            f"frames is {p['frames']}.",
-            "one length for all clips, from 2: they are described in `fit`.",
-            "`--set frames=30`.",
-        )
-    shape = (p["frames"], *p["size"], 3)
-    return Recipe((*steps_to("colour", p), Step("to_bytes", to_bytes)), "THWC", shape, (0, 255), "uint8")
+def from_frames(p: LbpTicsParameters) -> Recipe:
+    """Return the way from frames to a small colour clip; what comes after is learned."""
+    shape = (p.frames, *p.size, 3)
+    return Recipe((*colour_steps(p), Step("to_bytes", to_bytes)), "THWC", shape, (0, 255), "uint8")
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained classifier of colour clips."""
+def build(n_classes: int, p: LbpTicsParameters) -> Classifier:
+    """Return an untrained classifier of colour clips."""
     from mien.classifiers.colour_texture import ColourTexture
 
-    p = parameters
-    check_choices(p, CHOICES)
     return ColourTexture(
-        lambda: classifier(n_classes, p, 3 * n_blocks(p)), {key: p[key] for key in PATTERNS}, pixels=p["pixels"]
+        lambda: texture_classifier(n_classes, p, 3 * prod(p.blocks), p.classifier),
+        p.model_dump(include=set(TopOptions.model_fields)),
+        pixels=p.pixels,
     )
 
 
@@ -82,7 +102,7 @@ LBP_TICS = System(
         SHARED_DEPARTURES[2],
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "paper", **PAPER},
-    presets={"paper": PAPER, "small": SMALL},
+    parameters=LbpTicsParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -7,36 +7,57 @@ Classifier support vector machine on lengths and angles, with a weight between t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.descriptors.mdmo import mdmo_of_clip, mirror_mdmo
+from mien.descriptors.parameters import MdmoOptions
 from mien.preprocessing import Recipe, Step
 from mien.systems.base import System
-
-_CLIP = ("size", "landmarker", "flow", "bins", "align", "still")
-
-
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Landmarks, a wide crop of the face, flow through the clip, descriptor."""
-    step = Step("mdmo", mdmo_of_clip, {key: p[key] for key in _CLIP})
-    return Recipe((step,), "D", (72,), (-3.1416, 3.1416))
+from mien.systems.support_vectors import SupportVectors
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained machine."""
+class MdmoParameters(SupportVectors, MdmoOptions):
+    """Parameters of MDMO."""
+
+    weight: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Weights of lengths against angles to try; one is chosen on inner folds by subject.",
+        ),
+    ] = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def from_frames(p: MdmoParameters) -> Recipe:
+    """Return the way from frames: landmarks, a wide crop of the face, flow through the clip, descriptor."""
+    settings = {
+        "size": p.size,
+        "landmarker": p.landmarker,
+        "flow": p.flow,
+        "bins": p.bins,
+        "align": p.align,
+        "still": p.still,
+    }
+    return Recipe((Step("mdmo", mdmo_of_clip, settings),), "D", (72,), (-3.1416, 3.1416))
+
+
+def build(n_classes: int, p: MdmoParameters) -> Classifier:
+    """Return an untrained machine."""
     from mien.classifiers.linear_svm import LinearSvm, weigh_halves
 
     return LinearSvm(
         n_classes,
-        costs=tuple(parameters["C"]),
+        costs=p.C,
         weigh=weigh_halves,
-        weights=tuple(parameters["weight"]),
-        inner_folds=parameters["inner_folds"],
-        inner_repeats=parameters["inner_repeats"],
-        balanced=parameters["balanced"],
-        mirror=mirror_mdmo if parameters["mirror"] else None,
+        weights=p.weight,
+        inner_folds=p.inner_folds,
+        inner_repeats=p.inner_repeats,
+        balanced=p.balanced,
+        mirror=mirror_mdmo if p.mirror else None,
     )
 
 
@@ -54,19 +75,6 @@ MDMO = System(
         "The paper gives the weight per database.",
     ),
     recipes={"frames": from_frames},
-    parameters={
-        "size": [288, 248],
-        "landmarker": "mesh",
-        "flow": "dis",
-        "bins": 8,
-        "align": True,
-        "still": 1e-3,
-        "C": [0.1, 1.0, 10.0, 100.0, 1000.0],
-        "weight": [0.1, 0.3, 0.5, 0.7, 0.9],
-        "inner_folds": 5,
-        "inner_repeats": 3,
-        "balanced": False,
-        "mirror": False,
-    },
+    parameters=MdmoParameters,
     build=build,
 )

@@ -14,39 +14,58 @@ None of the paper's figures for these networks is held out: each is a share of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
+from mien.parameters import Preset
 from mien.preprocessing import Recipe
 from mien.preprocessing.inputs import Inputs
+from mien.preprocessing.parameters import EyesMouth, PresetName
 from mien.preprocessing.regions import eyes_mouth
-from mien.systems.base import System, check_choices
-from mien.systems.microexp_stcnn import CASME_SQ, CHOICES, DEPARTURES, FEW, PAPER, TRAINING, classifier
-
-if TYPE_CHECKING:
-    from mien.models.microexp import MicroExpFuseNet
-
-SMIC: Mapping[str, Any] = {**TRAINING, "size": [32, 32], "per_frame": False, "dense": [1024, 128]}
-SMALL: Mapping[str, Any] = {**FEW, "size": [20, 20], "dense": [32, 16]}
+from mien.systems.base import System
+from mien.systems.microexp import DEPARTURES, FEW, PAPER, MicroExpTraining, Width, microexp_classifier
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Grey frames of eyes and mouth."""
-    check_choices(p, {key: CHOICES[key] for key in ("time", "centre")})
+class MicroExpFuseNetParameters(MicroExpTraining, EyesMouth):
+    """Parameters of both MicroExpFuseNets."""
+
+    preset: PresetName = "smic"
+    dense: Annotated[tuple[Width, Width], Field(description="Values of the two dense layers.")] = (1024, 128)
+
+
+PRESETS = {
+    "smic": Preset("The 18 frames that the paper takes of SMIC's clips."),
+    "casme-sq": Preset("The 96 frames that the paper takes of CAS(ME)^2.", {"frames": 96}),
+    "small": Preset(
+        "Fewer frames and maps, 20x20 pixels, to try things out.", {**FEW, "size": (20, 20), "dense": (32, 16)}
+    ),
+}
+
+
+def from_frames(p: MicroExpFuseNetParameters) -> Recipe:
+    """Return grey frames of eyes and mouth."""
     return eyes_mouth(p)
 
 
-def _system(fusion: Literal["intermediate", "late"], table: str, summary: str) -> System:
-    def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
+def _system(fusion: Literal["intermediate", "late"], table: str, summary: str) -> System[MicroExpFuseNetParameters]:
+    def build(n_classes: int, p: MicroExpFuseNetParameters) -> Classifier:
         from mien.models.microexp import MicroExpFuseNet
 
         def bare(inputs: Inputs) -> MicroExpFuseNet:
-            keys = ("kernel", "maps", "dense", "dropout", "centre")
-            settings = {key: parameters[key] for key in keys}
-            return MicroExpFuseNet(n_classes, inputs.shape, fusion=fusion, **settings)
+            return MicroExpFuseNet(
+                n_classes,
+                inputs.shape,
+                fusion=fusion,
+                kernel=p.kernel,
+                maps=p.maps,
+                dense=p.dense,
+                dropout=p.dropout,
+                centre=p.centre,
+            )
 
-        return classifier(bare, parameters)
+        return microexp_classifier(bare, p)
 
     return System(
         name=f"microexp-fusenet-{fusion}",
@@ -66,8 +85,8 @@ def _system(fusion: Literal["intermediate", "late"], table: str, summary: str) -
             *DEPARTURES,
         ),
         recipes={"frames": from_frames},
-        parameters={"preset": "smic", **SMIC},
-        presets={"smic": SMIC, "casme-sq": CASME_SQ, "small": SMALL},
+        parameters=MicroExpFuseNetParameters,
+        presets=PRESETS,
         build=build,
     )
 

@@ -94,7 +94,6 @@ def estimator_system(
         summary=summary or f"{kind} on the input of a recipe",
         departures=departures,
         recipes={medium: FixedRecipe(each) for medium, each in recipes.items()},
-        parameters={},
         build=EstimatorBuild(estimator, flatten),
     )
 

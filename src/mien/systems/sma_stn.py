@@ -13,128 +13,172 @@ Training class-balanced cross-entropy, plus DE-Loss where it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.errors import MienError
-from mien.motion.dssi import SAMPLINGS, image_count, least_frames
+from mien.motion.dssi import Sampling, image_count, least_frames
+from mien.parameters import Not, OnlyIf, Preset, unit
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
+from mien.preprocessing.parameters import FRAMES, Colour, Face, PresetName, Size
 from mien.preprocessing.sampled import segmented_images
-from mien.systems.base import System, check_choices
-from mien.systems.strcn_g import schedule
+from mien.systems.base import System
+from mien.systems.schedule import BatchSize, Epochs, LearningRate, Maps, Mirror, Shift, Strength, Training, schedule
 
-if TYPE_CHECKING:
-    from mien.models.sma_stn import SMASTN
+DEVIATION = Not("none")
 
-CPU: Mapping[str, Any] = {
-    "sampling": "local-global",
-    "segments": 3,
-    "frames": 4,
-    "whole": True,
-    "until": "offset",
-    "fill": "none",
-    "face": "lwm",
-    "size": [64, 64],
-    "colour": False,
-    "draws": 4,
-    "backbone": "small",
-    "weights": "",
-    "maps": 16,
-    "stma": "both",
-    "de_loss": "neutral",
-    "de_weight": 0.1,
-    "margin": 1.0,
-    "dropout": 0.0,
-    "epochs": 24,
-    "min_change": 0.0,
-    "batch_size": 32,
-    "lr": 3e-2,
-    "decay": "cosine",
-    "weight_decay": 5e-4,
-    "loss": "balanced",
-    "mirror": True,
-    "shift": 2,
-    "strength": 0.0,
-    "members": 1,
-    "device": "auto",
+
+class SmaStnParameters(Training):
+    """Parameters of the SMA-STN-style system."""
+
+    preset: PresetName = "cpu"
+    sampling: Annotated[
+        Sampling,
+        Field(description="Which frames an image is made of: of a segment, with the first frame, or one of each."),
+        FRAMES,
+    ] = "local-global"
+    segments: Annotated[
+        int, Field(ge=1, le=1000, description="Equal parts of a clip.", json_schema_extra=unit("segments")), FRAMES
+    ] = 3
+    frames: Annotated[
+        int, Field(ge=1, le=1000, description="Frames of each segment.", json_schema_extra=unit("frames")), FRAMES
+    ] = 4
+    whole: Annotated[bool, Field(description="Add an image of frames spread over the whole clip."), FRAMES] = True
+    until: Annotated[
+        Literal["offset", "apex"], Field(description="Where the clip ends: at its offset, or at a known apex."), FRAMES
+    ] = "offset"
+    fill: Annotated[
+        Literal["none", "linear"],
+        Field(description="Clips too short for their segments are refused (none), or filled by interpolation."),
+        FRAMES,
+    ] = "none"
+    face: Face = "lwm"
+    size: Annotated[Size, Field(description="Height and width of an image.")] = (64, 64)
+    colour: Colour = False
+    draws: Annotated[
+        int, Field(ge=1, le=10_000, description="Random draws of a clip's frames that training sees."), FRAMES
+    ] = 4
+    backbone: Annotated[
+        Literal["small", "resnet18"], Field(description="Residual network of an image: a small one, or ResNet-18.")
+    ] = "small"
+    weights: Annotated[
+        str,
+        Field(
+            max_length=4096,
+            description="Local file of the residual network's weights; empty begins from scratch.",
+            json_schema_extra={"expects": "a .safetensors file, or nothing"},
+        ),
+    ] = ""
+    maps: Maps = 16
+    stma: Annotated[
+        Literal["none", "spatial", "temporal", "both"],
+        Field(description="Attention over the face (spatial), over segments (temporal), both or none."),
+    ] = "both"
+    de_loss: Annotated[
+        Literal["none", "centres", "neutral", "draws"],
+        Field(description="Deviation loss: to class centres, away from a clip without motion, between draws, or none."),
+    ] = "neutral"
+    de_weight: Annotated[
+        float, Field(ge=0, le=1e6, description="Weight of the deviation loss."), OnlyIf(de_loss=DEVIATION)
+    ] = 0.1
+    margin: Annotated[
+        float,
+        Field(ge=0, le=1e6, description="Distance beyond which the deviation loss leaves features alone."),
+        OnlyIf(de_loss=("centres", "neutral")),
+    ] = 1.0
+    epochs: Epochs = 24
+    batch_size: BatchSize = 32
+    lr: LearningRate = 3e-2
+    mirror: Mirror = True
+    shift: Shift = 2
+    strength: Strength = 0.0
+
+
+PRESETS = {
+    "cpu": Preset("64x64 grey and a small residual network, so that a fold trains on a CPU."),
+    "resnet18": Preset(
+        "112x112 colour and ResNet-18; for a GPU.",
+        {"size": (112, 112), "colour": True, "backbone": "resnet18", "maps": 64, "lr": 1e-2},
+    ),
+    "small": Preset(
+        "48x48, two segments and 8 maps, to try things out.",
+        {"size": (48, 48), "segments": 2, "draws": 2, "maps": 8, "shift": 1},
+    ),
 }
-RESNET18: Mapping[str, Any] = {"size": [112, 112], "colour": True, "backbone": "resnet18", "maps": 64, "lr": 1e-2}
-SMALL: Mapping[str, Any] = {"size": [48, 48], "segments": 2, "draws": 2, "maps": 8, "shift": 1}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "sampling": SAMPLINGS,
-    "until": ("offset", "apex"),
-    "fill": ("none", "linear"),
-    "face": ("lwm", "crop", "none"),
-    "backbone": ("small", "resnet18"),
-    "stma": ("none", "spatial", "temporal", "both"),
-    "de_loss": ("none", "centres", "neutral", "draws"),
-    "loss": ("balanced", "cross_entropy", "focal"),
-}
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Every draw of a clip's dynamic images."""
-    check_choices(p, CHOICES)
-    least_frames(p["sampling"], p["segments"])
+def from_frames(p: SmaStnParameters) -> Recipe:
+    """Return every draw of a clip's dynamic images."""
+    least_frames(p.sampling, p.segments)
     _check_draws(p)
-    keys = ("size", "sampling", "segments", "whole", "draws", "until", "colour", "fill")
-    images = Step("segmented_images", segmented_images, {**{k: p[k] for k in keys}, "n": p["frames"]})
-    count = image_count(p["sampling"], p["segments"], p["frames"], p["whole"])
-    shape = (p["draws"], count, *p["size"], 3 if p["colour"] else 1)
+    settings = {
+        "size": p.size,
+        "sampling": p.sampling,
+        "segments": p.segments,
+        "whole": p.whole,
+        "draws": p.draws,
+        "until": p.until,
+        "colour": p.colour,
+        "fill": p.fill,
+        "n": p.frames,
+    }
+    images = Step("segmented_images", segmented_images, settings)
+    count = image_count(p.sampling, p.segments, p.frames, p.whole)
+    shape = (p.draws, count, *p.size, 3 if p.colour else 1)
     # The first axis names draws even where there is one, so that inputs are read from the cache.
-    return Recipe((aligned_face_step(p["face"]), images), "KTHWC", shape, (-255.0, 255.0), "float16")
+    return Recipe((aligned_face_step(p.face), images), "KTHWC", shape, (-255.0, 255.0), "float16")
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained network."""
+def build(n_classes: int, p: SmaStnParameters) -> Classifier:
+    """Return an untrained network."""
     from mien.classifiers.augment import mirror_frames, vary_frames
     from mien.classifiers.net import NetClassifier
     from mien.models.sma_stn import SMASTN
     from mien.models.weights import weights_file
 
-    check_choices(parameters, CHOICES)
-    _check_draws(parameters)
+    _check_draws(p)
 
     def untrained(inputs: Inputs) -> SMASTN:
         return SMASTN(
             n_classes,
             inputs.shape[-1],
-            parameters["backbone"],
-            parameters["maps"],
-            parameters["stma"],
-            parameters["de_loss"],
-            parameters["de_weight"],
-            parameters["margin"],
-            parameters["dropout"],
+            p.backbone,
+            p.maps,
+            p.stma,
+            p.de_loss,
+            p.de_weight,
+            p.margin,
+            p.dropout,
         )
 
     def make(inputs: Inputs) -> SMASTN:
-        given = parameters["weights"] and weights_file(parameters["weights"])
+        given = weights_file(p.weights) if p.weights else None
         model = untrained(inputs)
-        if given:
+        if given is not None:
             model.backbone.load(given)
         return model
 
     return NetClassifier(
         make=make,
         remake=lambda inputs, _: untrained(inputs),
-        schedule=schedule(parameters),
-        mirror=mirror_frames if parameters["mirror"] else None,
-        members=parameters["members"],
-        augment=vary_frames(parameters["shift"], parameters["strength"]),
-        device=parameters["device"],
+        schedule=schedule(p),
+        mirror=mirror_frames if p.mirror else None,
+        members=p.members,
+        augment=vary_frames(p.shift, p.strength),
+        device=p.device,
         batch_size=32,
-        pairs=parameters["de_loss"] == "draws",
+        pairs=p.de_loss == "draws",
     )
 
 
-def _check_draws(p: Mapping[str, Any]) -> None:
-    least = 2 if p["de_loss"] == "draws" else 1
-    if p["draws"] < least:
-        raise MienError(f"draws is {p['draws']}.", f"{least} or more with this DE-Loss.", f"`--set draws={least}`.")
+def _check_draws(p: SmaStnParameters) -> None:
+    least = 2 if p.de_loss == "draws" else 1
+    if p.draws < least:
+        raise MienError(f"draws is {p.draws}.", f"{least} or more with this DE-Loss.", f"`--set draws={least}`.")
 
 
 SMA_STN = System(
@@ -157,7 +201,7 @@ SMA_STN = System(
         "`preset=resnet18`: 112x112 colour, ResNet-18.",
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "cpu", **CPU},
-    presets={"cpu": CPU, "resnet18": RESNET18, "small": SMALL},
+    parameters=SmaStnParameters,
+    presets=PRESETS,
     build=build,
 )

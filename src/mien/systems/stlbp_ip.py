@@ -11,40 +11,45 @@ Classifier as LBP-TOP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from math import prod
 
 from mien.classifiers.base import Classifier
-from mien.descriptors.base import Described, steps_to
+from mien.descriptors.base import Described, grey_steps
 from mien.descriptors.integral_projection import block_size, stlbp_ip
+from mien.descriptors.parameters import Radius, StlbpIpOptions
+from mien.parameters import Preset
 from mien.preprocessing import Recipe, Step
-from mien.systems.base import System, check_choices
-from mien.systems.lbp_top import CHOICES, CLASSIFIER, FACE, SHARED_DEPARTURES, classifier, n_blocks
+from mien.preprocessing.parameters import GreyFaces, PresetName
+from mien.systems.base import System
+from mien.systems.texture import SHARED_DEPARTURES, TextureClassifier, texture_classifier
 
-PATTERNS: Mapping[str, Any] = {
-    "mask": 9,
-    "radius": 3.0,
-    "neighbours": 8,
-    "blocks": [5, 5],
-    "mapping": "uniform",
-    "interpolation": "bilinear",
-    "absolute": False,
+
+class StlbpIpParameters(TextureClassifier, StlbpIpOptions, GreyFaces):
+    """Parameters of STLBP-IP."""
+
+    preset: PresetName = "paper"
+    radius: Radius = 3.0
+
+
+PRESETS = {
+    "paper": Preset("The settings of STRCN's tables II and III."),
+    "small": Preset(
+        "A quarter of the size and 3x3 blocks, to try things out.",
+        {"size": (75, 61), "blocks": (3, 3), "trees": 100},
+    ),
 }
-PAPER: Mapping[str, Any] = {**FACE, **PATTERNS, **CLASSIFIER}
-SMALL: Mapping[str, Any] = {"size": [75, 61], "blocks": [3, 3], "trees": 100}
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """From frames to the vector."""
-    check_choices(p, CHOICES)
-    step = Step("stlbp-ip", Described(stlbp_ip), {key: p[key] for key in PATTERNS})
-    n = n_blocks(p) * block_size(p["mask"], p["neighbours"], p["mapping"])
-    return Recipe((*steps_to("grey", p), step), "D", (n,), (0.0, 1.0))
+def from_frames(p: StlbpIpParameters) -> Recipe:
+    """Return the way from frames to the vector."""
+    step = Step("stlbp-ip", Described(stlbp_ip), p.model_dump(include=set(StlbpIpOptions.model_fields)))
+    n = prod(p.blocks) * block_size(p.mask, p.neighbours, p.mapping)
+    return Recipe((*grey_steps(p), step), "D", (n,), (0.0, 1.0))
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained classifier of STLBP-IP vectors."""
-    return classifier(n_classes, parameters, n_blocks(parameters))
+def build(n_classes: int, p: StlbpIpParameters) -> Classifier:
+    """Return an untrained classifier of STLBP-IP vectors."""
+    return texture_classifier(n_classes, p, prod(p.blocks), p.classifier)
 
 
 STLBP_IP = System(
@@ -60,7 +65,7 @@ STLBP_IP = System(
         *SHARED_DEPARTURES,
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "paper", **PAPER},
-    presets={"paper": PAPER, "small": SMALL},
+    parameters=StlbpIpParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -9,32 +9,49 @@ the authors' later repository keeps: grey faces under a mask, 30 columns, frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
+
+from mien.parameters import Preset
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.copies import jitter_copies
 from mien.preprocessing.named import aligned_face_step
+from mien.preprocessing.parameters import FRAMES
 from mien.systems import strcn_a
-from mien.systems.base import System, check_choices
+from mien.systems.base import System
+from mien.systems.strcn import OneVariant
 
-CPU: Mapping[str, Any] = {
-    **{k: v for k, v in strcn_a.CPU.items() if k not in ("alphas", "shares", "time")},
-    "variant": "authors-code",
-    "copies": 8,
+
+class Strcn2018Parameters(strcn_a.MaskedNetwork):
+    """Parameters of the recurrent convolutional network of 2018."""
+
+    variant: OneVariant = "authors-code"
+    copies: Annotated[
+        int, Field(ge=1, le=10_000, description="Training copies of each clip: itself and jittered ones."), FRAMES
+    ] = 8
+
+
+PRESETS = {
+    "cpu": Preset("8 copies and 16 maps, so that a fold trains on a CPU."),
+    "paper": Preset(
+        "96 copies, as the authors' scripts make, and 128 maps; for a GPU.",
+        {"copies": 96, "maps": 128, "epochs": 15, "lr": 1e-3, "decay": "1.0", "weight_decay": 1e-4},
+    ),
+    "small": Preset(
+        "A quarter of the pixels and 12 frames, to try things out.",
+        {"size": (32, 24), "frames": 12, "copies": 4, "maps": 8, "epochs": 8},
+    ),
 }
-PAPER: Mapping[str, Any] = {"copies": 96, "maps": 128, "epochs": 15, "lr": 1e-3, "decay": "1.0", "weight_decay": 1e-4}
-SMALL: Mapping[str, Any] = {"size": [32, 24], "frames": 12, "copies": 4, "maps": 8, "epochs": 8}
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """The clip and its jittered copies, before the mask."""
-    check_choices(p, strcn_a.CHOICES)
+def from_frames(p: Strcn2018Parameters) -> Recipe:
+    """Return the clip and its jittered copies, before the mask."""
     steps = (
-        aligned_face_step(p["face"]),
-        Step("jitter_copies", jitter_copies, {"size": p["size"], "copies": p["copies"], "n": p["frames"]}),
+        aligned_face_step(p.face),
+        Step("jitter_copies", jitter_copies, {"size": p.size, "copies": p.copies, "n": p.frames}),
     )
-    return Recipe(steps, "KTHWC", (p["copies"], p["frames"], *p["size"], 1), (0, 255), "uint8")
+    return Recipe(steps, "KTHWC", (p.copies, p.frames, *p.size, 1), (0, 255), "uint8")
 
 
 STRCN_2018 = System(
@@ -51,7 +68,7 @@ STRCN_2018 = System(
         "make, and 128 maps.",
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "cpu", **CPU},
-    presets={"cpu": CPU, "paper": PAPER, "small": SMALL},
+    parameters=Strcn2018Parameters,
+    presets=PRESETS,
     build=strcn_a.build,
 )

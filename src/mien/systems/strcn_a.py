@@ -13,103 +13,119 @@ That is `--set preset=paper`. The default preset has fewer copies and maps, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
+from mien.parameters import Preset, unit
 from mien.preprocessing import Recipe, Step
 from mien.preprocessing.copies import ALPHAS, SHARES, appearance_copies, magnified_small
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
-from mien.systems.base import System, check_choices
-from mien.systems.strcn_g import network, schedule
-
-CPU: Mapping[str, Any] = {
-    "variant": "paper",
-    "maps": 16,
-    "layers": -1,
-    "tied": "variant",
-    "dropout": 0.0,
-    "epochs": 10,
-    "min_change": 0.0,
-    "batch_size": 20,
-    "lr": 1e-2,
-    "decay": "cosine",
-    "weight_decay": 5e-4,
-    "loss": "balanced",
-    "members": 1,
-    "device": "auto",
-    "face": "lwm",
-    "size": [64, 48],
-    "frames": 30,
-    "time": "linear",
-    "alphas": [8.0, 5.0, 11.0, 14.0],
-    "shares": [1.0, 0.8],
-    "mask": 0.30,
-    "mask_per_clip": False,
-    "mask_opening": 0,
-}
-PAPER: Mapping[str, Any] = {
-    "alphas": list(ALPHAS),
-    "shares": list(SHARES),
-    "maps": 128,
-    "epochs": 40,
-    "min_change": 1e-3,
-    "lr": 1e-3,
-    "decay": "0.8",
-}
-SMALL: Mapping[str, Any] = {
-    "size": [32, 24],
-    "frames": 12,
-    "alphas": [8.0, 11.0],
-    "shares": [1.0, 0.8],
-    "maps": 8,
-    "epochs": 8,
-}
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "variant": ("paper", "authors-code"),
-    "tied": ("variant", "yes", "no"),
-    "loss": ("balanced", "cross_entropy", "focal"),
-    "face": ("lwm", "crop", "none"),
-    "time": ("linear", "tim"),
-}
+from mien.preprocessing.parameters import FRAMES, Alphas, Face, Length, PresetName, Shares, Size
+from mien.systems.base import System
+from mien.systems.schedule import Epochs, LearningRate, Training, schedule
+from mien.systems.strcn import PAPER, OneVariant, RecurrentNetwork, network
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """Every copy of a clip, before the mask: the mask is learned from training clips."""
-    check_choices(p, CHOICES)
+class MaskedNetwork(RecurrentNetwork, Training):
+    """A recurrent network on the pixels of a face that move most; its mask is learned from training clips."""
+
+    preset: PresetName = "cpu"
+    variant: OneVariant = "paper"
+    epochs: Epochs = 10
+    lr: LearningRate = 1e-2
+    face: Face = "lwm"
+    size: Size = (64, 48)
+    frames: Length = 30
+    mask: Annotated[
+        float, Field(gt=0, le=1, description="Share of the pixels that are kept: those that move most.")
+    ] = 0.30
+    mask_per_clip: Annotated[
+        bool, Field(description="Divide the motion of each clip by its largest value before clips are averaged.")
+    ] = False
+    mask_opening: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Radius of a morphological opening of the mask; 0 leaves it as it is.",
+            json_schema_extra=unit("pixels"),
+        ),
+    ] = 0
+
+
+class StrcnAParameters(MaskedNetwork):
+    """Parameters of STRCN-A."""
+
+    time: Annotated[
+        Literal["linear", "tim"],
+        Field(description="How a clip is brought to its length: linear, or the temporal interpolation model."),
+        FRAMES,
+    ] = "linear"
+    alphas: Alphas = (8.0, 5.0, 11.0, 14.0)
+    shares: Shares = (1.0, 0.8)
+
+
+PRESETS = {
+    "cpu": Preset("8 copies and 16 maps, so that a fold trains on a CPU."),
+    "paper": Preset(
+        "The paper's: 50 copies of each clip and 128 maps; for a GPU.",
+        {
+            "alphas": ALPHAS,
+            "shares": SHARES,
+            "maps": 128,
+            "epochs": 40,
+            "min_change": 1e-3,
+            "lr": 1e-3,
+            "decay": "0.8",
+        },
+    ),
+    "small": Preset(
+        "A quarter of the pixels and 12 frames, to try things out.",
+        {
+            "size": (32, 24),
+            "frames": 12,
+            "alphas": (8.0, 11.0),
+            "shares": (1.0, 0.8),
+            "maps": 8,
+            "epochs": 8,
+        },
+    ),
+}
+
+
+def from_frames(p: StrcnAParameters) -> Recipe:
+    """Return every copy of a clip, before the mask: the mask is learned from training clips."""
     steps = (
-        aligned_face_step(p["face"]),
-        Step("magnified_small", magnified_small, {"alphas": p["alphas"], "size": p["size"]}),
-        Step("appearance_copies", appearance_copies, {"shares": p["shares"], "n": p["frames"], "method": p["time"]}),
+        aligned_face_step(p.face),
+        Step("magnified_small", magnified_small, {"alphas": p.alphas, "size": p.size}),
+        Step("appearance_copies", appearance_copies, {"shares": p.shares, "n": p.frames, "method": p.time}),
     )
-    shape = (len(p["alphas"]) * len(p["shares"]), p["frames"], *p["size"], 3)
+    shape = (len(p.alphas) * len(p.shares), p.frames, *p.size, 3)
     return Recipe(steps, "KTHWC", shape, (0, 255), "uint8")
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained STRCN-A; its mask is learned when it is fitted."""
+def build(n_classes: int, p: MaskedNetwork) -> Classifier:
+    """Return an untrained STRCN-A; its mask is learned when it is fitted."""
     from mien.classifiers.net import NetClassifier
     from mien.models.masked import MaskedRCN, learn_mask, untrained
 
-    check_choices(parameters, CHOICES)
-
     def with_mask(inputs: Inputs, mask: NDArray[np.bool_]) -> MaskedRCN:
-        return untrained(inputs, n_classes, mask, dropout=parameters["dropout"], **network(parameters))
+        return untrained(inputs, n_classes, mask, dropout=p.dropout, **network(p, p.variant))
 
     def make(inputs: Inputs) -> MaskedRCN:
-        share, per_clip, opening = (parameters[k] for k in ("mask", "mask_per_clip", "mask_opening"))
-        return with_mask(inputs, learn_mask(inputs, share, per_clip, opening))
+        return with_mask(inputs, learn_mask(inputs, p.mask, p.mask_per_clip, p.mask_opening))
 
     return NetClassifier(
         make=make,
         remake=lambda inputs, weights: with_mask(inputs, weights["mask"].numpy()),
-        schedule=schedule(parameters),
-        members=parameters["members"],
-        device=parameters["device"],
+        schedule=schedule(p),
+        members=p.members,
+        device=p.device,
         batch_size=32,
     )
 
@@ -117,8 +133,7 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
 STRCN_A = System(
     name="strcn-a",
     title="STRCN-A",
-    paper="Xia et al., Spatiotemporal Recurrent Convolutional Networks for Recognizing Spontaneous Micro-expressions, "
-    "IEEE TMM 2020, sections III-C to III-E, Table I",
+    paper=PAPER,
     summary="recurrent convolutional network on the moving pixels of 30 magnified frames",
     departures=(
         "The mask is learned from the training clips of each fold; the paper takes the entire data sets, test clips "
@@ -132,7 +147,7 @@ STRCN_A = System(
         "Grey levels reach the network as -1..1.",
     ),
     recipes={"frames": from_frames},
-    parameters={"preset": "cpu", **CPU},
-    presets={"cpu": CPU, "paper": PAPER, "small": SMALL},
+    parameters=StrcnAParameters,
+    presets=PRESETS,
     build=build,
 )

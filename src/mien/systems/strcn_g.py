@@ -14,95 +14,141 @@ trains in seconds a fold. `--set variant=authors-code` takes the released networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
-from mien.errors import MienError
+from mien.parameters import OnlyIf, Preset, unit
 from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step, flow_from_frames
 from mien.preprocessing.copies import ALPHAS, SHARES, geometry_copies
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
-from mien.systems.base import System, check_choices
+from mien.preprocessing.parameters import Alphas, Apex, Face, Flow, PresetName, Shares, Size
+from mien.systems.base import System
+from mien.systems.schedule import (
+    Decay,
+    Epochs,
+    LearningRate,
+    Maps,
+    Mirror,
+    Shift,
+    Strength,
+    Training,
+    WeightDecay,
+    schedule,
+)
+from mien.systems.strcn import PAPER, RecurrentNetwork, Variant, network
 
-if TYPE_CHECKING:
-    from mien.classifiers.schedule import Schedule
+FACE = OnlyIf(medium="frames", input="face")
 
-PICTURES: Mapping[str, Any] = {
-    "input": "picture",
-    "variant": "paper",
-    "maps": 24,
-    "layers": -1,
-    "tied": "variant",
-    "dropout": 0.0,
-    "epochs": 20,
-    "min_change": 0.0,
-    "batch_size": 20,
-    "lr": 3e-2,
-    "decay": "cosine",
-    "weight_decay": 5e-3,
-    "loss": "balanced",
-    "mirror": True,
-    "shift": 0,
-    "strength": 0.0,
-    "patch": 0,
-    "test_shift": 0,
-    "members": 1,
-    "device": "auto",
-    "start": "",
-    "flow": "tvl1",
-    "face": "lwm",
-    "apex": "given",
-    "size": [300, 245],
-    "alphas": [8.0],
-    "shares": [1.0],
+
+class StrcnGParameters(RecurrentNetwork, Training):
+    """Parameters of STRCN-G."""
+
+    preset: PresetName = "pictures"
+    input: Annotated[
+        Literal["picture", "face"],
+        Field(description="28x28 flow picture of the frames as they are, or the paper's flow of the magnified face."),
+        OnlyIf(medium="frames"),
+    ] = "picture"
+    variant: Annotated[
+        Literal["paper", "authors-code", "both"],
+        Field(description="Which reading of the network: Table I of the paper, the released code, or one of each."),
+    ] = "paper"
+    maps: Maps = 24
+    epochs: Epochs = 20
+    lr: LearningRate = 3e-2
+    decay: Decay = "cosine"
+    weight_decay: WeightDecay = 5e-3
+    mirror: Mirror = True
+    shift: Shift = 0
+    strength: Strength = 0.0
+    patch: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="Side of a square that is hidden at a random place of each training clip; 0 hides none.",
+            json_schema_extra=unit("pixels"),
+        ),
+    ] = 0
+    test_shift: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=8,
+            description="Predictions are averaged over the clip moved by up to this much; 0 takes the clip alone.",
+            json_schema_extra=unit("pixels"),
+        ),
+    ] = 0
+    start: Annotated[
+        str,
+        Field(
+            max_length=4096,
+            description="Weights to train on from: a checkpoint of this system, shipped, or empty for none.",
+            json_schema_extra={"expects": "a file that `mien train` wrote, shipped, or nothing"},
+        ),
+    ] = ""
+    flow: Flow = "tvl1"
+    face: Annotated[Face, FACE] = "lwm"
+    apex: Annotated[Apex, FACE] = "given"
+    size: Annotated[Size, FACE] = (300, 245)
+    alphas: Annotated[Alphas, FACE] = (8.0,)
+    shares: Annotated[Shares, FACE] = (1.0,)
+
+
+PRESETS = {
+    "pictures": Preset("28x28 flow pictures, as MEGC's composite is handed around; seconds a fold on a CPU."),
+    "committee": Preset(
+        "Most accurate on flow pictures: both readings of the network, with motion varied in training.",
+        {"variant": "both", "members": 2, "strength": 0.3, "patch": 8, "test_shift": 1},
+    ),
+    "paper": Preset(
+        "The paper's own pipeline on frames: 300x245, 50 copies of each clip, 128 maps; hours a fold.",
+        {
+            "input": "face",
+            "flow": "classic_nl_published",
+            "apex": "found",
+            "alphas": ALPHAS,
+            "shares": SHARES,
+            "maps": 128,
+            "epochs": 40,
+            "min_change": 1e-3,
+            "lr": 1e-3,
+            "decay": "0.8",
+            "weight_decay": 5e-4,
+            "mirror": False,
+        },
+    ),
+    "small": Preset(
+        "The paper's steps on frames at a quarter of the size, to try things out on a CPU.",
+        {
+            "input": "face",
+            "flow": "dis",
+            "size": (75, 61),
+            "alphas": (8.0, 5.0, 11.0),
+            "shares": (1.0, 0.8),
+            "maps": 8,
+            "epochs": 8,
+        },
+    ),
 }
-PAPER: Mapping[str, Any] = {
-    "input": "face",
-    "flow": "classic_nl_published",
-    "apex": "found",
-    "alphas": list(ALPHAS),
-    "shares": list(SHARES),
-    "maps": 128,
-    "epochs": 40,
-    "min_change": 1e-3,
-    "lr": 1e-3,
-    "decay": "0.8",
-    "weight_decay": 5e-4,
-    "mirror": False,
-}
-COMMITTEE: Mapping[str, Any] = {
-    "variant": "both",
-    "members": 2,
-    "strength": 0.3,
-    "patch": 8,
-    "test_shift": 1,
-}
-SMALL: Mapping[str, Any] = {
-    "input": "face",
-    "flow": "dis",
-    "size": [75, 61],
-    "alphas": [8.0, 5.0, 11.0],
-    "shares": [1.0, 0.8],
-    "maps": 8,
-    "epochs": 8,
-}
 
 
-def from_frames(p: Mapping[str, Any]) -> Recipe:
-    """The input from frames: the 28x28 picture, or every copy of the paper's flow."""
-    check_choices(p, CHOICES)
-    if p["input"] == "picture":
-        return flow_from_frames(p["flow"], centred=True)
-    settings = {k: p[k] for k in ("alphas", "shares", "apex", "size")}
-    copies = Step("geometry_copies", geometry_copies, {**settings, "method": p["flow"]})
-    shape = (len(p["alphas"]) * len(p["shares"]), 2, *p["size"])
-    return Recipe((aligned_face_step(p["face"]), copies), "KCHW", shape, (-300.0, 300.0), "float16")
+def from_frames(p: StrcnGParameters) -> Recipe:
+    """Return the input from frames: the 28x28 picture, or every copy of the paper's flow."""
+    if p.input == "picture":
+        return flow_from_frames(p.flow, centred=True)
+    settings = {"alphas": p.alphas, "shares": p.shares, "apex": p.apex, "size": p.size, "method": p.flow}
+    copies = Step("geometry_copies", geometry_copies, settings)
+    shape = (len(p.alphas) * len(p.shares), 2, *p.size)
+    return Recipe((aligned_face_step(p.face), copies), "KCHW", shape, (-300.0, 300.0), "float16")
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained STRCN-G."""
+def build(n_classes: int, p: StrcnGParameters) -> Classifier:
+    """Return an untrained STRCN-G."""
     from mien.classifiers.augment import (
         in_turn,
         mirror_flow,
@@ -115,74 +161,34 @@ def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
     from mien.classifiers.net import NetClassifier
     from mien.models.rcn import RCN
 
-    check_choices(parameters, CHOICES)
-
-    def make(inputs: Inputs, variant: str) -> RCN:
+    def make(inputs: Inputs, variant: Variant) -> RCN:
         channels, height, width = inputs.shape
-        shape = {**network(parameters), "variant": variant}
-        return RCN(n_classes, channels, (height, width), dropout=parameters["dropout"], **shape)
+        return RCN(n_classes, channels, (height, width), dropout=p.dropout, **network(p, variant))
 
-    both = ("paper", "authors-code")
-    first, *others = both if parameters["variant"] == "both" else (parameters["variant"],)
+    variants: tuple[Variant, ...] = ("paper", "authors-code") if p.variant == "both" else (p.variant,)
+    first, *others = variants
     return NetClassifier(
         make=partial(make, variant=first),
         others=[partial(make, variant=other) for other in others],
-        schedule=schedule(parameters),
-        mirror=mirror_flow if parameters["mirror"] else None,
-        members=parameters["members"],
-        views=shifted_views(parameters["test_shift"]),
+        schedule=schedule(p),
+        mirror=mirror_flow if p.mirror else None,
+        members=p.members,
+        views=shifted_views(p.test_shift),
         augment=in_turn(
-            *([random_shift(parameters["shift"])] if parameters["shift"] else []),
-            *([random_strength(parameters["strength"])] if parameters["strength"] else []),
-            *([random_patch(parameters["patch"])] if parameters["patch"] else []),
+            *([random_shift(p.shift)] if p.shift else []),
+            *([random_strength(p.strength)] if p.strength else []),
+            *([random_patch(p.patch)] if p.patch else []),
         ),
-        device=parameters["device"],
-        start=start_from(parameters["start"], "strcn-g"),
-        batch_size=512 if parameters["input"] == "picture" else 32,
+        device=p.device,
+        start=start_from(p.start, "strcn-g"),
+        batch_size=512 if p.input == "picture" else 32,
     )
 
-
-def network(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `RCN` that STRCN's systems share."""
-    return {
-        "maps": parameters["maps"],
-        "layers": None if parameters["layers"] < 0 else parameters["layers"],
-        "variant": parameters["variant"],
-        "tied": {"variant": None, "yes": True, "no": False}[parameters["tied"]],
-    }
-
-
-def schedule(parameters: Mapping[str, Any]) -> Schedule:
-    """How STRCN's systems are trained.
-
-    Raises:
-        MienError: `decay` is neither "cosine" nor a number.
-    """
-    from mien.classifiers.schedule import Schedule
-
-    given = parameters["decay"]
-    try:
-        decay = given if given == "cosine" else float(given)
-    except ValueError:
-        raise MienError(f"decay is {given!r}.", "a number, or cosine.", "`--set decay=0.8`.") from None
-    keys = ("epochs", "batch_size", "lr", "weight_decay", "loss", "min_change")
-    return Schedule(decay=decay, **{key: parameters[key] for key in keys})
-
-
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "input": ("picture", "face"),
-    "variant": ("paper", "authors-code", "both"),
-    "tied": ("variant", "yes", "no"),
-    "loss": ("balanced", "cross_entropy", "focal"),
-    "face": ("lwm", "crop", "none"),
-    "apex": ("given", "found"),
-}
 
 STRCN_G = System(
     name="strcn-g",
     title="STRCN-G",
-    paper="Xia et al., Spatiotemporal Recurrent Convolutional Networks for Recognizing Spontaneous Micro-expressions, "
-    "IEEE TMM 2020, sections III-C to III-E, Table I",
+    paper=PAPER,
     summary="recurrent convolutional network on optical flow from onset to apex",
     departures=(
         "Default preset: input 28x28 with optical strain as a third channel instead of 300x245 without: the form in "
@@ -202,7 +208,7 @@ STRCN_G = System(
         "`preset=paper` reads the stop at a change below 1e-3 as one of the mean loss of a pass.",
     ),
     recipes={"flow": lambda _: CENTRED_FLOW_PICTURE, "frames": from_frames},
-    parameters={"preset": "pictures", **PICTURES},
-    presets={"pictures": PICTURES, "committee": COMMITTEE, "paper": PAPER, "small": SMALL},
+    parameters=StrcnGParameters,
+    presets=PRESETS,
     build=build,
 )

@@ -8,29 +8,38 @@ Training Adam 5e-5, 800 epochs, batches of 256 in the order of the clip table, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
+from mien.parameters import Parameters
 from mien.preprocessing import FLOW_PICTURE, flow_from_frames
 from mien.systems.base import System
+from mien.systems.schedule import BatchSize, Dropout, Epochs, LearningRate
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
-    """An untrained STSTNet under the authors' settings."""
+class StstnetParameters(Parameters):
+    """Parameters of STSTNet."""
+
+    epochs: Epochs = 800
+    batch_size: BatchSize = 256
+    lr: LearningRate = 5e-5
+    dropout: Dropout = 0.5
+    shuffle: Annotated[
+        bool, Field(description="Shuffle the clips before each epoch; else they keep the order of the clip table.")
+    ] = False
+
+
+def build(n_classes: int, p: StstnetParameters) -> Classifier:
+    """Return an untrained STSTNet under the authors' settings."""
     from mien.classifiers.net import NetClassifier
     from mien.classifiers.schedule import Schedule
     from mien.models.ststnet import STSTNet
 
     return NetClassifier(
-        make=lambda _: STSTNet(n_classes, dropout=parameters["dropout"]),
-        schedule=Schedule(
-            epochs=parameters["epochs"],
-            batch_size=parameters["batch_size"],
-            optimiser="adam",
-            lr=parameters["lr"],
-            shuffle=parameters["shuffle"],
-        ),
+        make=lambda _: STSTNet(n_classes, dropout=p.dropout),
+        schedule=Schedule(epochs=p.epochs, batch_size=p.batch_size, optimiser="adam", lr=p.lr, shuffle=p.shuffle),
     )
 
 
@@ -46,6 +55,6 @@ STSTNET = System(
         "apex with D&C-RoIs, where we take the frame that differs most from the onset.",
     ),
     recipes={"flow": lambda _: FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1")},
-    parameters={"epochs": 800, "batch_size": 256, "lr": 5e-5, "dropout": 0.5, "shuffle": False},
+    parameters=StstnetParameters,
     build=build,
 )

@@ -187,7 +187,7 @@ def test_a_gpu_that_is_too_small_gets_half_the_folds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stacked, "fit_stack", small)
     system = SYSTEMS["ststnet"]
     x = ArrayInputs(np.random.default_rng(0).uniform(0, 255, (12, 3, 28, 28)).astype(np.float32))
-    classifiers = [system.build(3, {**system.parameters, "epochs": 1}) for _ in range(5)]
+    classifiers = [system.build(3, system.with_parameters({"epochs": 1})) for _ in range(5)]
     stacks = fit_folds(
         classifiers,  # type: ignore[arg-type]
         x, np.arange(12) % 3, [np.arange(12)] * 5, list(range(5)), device="cpu",
@@ -211,7 +211,7 @@ def test_the_choice_follows_the_costs() -> None:
 
 def test_measuring_trains_nothing() -> None:
     system = SYSTEMS["ststnet"]
-    classifier = system.build(3, system.parameters)
+    classifier = system.build(3, system.with_parameters())
     assert isinstance(classifier, NetClassifier)
     x = ArrayInputs(np.random.default_rng(0).uniform(0, 255, (40, 3, 28, 28)).astype(np.float32))
     before = torch.get_rng_state()

@@ -35,8 +35,8 @@ def test_grids_are_well_formed(name: str) -> None:
         assert (row.x is None) == (not chosen.axis)
         if row.system in SYSTEMS:
             for preset in ("paper", "small"):
-                default = SYSTEMS[row.system].parameters.get("preset")
-                assert grid._parameters(row, preset, {}).get("preset") in (preset, default)
+                default = SYSTEMS[row.system].defaults.get("preset")
+                assert grid._parameters(row, preset, {}).model_dump().get("preset") in (preset, default)
 
 
 @pytest.mark.parametrize("name", [e.name for e in TABLES])
@@ -48,9 +48,9 @@ def test_rows_have_the_names_under_which_the_paper_prints_them(name: str) -> Non
 def test_without_augmentation_trains_as_many_batches() -> None:
     row = next(r for r in experiments()["strcn-table4"].rows if r.name == "STRCN-G without augmentation")
     full = SYSTEMS["strcn-g"].with_parameters({"preset": "paper"})
-    bare = grid._parameters(row, "paper", {})
-    assert bare["alphas"] == [8.0]
-    assert bare["epochs"] == 50 * full["epochs"]
+    bare = SYSTEMS["strcn-g"].with_parameters(grid._parameters(row, "paper", {}).model_dump())
+    assert bare.alphas == (8.0,)
+    assert bare.epochs == 50 * full.epochs
 
 
 @pytest.fixture

@@ -64,13 +64,13 @@ class LocalExecutor(Executor):
 def choose(plan: Plan, inputs: RunInputs, todo: Sequence[tuple[int, int]], jobs: int) -> tuple[str, dict[str, float]]:
     """Return the fastest way to train folds, and the estimated seconds of each way, where they were measured."""
     # Only networks have epochs; torch need not be loaded for other systems.
-    if "epochs" not in plan.parameters or len(todo) == 1:
+    if not hasattr(plan.parameters, "epochs") or len(todo) == 1:
         return "processes", {}
     from mien.classifiers.net import NetClassifier
     from mien.classifiers.training import device_of
     from mien.evaluation.execution.costs import measure
 
-    device = plan.parameters.get("device", "auto")
+    device = getattr(plan.parameters, "device", "auto")
     if jobs == 1 and device_of(device) == "cpu":
         return "sequential", {}
     classifier = plan.system.build(len(plan.classes), plan.parameters)

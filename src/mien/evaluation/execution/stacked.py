@@ -66,7 +66,7 @@ class Stacked(Processes):
             np.array([s.label for s in plan.samples], dtype=np.int64),
             [inputs.usable(plan.folds[number].train) for _, number in todo],
             [fold_seed(seed, number) for seed, number in todo],
-            device=plan.parameters.get("device", "auto"),
+            device=getattr(plan.parameters, "device", "auto"),
             progress=share,
         )
         for part, seconds in stacks:

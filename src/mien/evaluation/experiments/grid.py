@@ -28,8 +28,9 @@ from mien.evaluation.leaking import Leak, leaking, render_leaks
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report import report_many
 from mien.evaluation.run import benchmark
+from mien.parameters import Parameters
 from mien.progress import Bars
-from mien.systems import SYSTEMS
+from mien.systems import SYSTEMS, System
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,17 +259,18 @@ def _labels(chosen: Experiment, data: Dataset) -> str | None:
     return chosen.labels if chosen.labels in label_maps_of(data.id) else None
 
 
-def _parameters(row: GridRow, preset: str, common: Mapping[str, Any]) -> dict[str, Any]:
-    system = SYSTEMS[row.system]
+def _parameters(row: GridRow, preset: str, common: Mapping[str, Any]) -> Parameters:
+    system: System[Any] = SYSTEMS[row.system]
     given: dict[str, Any] = {"preset": preset} if preset in system.presets else {}
-    given |= {k: v for k, v in common.items() if k in system.parameters}
+    given |= {k: v for k, v in common.items() if k in system.parameters.model_fields}
     full = system.with_parameters(given)
     given |= {**row.set, **(row.small if preset == "small" else {})}
     if row.same_iterations:
-        copies = len(full.get("alphas", [1])) * len(full.get("shares", [1]))
-        given["epochs"] = full["epochs"] * copies
+        copies = len(getattr(full, "alphas", (1,))) * len(getattr(full, "shares", (1,)))
+        given["epochs"] = full.epochs * copies
     # A setting that this system does not have under this preset would be a typing error in the grid.
-    return system.with_parameters(given)
+    made: Parameters = system.with_parameters(given)
+    return made
 
 
 def _slug(text: str) -> str:
