@@ -102,7 +102,7 @@ def test_both_are_printed_beside_the_paper(corpus: Path, tmp_path: Path, monkeyp
     console = Console(width=160, record=True)
     console.print(grid.render("leaky", cells))
     text = console.export_text()
-    for piece in ("0.688", "0.625", "best pass", "new subjects", "trained on", "comparable: no", "comparable: partly"):
+    for piece in ("0.688", "0.625", "best epoch", "new subjects", "trained on", "comparable: no", "comparable: partly"):
         assert piece in text
     assert f"{cells[0].leak.best:.3f} ({cells[0].leak.best_epoch})" in text
     assert f"{cells[0].result['accuracy']:.3f}" in text

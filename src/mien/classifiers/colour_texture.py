@@ -1,4 +1,4 @@
-"""A colour space learned from training clips, a texture descriptor in it, and a classifier behind."""
+"""LBP-TICS: a colour space learned from training clips, a texture descriptor in it, and a classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mien.preprocessing.inputs import as_inputs
 
 @dataclass
 class ColourTexture(Classifier):
-    """LBP-TICS as a classifier: the transform is learned in `fit`, so no test clip takes part in it.
+    """LBP-TICS as a classifier: the transform is learned in `fit`, from training clips only.
 
     Clips are read and described one by one: colour clips of a database need not fit in memory.
 
@@ -43,7 +43,7 @@ class ColourTexture(Classifier):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Self:
-        """Learns the transform from the training clips' pixels, describes them, fits the classifier.
+        """Learn the transform from pixels of training clips, describe the clips, and fit the classifier.
 
         Args:
             x: (N, T, H, W, 3), 0..255.
@@ -67,7 +67,7 @@ class ColourTexture(Classifier):
         return self
 
     def describe(self, x: Clips, progress: Progress | None = None) -> NDArray[np.float32]:
-        """LBP-TICS (N, D) of clips in the learned space."""
+        """Compute LBP-TICS (N, D) of clips in the learned space."""
         clips, rows = as_inputs(x), []
         for clip in range(len(clips)):
             # Prepared clips are kept as bytes and read as floats: back to bytes, comparisons are cheaper.
@@ -78,5 +78,5 @@ class ColourTexture(Classifier):
         return np.stack(rows)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Class probabilities (N, C)."""
+        """Return class probabilities (N, C)."""
         return self.classifier_.predict_proba(self.describe(x))

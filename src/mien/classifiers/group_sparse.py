@@ -1,13 +1,13 @@
-"""Kernelised group sparse learning: a face's blocks are groups, and few of them are kept.
+"""Kernelised group sparse learning: the blocks of a face are groups, and few of them get a weight.
 
 For groups i with centred training kernels K_i (N, N), of mean diagonal 1, and class targets L (N, C):
 
     minimise over P_i (N, C) and beta_i >= 0
         || S^(1/2) (L - sum_i beta_i K_i P_i) ||^2  +  ridge * sum_i tr(P_i' K_i P_i)  +  sparsity * sum_i beta_i
 
-S weights clips. With beta held, the P_i have a closed form: P_i = beta_i A, where
-(sum_i beta_i^2 K_i + ridge S^-1) A = L, one system of N unknowns however many groups there are. With P held, beta is a
-non-negative lasso. Each turn solves both exactly, so the objective never rises. A clip's class is the largest of
+S weights clips. With fixed beta, the P_i have a closed form: P_i = beta_i A, where
+(sum_i beta_i^2 K_i + ridge S^-1) A = L, one system of N unknowns however many groups there are. With fixed P, beta is a
+non-negative lasso. Each turn solves both exactly, so the objective never increases. A clip's class is the largest of
 sum_i beta_i P_i' k_i(x).
 
 Source: after Zong, Huang, Zheng, Cui, Zhao, "Learning from hierarchical spatiotemporal descriptors for
@@ -35,7 +35,7 @@ from mien.classifiers.texture_svm import Kernel, kernel_table, split_parts
 
 @dataclass(frozen=True)
 class Solution:
-    """What `solve_groups` found.
+    """The solution of `solve_groups`.
 
     Attributes:
         beta: (G,) weights of the groups, >= 0.
@@ -53,7 +53,7 @@ class Solution:
 def solve_groups(
     kernels: Floats, targets: Floats, weights: Floats, *, ridge: float, sparsity: float, turns: int = 20
 ) -> Solution:
-    """Minimises the objective above.
+    """Minimise the objective above.
 
     Args:
         kernels: (G, N, N), positive semi-definite.
@@ -70,7 +70,7 @@ def solve_groups(
     objectives: list[float] = []
 
     def project() -> tuple[Floats, Floats]:
-        """Best A for this beta, and each group's share of the answer before its weight, (G, N, C)."""
+        """Return the best A for this beta, and the answers of each group before its weight, (G, N, C)."""
         total = np.tensordot(beta**2, kernels, 1)
         best = np.asarray(np.linalg.solve(total + ridge * np.diag(1 / weights), targets), np.float64)
         return best, np.asarray(beta[:, None, None] * (kernels @ best), np.float64)
@@ -111,7 +111,7 @@ def solve_groups(
 
 @dataclass(frozen=True)
 class _Machine:
-    """A solution with what new clips need: means of the kernels, and the classes."""
+    """A solution, with the means of the kernels and the classes."""
 
     solution: Solution
     scales: Floats
@@ -122,7 +122,7 @@ class _Machine:
 
 @dataclass
 class KernelGroupSparse(InnerChoice):
-    """Kernelised group sparse learning as a classifier; see above.
+    """Kernelised group sparse learning as a classifier; see the module.
 
     Args:
         parts: Equal parts of the vector; each is a group.
@@ -144,16 +144,16 @@ class KernelGroupSparse(InnerChoice):
     turns: int = 20
 
     def settings(self) -> list[Setting]:
-        """Pairs of ridge and sparsity."""
+        """Return the pairs of ridge and sparsity."""
         return list(product(self.ridges, self.sparsities))
 
     def learn_pairs(self, x: Floats) -> Floats:
-        """A kernel of each group."""
+        """Compute the kernel of each group."""
         self._train = split_parts(x, self.parts)
         return self.pairs_with(x)
 
     def pairs_with(self, x: Floats) -> Floats:
-        """The same for new clips."""
+        """Compute the same between new and training clips."""
         return np.stack(
             [
                 kernel_table(a, b, self.kernel, self.gamma, self.shift, self.degree)
@@ -162,7 +162,7 @@ class KernelGroupSparse(InnerChoice):
         )
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> _Machine:
-        """Centres the kernels, brings each to mean diagonal 1, and solves."""
+        """Centre the kernels, scale each to a mean diagonal of 1, and solve."""
         means, grand = pairs.mean(1), pairs.mean((1, 2))
         centred = _centre(pairs, means, grand)
         scales = np.einsum("gnn->g", centred) / len(y)
@@ -183,7 +183,7 @@ class KernelGroupSparse(InnerChoice):
         return _Machine(solution, scales, means, grand, classes)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
-        """Answers to the targets."""
+        """Return the predicted targets."""
         centred = _centre(pairs, machine.means, machine.grand) / machine.scales[:, None, None]
         total = np.tensordot(machine.solution.beta**2, centred, 1)
         full = np.full((pairs.shape[1], self.n_classes), -np.inf)
@@ -192,5 +192,5 @@ class KernelGroupSparse(InnerChoice):
 
 
 def _centre(pairs: Floats, means: Floats, grand: Floats) -> Floats:
-    """Kernels (G, M, N) about the mean of the N training clips in each kernel's own space."""
+    """Centre kernels (G, M, N) at the mean of the N training clips in the space of each kernel."""
     return np.asarray(pairs - pairs.mean(2, keepdims=True) - means[:, None, :] + grand[:, None, None])

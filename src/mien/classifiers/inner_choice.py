@@ -1,4 +1,4 @@
-"""Classifiers on kernels whose settings are chosen inside `fit`, on inner folds by subject."""
+"""Base of kernel classifiers whose settings are chosen within `fit`, on inner folds by subject."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Setting = tuple[Any, ...]
 
 @dataclass
 class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
-    """Tries every setting on inner folds by subject, keeps the one with the best UF1, then learns from all clips.
+    """A classifier that chooses the setting with the best UF1 on inner folds by subject, and then fits on all clips.
 
     What is the same for all settings, a table of every pair of clips, is worked out once.
 
@@ -42,23 +42,23 @@ class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def settings(self) -> list[Setting]:
-        """Every setting, the one to take without inner folds in the middle."""
+        """Return all settings; the one in the middle is used where there are no inner folds."""
 
     @abstractmethod
     def learn_pairs(self, x: Floats) -> Floats:
-        """What is known of pairs of training clips: (G, N, N), G tables."""
+        """Compute G tables of all pairs of training clips, (G, N, N)."""
 
     @abstractmethod
     def pairs_with(self, x: Floats) -> Floats:
-        """The same of new clips and the training clips: (G, M, N)."""
+        """Compute the same between new and training clips, (G, M, N)."""
 
     @abstractmethod
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> Any:
-        """Learns from n clips: pairs (G, n, n), classes (n,)."""
+        """Fit on n clips, given tables (G, n, n) and classes (n,)."""
 
     @abstractmethod
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
-        """Decision values (M, C) of new clips; -inf for a class that was not there to learn."""
+        """Return decision values (M, C) of new clips; -inf for a class without training clips."""
 
     def fit(
         self,
@@ -69,7 +69,7 @@ class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Self:
-        """Chooses the setting on inner folds, then learns from all clips.
+        """Choose the setting on inner folds, then fit on all clips.
 
         Args:
             x: (N, ...) input; flattened.
@@ -113,7 +113,7 @@ class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
     def _held_out(
         self, pairs: Floats, y: NDArray[np.int64], folds: Sequence[tuple[Any, Any]], setting: Setting
     ) -> Floats:
-        """Decision values (N, C) of every clip from the machine that did not learn from it."""
+        """Return decision values (N, C) of each clip, from the machine that was not fitted on it."""
         found = np.full((len(y), self.n_classes), -np.inf)
         for train, test in folds:
             machine = self.solve(pairs[:, train][:, :, train], y[train], setting)
@@ -121,19 +121,19 @@ class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
         return found
 
     def decision_values(self, x: Clips) -> Floats:
-        """Decision values (M, C) of clips."""
+        """Return decision values (M, C) of clips."""
         return self.values(self.machine_, self.pairs_with(flat(x)), self.chosen)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Class probabilities (M, C): a softmax of the decision values, its sharpness learned on the inner folds."""
+        """Return class probabilities (M, C): a softmax of the decision values, scaled by what the inner folds gave."""
         return np.asarray(softmax(self.sharpness_ * self.decision_values(x), axis=1), np.float32)
 
     def predict(self, x: Clips) -> NDArray[np.int64]:
-        """Classes (M,) of clips."""
+        """Return the classes (M,) of clips."""
         return np.asarray(self.predict_proba(x).argmax(1), np.int64)
 
 
 def flat(x: Clips) -> Floats:
-    """Clips as rows of numbers, (N, D)."""
+    """Return clips as vectors (N, D)."""
     clips = as_array(x)
     return clips.reshape(len(clips), -1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A linear support vector machine on descriptors: cost, and a weight between their parts, by inner subject folds."""
+"""A linear support vector machine on descriptors; its cost, and a weight of parts, are chosen on inner folds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mirror = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def weigh_halves(x: Floats, weight: float) -> Floats:
-    """The first half of each vector times the weight, the second times what is left to 1.
+    """Multiply the first half of each vector by the weight, and the second by 1 minus the weight.
 
     Args:
         x: (N, D), such as MDMO's lengths and angles.
@@ -31,7 +31,7 @@ def weigh_halves(x: Floats, weight: float) -> Floats:
 
 @dataclass
 class LinearSvm(InnerChoice):
-    """A linear support vector machine, one class against another, on vectors scaled by one number.
+    """A linear support vector machine, one class against another, on vectors scaled by one factor.
 
     That number makes the mean squared length of the training vectors, about their mean, 1: the machine stays the same,
     and a cost means the same for any descriptor. Cost and weight are those with the best UF1 on inner folds by subject
@@ -60,11 +60,11 @@ class LinearSvm(InnerChoice):
     mirror: Mirror | None = None
 
     def settings(self) -> list[Setting]:
-        """Every (cost, weight)."""
+        """Return all pairs (cost, weight)."""
         return [(cost, weight) for weight, cost in product(self.weights, self.costs)]
 
     def learn_pairs(self, x: Floats) -> Floats:
-        """Inner products of training clips: a table for every weight and every pair of copies, (W V V, N, N)."""
+        """Compute inner products of training clips for each weight and each pair of copies, (W V V, N, N)."""
         views = self._views(x)
         self.scales_: list[tuple[Floats, float]] = []
         for weight in self.weights:
@@ -76,15 +76,15 @@ class LinearSvm(InnerChoice):
         return self._tables(self.train_)
 
     def pairs_with(self, x: Floats) -> Floats:
-        """The same of new clips and the training clips, (W V V, M, N)."""
+        """Compute the same between new and training clips, (W V V, M, N)."""
         return self._tables(self._scaled(self._views(x)))
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> SVC:
-        """A machine on all copies of some clips."""
+        """Fit a machine on all copies of clips."""
         return machine_on(self._kernel(pairs, setting), np.tile(y, self._copies), setting[0], self.balanced)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
-        """Its decision values, the mean over the copies of each clip."""
+        """Return its decision values, averaged over the copies of each clip."""
         found = machine.decision_function(self._kernel(pairs, setting))
         if len(machine.classes_) == 2:
             found = np.stack([-found, found], axis=1)
@@ -103,7 +103,7 @@ class LinearSvm(InnerChoice):
         return x if self.weigh is None else self.weigh(x, weight)
 
     def _scaled(self, views: Sequence[Floats]) -> list[list[Floats]]:
-        """Each copy under each weight."""
+        """Return each copy under each weight."""
         return [
             [(self._weighed(view, weight) - centre) * scale for view in views]
             for weight, (centre, scale) in zip(self.weights, self.scales_, strict=True)

@@ -1,4 +1,4 @@
-"""A support vector machine whose settings are chosen inside `fit`, on inner splits by subject."""
+"""An RBF support vector machine whose settings are chosen within `fit`, on inner folds by subject."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Mirror = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def mirror_flow(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The flow of the mirrored face: columns reversed, horizontal motion negated, strain kept.
+    """Return the flow of the mirrored face: columns reversed, horizontal motion negated, strain kept.
 
     Args:
         x: (..., C, H, W), channels u, v[, strain], no motion being 0.
@@ -38,7 +38,7 @@ def mirror_flow(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def machine_on(kernel: Floats, y: NDArray[np.int64], cost: float, balanced: bool) -> SVC:
-    """A support vector machine, trained.
+    """Return a trained support vector machine.
 
     Args:
         kernel: (N, N) of every pair of training clips.
@@ -58,7 +58,7 @@ def machine_on(kernel: Floats, y: NDArray[np.int64], cost: float, balanced: bool
 
 @dataclass
 class RbfSvm(Classifier):
-    """Standardise every feature, then a support vector machine with kernel exp(-gamma |a - b|^2).
+    """A support vector machine with the kernel exp(-gamma |a - b|^2) on standardised features.
 
     C and gamma are those with the best UF1 on inner folds by subject of the training clips; a single value for each
     skips the search. The squared distances are computed once, so trying a pair costs one small solve.
@@ -87,7 +87,7 @@ class RbfSvm(Classifier):
     chosen: tuple[float, float] = field(default=(1.0, 1.0), init=False)
 
     def _held_out(self, kernel: Floats, y: NDArray[np.int64], folds: Folds, cost: float) -> Floats:
-        """Decision values (N, C) of every clip from the machine that did not train on it."""
+        """Return decision values (N, C) of each clip, from the machine that was not trained on it."""
         values = np.full((len(y), self.n_classes), -np.inf)
         for train, test in folds:
             machine = machine_on(kernel[np.ix_(train, train)], y[train], cost, self.balanced)
@@ -95,7 +95,7 @@ class RbfSvm(Classifier):
         return values
 
     def _scores(self, machine: SVC, kernel: Floats) -> Floats:
-        """Decision values (N, C); -inf stands for a class the training clips do not have."""
+        """Return decision values (N, C); -inf for a class without training clips."""
         values = machine.decision_function(kernel)
         if len(machine.classes_) == 2:
             values = np.stack([-values, values], axis=1)
@@ -112,7 +112,7 @@ class RbfSvm(Classifier):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Self:
-        """Standardise, choose C and gamma on inner folds, solve once more on everything.
+        """Standardise, choose C and gamma on inner folds, and fit on all clips.
 
         Args:
             x: (N, ...) input; flattened.
@@ -161,7 +161,7 @@ class RbfSvm(Classifier):
         return inner_folds(y, groups, self.inner_folds, seed)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Class probabilities (N, C): a softmax of the decision values, its sharpness learned on the inner folds."""
+        """Return class probabilities (N, C): a softmax of the decision values, scaled by what the inner folds gave."""
         views = [self._standardise(view) for view in self._views(as_array(x))]
         kernels = (np.exp(-self.chosen[1] * _square_distances(view, self._train)) for view in views)
         values = np.mean([self._scores(self._machine, kernel) for kernel in kernels], axis=0)
@@ -177,13 +177,13 @@ class RbfSvm(Classifier):
 
 
 def _square_distances(a: Floats, b: Floats) -> Floats:
-    """Squared distances (len(a), len(b)) through one matrix product; far faster than pair by pair."""
+    """Compute squared distances (len(a), len(b)) by one matrix product, which is far faster than pair by pair."""
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
     return np.asarray(np.maximum(squares, 0.0))
 
 
 def inner_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> Folds:
-    """Inner folds by subject with at least two classes to train on; empty when there are too few subjects.
+    """Return inner folds by subject with at least two training classes; [] if there are too few subjects.
 
     Args:
         y: (N,) classes of the training clips.
@@ -207,7 +207,7 @@ def inner_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, s
 
 
 def sharpness(values: Floats, y: NDArray[np.int64]) -> float:
-    """Factor on decision values whose softmax has the least log loss."""
+    """Return the factor on decision values whose softmax has the least log loss."""
     seen = np.isfinite(values[np.arange(len(y)), y])
 
     def loss(log_factor: float) -> float:

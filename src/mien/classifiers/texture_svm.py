@@ -24,7 +24,7 @@ KERNELS = ("poly", "linear", "hellinger", "chi2")
 
 
 def kernel_table(a: Floats, b: Floats, kernel: str, gamma: float = 0.22, shift: float = 0.0, degree: int = 2) -> Floats:
-    """A kernel of every pair of rows; for "chi2" the distance sum (a - b)^2 / (a + b), of which a kernel is made later.
+    """Compute a kernel of all pairs of rows; for "chi2" the distance sum (a - b)^2 / (a + b), made a kernel later.
 
     Args:
         a: (M, D).
@@ -54,7 +54,7 @@ def kernel_table(a: Floats, b: Floats, kernel: str, gamma: float = 0.22, shift: 
 
 @dataclass
 class KernelSvm(InnerChoice):
-    """A support vector machine on histograms, with the kernel of a paper.
+    """A support vector machine on histograms, with one of several kernels.
 
     The training kernel is divided by the mean of its diagonal: C then means the same whatever the number of blocks.
     For kernels without a shift this is no more than another unit of C.
@@ -76,29 +76,29 @@ class KernelSvm(InnerChoice):
     balanced: bool = True
 
     def settings(self) -> list[Setting]:
-        """Pairs of C and width."""
+        """Return the pairs of C and width."""
         return list(product(self.costs, self.widths if self.kernel == "chi2" else (1.0,)))
 
     def _table(self, a: Floats, b: Floats) -> Floats:
         return kernel_table(a, b, self.kernel, self.gamma, self.shift, self.degree)
 
     def learn_pairs(self, x: Floats) -> Floats:
-        """The kernel, or the distances, of the training clips on their own scale."""
+        """Compute the kernel, or the distances, of the training clips, scaled to a mean of 1."""
         table = self._table(x, x)
         scale = float(table.mean() if self.kernel == "chi2" else np.diag(table).mean())
         self._train, self._scale = x, scale if scale > 0 else 1.0
         return table[None] / self._scale
 
     def pairs_with(self, x: Floats) -> Floats:
-        """The same for new clips."""
+        """Compute the same between new and training clips."""
         return np.asarray(self._table(x, self._train)[None] / self._scale)
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> SVC:
-        """One machine of scikit-learn."""
+        """Fit a machine of scikit-learn."""
         return machine_on(self._kernel(pairs, setting), y, setting[0], self.balanced)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
-        """Its decision values."""
+        """Return its decision values."""
         found = machine.decision_function(self._kernel(pairs, setting))
         if len(machine.classes_) == 2:
             found = np.stack([-found, found], axis=1)
@@ -112,7 +112,7 @@ class KernelSvm(InnerChoice):
 
 @dataclass(frozen=True)
 class _Weighed:
-    """Machines, one against the rest, on a sum of kernels."""
+    """One-against-rest machines on a weighted sum of kernels."""
 
     machines: tuple[SVC, ...]
     classes: NDArray[np.int64]
@@ -121,7 +121,7 @@ class _Weighed:
 
 @dataclass
 class MultipleKernels(InnerChoice):
-    """A support vector machine on a weighted sum of kernels, one for each part of the vector; weights are learned.
+    """A support vector machine on a sum of kernels with learned weights, one kernel per part of the vector.
 
     Formulation: lp-norm multiple kernel learning. Weights are not negative and their p-norm is at most 1; machine and
     weights are solved in turn, the weights in closed form, until the objective rests. All classes, one against the
@@ -149,11 +149,11 @@ class MultipleKernels(InnerChoice):
     turns: int = 10
 
     def settings(self) -> list[Setting]:
-        """Values of C."""
+        """Return the values of C."""
         return [(cost,) for cost in self.costs]
 
     def learn_pairs(self, x: Floats) -> Floats:
-        """A kernel of each part, divided by the mean of its diagonal."""
+        """Compute the kernel of each part, divided by the mean of its diagonal."""
         if self.kernel == "chi2":
             raise MienError(
                 "kernel is 'chi2'.", "poly, linear or hellinger for several kernels.", "`--set kernel=poly`."
@@ -175,11 +175,11 @@ class MultipleKernels(InnerChoice):
         )
 
     def pairs_with(self, x: Floats) -> Floats:
-        """The same for new clips."""
+        """Compute the same between new and training clips."""
         return self._tables(split_parts(x, self.parts)) / self._scales[:, None, None]
 
     def solve(self, pairs: Floats, y: NDArray[np.int64], setting: Setting) -> _Weighed:
-        """Machines and weights in turn; `objectives` keeps the sum of the machines' objectives after each turn."""
+        """Solve machines and weights in turn; `objectives` records the sum of the objectives after each turn."""
         classes = np.unique(y)
         shown = classes if len(classes) > 2 else classes[1:]  # of two classes, one machine tells both
         weights = np.full(len(pairs), len(pairs) ** (-1 / self.norm))
@@ -205,7 +205,7 @@ class MultipleKernels(InnerChoice):
         return _Weighed(tuple(machines), classes, weights)
 
     def values(self, machine: Any, pairs: Floats, setting: Setting) -> Floats:
-        """Decision values of one against the rest."""
+        """Return the one-against-rest decision values."""
         kernel = np.tensordot(machine.weights, pairs, 1)
         found = [one.decision_function(kernel) for one in machine.machines]
         full = np.full((pairs.shape[1], self.n_classes), -np.inf)
@@ -214,7 +214,7 @@ class MultipleKernels(InnerChoice):
 
 
 def split_parts(x: Floats, parts: int) -> Floats:
-    """(N, D) as (parts, N, D / parts).
+    """Split vectors (N, D) into parts (parts, N, D / parts).
 
     Raises:
         MienError: The parts are not equal.
@@ -226,7 +226,7 @@ def split_parts(x: Floats, parts: int) -> Floats:
 
 @dataclass
 class Forest(Classifier, BaseEstimator):  # type: ignore[misc]
-    """A random forest of scikit-learn.
+    """A random forest.
 
     Args:
         n_classes: Classes C.
@@ -261,7 +261,7 @@ class Forest(Classifier, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Class probabilities (M, C)."""
+        """Return class probabilities (M, C)."""
         found = np.zeros((len(x), self.n_classes), np.float32)
         found[:, self.forest_.classes_] = self.forest_.predict_proba(flat(x))
         return found

@@ -1,4 +1,4 @@
-"""combine(): several finished runs as one committee, from their ledgers alone."""
+"""combine(): average the probabilities of several finished runs, from their ledgers alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mien.errors import MienError
 from mien.evaluation.ledger import (
     Ledger,
     fold_file,
+    machine_errors,
     read_ledger,
     read_settings,
     rows_as_csv,
-    told_plainly,
 )
 from mien.io.atomic import UNFINISHED, write_atomically
 
@@ -28,7 +28,7 @@ SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "s
 
 
 def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
-    """A run whose probabilities are the mean of several runs', each run counting the same, its seeds averaged first.
+    """Write a run whose probabilities are the mean of those of several runs; the seeds of each are averaged first.
 
     Honest by construction: in every fold each member was trained without the test subject, and the weights are equal,
     so nothing is chosen. The result is an ordinary run: report it, compare it, combine it again. A clip that some
@@ -55,9 +55,7 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
     settings = [read_settings(Path(run)) for run in runs]
     for run, ledger, each in zip(runs, ledgers, settings, strict=True):
         if not ledger.complete:
-            raise MienError(
-                f"{str(run)!r} is unfinished.", "complete runs.", "its `mien benchmark` again: it goes on from there."
-            )
+            raise MienError(f"{str(run)!r} is unfinished.", "complete runs.", "its `mien benchmark` again: it resumes.")
         differing = [key for key in SAME if each.get(key) != settings[0].get(key)]
         if differing:
             raise MienError(
@@ -97,7 +95,7 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
     }
     names = list(dict.fromkeys(row.fold for row in first))
     made = out.with_name(f".{out.name}{UNFINISHED}")
-    with told_plainly(out):
+    with machine_errors(out):
         shutil.rmtree(made, ignore_errors=True)  # of one that was killed
         for number, name in enumerate(names):
             write_atomically(fold_file(made, 0, number), rows_as_csv((r for r in rows if r.fold == name), classes))
@@ -113,7 +111,7 @@ def _title(settings: dict[str, Any]) -> str:
 
 
 def _mean_over_seeds(ledger: Ledger) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Probabilities of each clip, averaged over the run's seeds."""
+    """Return the probabilities of each clip, averaged over the seeds of the run."""
     gathered: dict[str, list[tuple[float, ...]]] = {}
     for row in ledger.rows:
         if row.probabilities:

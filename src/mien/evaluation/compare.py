@@ -1,4 +1,4 @@
-"""Is one run better than another on the same clips?"""
+"""Paired comparison of two runs on the same clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.evaluation.metrics import NO_ANSWER, accuracy_of, counts_by_person, re
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Run A against run B on the same clips.
+    """The comparison of run A with run B on the same clips.
 
     Attributes:
         n_clips: Clips both were tested on.
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def _by_seed(ledger: Ledger, keys: list[str]) -> NDArray[np.float64]:
-    """Probabilities (seeds, clips, classes) in the order of `keys`; not numbers where there is no answer."""
+    """Return probabilities (seeds, clips, classes) in the order of `keys`; NaN where there is no answer."""
     place = {key: n for n, key in enumerate(keys)}
     out = np.full((len(ledger.seeds), len(keys), len(ledger.classes)), np.nan)
     for s, seed in enumerate(ledger.seeds):
@@ -54,12 +54,12 @@ def _by_seed(ledger: Ledger, keys: list[str]) -> NDArray[np.float64]:
 
 
 def _answers(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Class indices (..., clips) of probabilities (..., clips, classes); `NO_ANSWER` where there are none."""
+    """Return class indices (..., clips) of probabilities (..., clips, classes); `NO_ANSWER` for NaN."""
     return np.where(np.isnan(probabilities[..., 0]), NO_ANSWER, probabilities.argmax(-1))
 
 
 def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, seed: int = 0) -> Comparison:
-    """Paired comparison of two ledgers.
+    """Compare two ledgers clip by clip.
 
     Scores are means over each run's seeds; the bootstrap draws persons, the same for both runs. McNemar's test needs
     one answer per clip and takes that of the seeds' mean probabilities. A clip that one run could not prepare is wrong
@@ -103,8 +103,8 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
     ]  # (seeds, persons, C, C + 1)
     weights = resamples(tables[0].shape[1], n, seed)
     point = [[float(of(t.sum(1)).mean()) for t in tables] for of in (uf1_of, uar_of, accuracy_of)]
-    drawn = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
-    difference = drawn[0] - drawn[1]
+    sampled = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
+    difference = sampled[0] - sampled[1]
     low, high = np.quantile(difference, [0.025, 0.975])
     # One is added to each count: a finite number of draws cannot show a probability of nothing.
     tail = (1 + min(int((difference <= 0).sum()), int((difference >= 0).sum()))) / (n + 1)
@@ -118,7 +118,7 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
 
 
 def render_comparison(result: Comparison, a: str, b: str) -> RenderableType:
-    """The comparison as a table for the terminal."""
+    """Return a comparison as a table for the terminal."""
     table = Table(title=f"A = {a}   B = {b}   {result.n_clips} clips", title_justify="left", box=None, padding=(0, 2))
     for heading in ("", "A", "B", "A - B"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -1,4 +1,4 @@
-"""Pictures of a report as inline SVG, coloured by the page's style sheet, so that they follow light and dark.
+"""Figures of the report as inline SVG; the style sheet of the page sets their colours, light or dark.
 
 The SVGs stretch to the width they are given and hold no text, which would stretch too: words stand beside them.
 """
@@ -16,7 +16,7 @@ MOST_POINTS = 240
 
 
 def score_bar(value: float, tick: float | None = None, interval: Sequence[float] | None = None) -> Markup:
-    """A score as a bar on 0..1, with a tick at a baseline and a line above it over an interval.
+    """Draw a score as a bar on 0..1, with a tick at a baseline and a line over a confidence interval.
 
     Args:
         value: The score, 0..1.
@@ -41,7 +41,7 @@ def score_bar(value: float, tick: float | None = None, interval: Sequence[float]
 
 
 def subject_bars(entries: Sequence[Mapping[str, Any]], mean: float) -> Markup:
-    """One bar per subject: as wide as the subject has clips, as high as their share that is right.
+    """Draw one bar per subject: its width is the number of clips, its height the share that is right.
 
     So the area is the number of clips that are right. A line crosses at the accuracy over all clips.
 
@@ -80,7 +80,7 @@ def subject_bars(entries: Sequence[Mapping[str, Any]], mean: float) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class CurveFigure:
-    """A curve over epochs with what its axes say.
+    """A curve over epochs, with the labels of its axes.
 
     Attributes:
         svg: The picture.
@@ -100,7 +100,7 @@ class CurveFigure:
 
 
 def curve_figure(curves: Sequence[Sequence[float]], name: str) -> CurveFigure | None:
-    """Mean over folds as a line, the middle 80 % of folds as a band, up to the last epoch that every fold has.
+    """Draw the mean over folds as a line, the middle 80 % as a band, for the epochs that all folds have.
 
     Args:
         curves: One value per epoch for each fold.
@@ -138,7 +138,7 @@ def curve_figure(curves: Sequence[Sequence[float]], name: str) -> CurveFigure | 
 
 
 def shade(count: int, total: int, *, right: bool) -> Markup:
-    """Style of one cell of a confusion matrix: the stronger the larger its share of the row, in two hues."""
+    """Return the style of a cell of a confusion matrix: one hue on the diagonal, one off it, by row share."""
     return Markup("--share:{:.3f};--hue:var(--{})").format(
         count / total if total else 0.0, "accent" if right else "miss"
     )

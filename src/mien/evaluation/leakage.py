@@ -1,4 +1,4 @@
-"""Checks for the ways a score can leak, over folds, ledgers, steps and classifiers.
+"""Checks of folds, ledgers, steps and classifiers for the known ways in which test data leak into a score.
 
 `pitfalls.toml` lists the sixteen known ones with what stops or shows each of them here.
 """
@@ -26,7 +26,7 @@ from mien.types import Fold, Problem, Sample
 
 @dataclass(frozen=True, slots=True)
 class Pitfall:
-    """One known way to get a wrong number.
+    """One known way to a wrong score.
 
     Attributes:
         number: As in docs/guide/leaks.md.
@@ -43,13 +43,13 @@ class Pitfall:
 
 @cache
 def pitfalls() -> tuple[Pitfall, ...]:
-    """The sixteen pitfalls, from `pitfalls.toml`."""
+    """Return the sixteen pitfalls of `pitfalls.toml`."""
     text = (files("mien.evaluation") / "pitfalls.toml").read_text(encoding="utf-8")
     return tuple(Pitfall(**entry) for entry in tomllib.loads(text)["pitfall"])
 
 
 def check_folds(samples: Sequence[Sample], folds: Sequence[Fold], *, shares_subjects: bool = False) -> list[Problem]:
-    """What leaks in a set of folds.
+    """Return what leaks in a set of folds.
 
     Args:
         samples: The table the folds index.
@@ -110,7 +110,7 @@ def _family_notes(fold: Fold, trained: set[str], tested: set[str]) -> list[Probl
 
 
 def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold]) -> list[Problem]:
-    """Whether a ledger is what its clip table and folds say: each clip once per seed, true classes, own argmax.
+    """Check a ledger against its clip table and folds: each clip once per seed, true classes, most probable class.
 
     Args:
         ledger: A run, finished or not.
@@ -153,7 +153,7 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
 
 
 def check_step(step: Callable[[NDArray[Any]], NDArray[Any]], clips: Sequence[NDArray[Any]]) -> list[Problem]:
-    """Whether a step really sees one clip: alone, in order, and in the opposite order it must answer the same.
+    """Check that a step depends on one clip only: alone, in order and in reverse order, its results must be equal.
 
     A step that is an object is copied, unused, for each clip it sees alone, so that what it keeps from its very first
     clip shows too. A function that keeps this in a closure cannot be copied: hand over a fresh one.
@@ -191,7 +191,7 @@ def check_classifier(
     groups: Sequence[tuple[str, str]],
     fold: Fold,
 ) -> list[Problem]:
-    """Whether predictions change when the test clips and their classes are destroyed outside what it is handed.
+    """Check that predictions do not change when test clips and their classes are destroyed outside what `fit` receives.
 
     Catches a classifier that reaches `x` or `y` behind `fit`'s back, through a closure or a global, to scale, to weigh
     or to choose its epoch; and one whose answer for a clip depends on the clips it is asked about together with it.
@@ -244,7 +244,7 @@ def best_epoch_bound(
     repeats: int = 20,
     seed: int = 0,
 ) -> dict[int, float]:
-    """UF1 of a random guesser who keeps, for each subject, the best of several guesses at that subject's clips.
+    """Compute the UF1 of a random guesser that keeps the best of several guesses for each subject.
 
     This is what choosing the epoch on the test subject can be worth with no learning at all.
 

@@ -1,9 +1,9 @@
-"""How the MicroExp papers score, kept apart from everything that is a score here.
+"""How the MicroExp papers score; kept apart, because it is not a score here.
 
-One random fifth of the clips is held out, whatever the subject. After every pass the network answers these very clips;
-the best pass is what such papers print, the mean over the last ten what they print beside it. Both look at the test
-clips to describe the training, which `fit` cannot do: so this is not a benchmark, it makes no ledger, and its file says
-what it is. It exists to show how large the leak is, beside leave-one-subject-out with the same network.
+One random fifth of the clips is held out, whatever the subject. After each epoch the network is tested on these
+clips; such papers print the best epoch, and beside it the mean of the last ten. Both choose on test clips, which `fit`
+cannot do: so this is not a benchmark, it makes no ledger, and its file says what it is. It shows how large the leak is,
+beside leave-one-subject-out with the same network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.evaluation.execution.processes import Processes
-from mien.evaluation.ledger import told_plainly
+from mien.evaluation.ledger import machine_errors
 from mien.evaluation.metrics import majority
 from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
@@ -33,21 +33,21 @@ from mien.systems.base import System
 PROTOCOL = "holdout_reddy"
 FILE = "leak.json"
 LAST = 10
-"""Passes whose mean the paper gives beside the best one (Table VIII)."""
+"""Epochs whose mean the paper prints beside the best one (Table VIII)."""
 
 WARNING = (
-    "The best pass is chosen on the clips it is scored on, and the same people are trained on: neither figure says how "
-    "the network does on a new person."
+    "The best epoch is chosen on the clips that it is scored on, and their subjects are trained on, too: neither "
+    "figure says how the network does on a new person."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Accuracy on the test clips after every pass of one training.
+    """Accuracy on the test clips after each epoch of one training.
 
     Attributes:
         settings: What was trained on what.
-        accuracy: Share of the test clips that are right, one number per pass.
+        accuracy: Share of the test clips that are right, one number per epoch.
         majority: Share of the commonest class among the test clips: what a constant answer reaches.
         n_train: Training clips.
         n_test: Test clips.
@@ -63,24 +63,24 @@ class Leak:
 
     @property
     def best(self) -> float:
-        """Accuracy of the best pass: what the paper prints."""
+        """Return the accuracy of the best epoch: what the paper prints."""
         return max(self.accuracy)
 
     @property
     def best_epoch(self) -> int:
-        """The first pass with that accuracy, counted from 1."""
+        """Return the first epoch with that accuracy, counted from 1."""
         return int(np.argmax(self.accuracy)) + 1
 
     @property
     def last(self) -> tuple[float, float]:
-        """Mean and standard deviation over the last ten passes."""
+        """Return mean and standard deviation over the last ten epochs."""
         tail = np.asarray(self.accuracy[-LAST:])
         return float(tail.mean()), float(tail.std())
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, ready for JSON, with what it is."""
+        """Return all of it, ready for JSON, with a statement of what it is."""
         return {
-            "what": "accuracy on the test clips after every pass: not a score, see the warning",
+            "what": "accuracy on the test clips after each epoch: not a score, see the warning",
             "warning": WARNING,
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -107,9 +107,9 @@ def leaking(
     jobs: int = 1,
     bars: bool = False,
 ) -> Leak:
-    """Train once on four fifths of the clips and watch the rest after every pass; see the module's text.
+    """Train once on four fifths of the clips and measure accuracy on the rest after each epoch; see the module.
 
-    A stopped one goes on where it was; what is finished in `out` is not run again.
+    A stopped training resumes where it stopped; one that is finished in `out` is not run again.
 
     Args:
         data: One or more databases.
@@ -131,7 +131,7 @@ def leaking(
     )  # fmt: skip
     keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "seeds")
     settings = {key: plan.settings[key] for key in (*keys, "datasets", "synthetic")}
-    with lock_run(out), told_plainly(out):
+    with lock_run(out), machine_errors(out):
         return _read(out / FILE, settings) or _train(plan, settings, out, seed, jobs, bars)
 
 
@@ -155,7 +155,7 @@ def _train(plan: Plan, settings: Mapping[str, Any], out: Path, seed: int, jobs: 
 
 
 def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[float, ...]:
-    """Accuracy on the test clips after every pass."""
+    """Return the accuracy on the test clips after each epoch."""
     from threadpoolctl import threadpool_limits
 
     from mien.classifiers.net import NetClassifier
@@ -163,7 +163,7 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
     classifier = plan.system.build(len(plan.classes), plan.parameters)
     if not isinstance(classifier, NetClassifier) or classifier.members != 1:
         raise MienError(
-            f"{plan.system.name} is not one network that can be watched pass by pass.",
+            f"{plan.system.name} is not one network that can be watched epoch by epoch.",
             "a deep system with one member.",
             "`--set members=1`, or another system.",
         )
@@ -173,13 +173,13 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
     fold = plan.folds[0]
     train, test = prepared.usable(fold.train), prepared.usable(fold.test)
     y = np.array([s.label for s in plan.samples], dtype=np.int64)
-    passes = classifier.schedule.epochs
+    epochs = classifier.schedule.epochs
     partly = folder / "accuracy.json"
-    # Of a stopped training: passes that are run again are watched again.
+    # Of a stopped training; epochs that are run again are measured again.
     try:
         known = [float(value) for value in json.loads(partly.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
-        known = []  # none, or damaged: without the passes before it, a state is of no use
+        known = []  # none, or damaged: a state is useless without the epochs before it
         shutil.rmtree(folder, ignore_errors=True)
     seen: dict[int, float] = dict(enumerate(known, 1))
     made: list[Any] = []
@@ -189,28 +189,28 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
         made.append(build(given))
         return made[-1]
 
-    def after_pass(done: float) -> None:
+    def after_epoch(done: float) -> None:
         model = made[-1]
         classifier.models = [model]
         answers = classifier.predict_proba(inputs[test]).argmax(1)
         classifier.models = []
         model.train()
         # A test clip that could not be prepared is wrong.
-        seen[round(done * passes)] = int((answers == y[test]).sum()) / len(fold.test)
+        seen[round(done * epochs)] = int((answers == y[test]).sum()) / len(fold.test)
         write_atomically(partly, json.dumps([seen[n] for n in sorted(seen)]))
         advance(1)
 
-    advance = bars.start("passes", passes)
+    advance = bars.start("epochs", epochs)
     classifier.make = caught
     classifier.state_file = folder / "state"
     groups = [plan.samples[i].clip.person for i in train]
     with threadpool_limits(1):
-        classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_pass)
+        classifier.fit(inputs[train], y[train], groups, seed=seed, progress=after_epoch)
     return tuple(seen[n] for n in sorted(seen))
 
 
 def _read(path: Path, settings: Mapping[str, Any]) -> Leak | None:
-    """What a finished one left; None where there is none."""
+    """Return the result of a finished training; None if there is none."""
     if not path.is_file():
         return None
     try:
@@ -241,13 +241,13 @@ def _read(path: Path, settings: Mapping[str, Any]) -> Leak | None:
 
 
 def claims(leak: Leak, method: str) -> tuple[PublishedRow | None, PublishedRow | None]:
-    """What the paper prints for a network on this database: its best pass, and the mean of the last ten."""
+    """Return what the paper prints for a network on this database: its best epoch, and the mean of the last ten."""
     rows = {row.method: row for row in published_for(leak.settings)}
     return rows.get(f"{method}, best epoch"), rows.get(f"{method}, last ten epochs")
 
 
 def render_leaks(title: str, rows: Sequence[tuple[str, str, Leak | None, Mapping[str, Any] | None]]) -> list[Any]:
-    """Both ways to score side by side, for the terminal.
+    """Return both ways to score side by side, for the terminal.
 
     Args:
         title: Of the tables.
@@ -265,7 +265,7 @@ def render_leaks(title: str, rows: Sequence[tuple[str, str, Leak | None, Mapping
         table = Table(title=f"{title} · {database}", title_justify="left", box=None, padding=(0, 1))
         table.add_column("")
         headings = (
-            "[yellow]best pass\n[yellow]on test", "[yellow]last ten\n[yellow]passes", "new subjects\nacc", "\nUF1",
+            "[yellow]best epoch\n[yellow]on test", "[yellow]last ten\n[yellow]epochs", "new subjects\nacc", "\nUF1",
             "[dim]paper\n[dim]best", "[dim]\n[dim]last ten",
         )  # fmt: skip
         for heading in headings:

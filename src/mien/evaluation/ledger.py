@@ -1,4 +1,4 @@
-"""The ledger: one row per (run, seed, clip). It is the only result that is ever stored; scores are views of it.
+"""The ledger: one row per seed and clip of a run. Only the ledger is stored; all scores are computed from it.
 
 A run is a folder::
 
@@ -74,19 +74,19 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Identity of the clip: `dataset/subject/clip`."""
+        """Return the identity of the clip: `dataset/subject/clip`."""
         return f"{self.dataset}/{self.subject}/{self.clip}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All rows of one run, with the settings they were made under.
+    """All rows of one run, with its settings.
 
     Attributes:
         settings: The content of run.json.
         classes: Class names, in the order of the probabilities.
         rows: Rows ordered by seed, then by fold, then by place in the clip table.
-        complete: True when every fold of every seed is there.
+        complete: Whether all folds of all seeds are finished.
         failures: Clips that could not be prepared, by key, and why.
     """
 
@@ -98,15 +98,15 @@ class Ledger:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that have rows, ascending."""
+        """Return the seeds that have rows, ascending."""
         return tuple(sorted({row.seed for row in self.rows}))
 
     def of_seed(self, seed: int) -> tuple[Row, ...]:
-        """Rows of one seed: one per clip in a complete run of a protocol that tests each clip once."""
+        """Return the rows of one seed; one per clip where the protocol tests each clip once."""
         return tuple(row for row in self.rows if row.seed == seed)
 
     def labels(self, rows: Sequence[Row]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(y_true, y_pred) of some rows as class indices; `NO_ANSWER` for a clip that could not be prepared."""
+        """Return (y_true, y_pred) of rows as class indices; `NO_ANSWER` for a clip that could not be prepared."""
         index = {name: i for i, name in enumerate(self.classes)} | {"": NO_ANSWER}
         return (
             np.array([index[row.y_true] for row in rows], dtype=np.int64),
@@ -115,7 +115,7 @@ class Ledger:
 
 
 def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:
-    """Rows as CSV text with a header; probabilities with nine significant digits (exact for float32)."""
+    """Return rows as CSV text with a header; probabilities have nine significant digits, exact for float32."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*FIXED, *(f"p_{name}" for name in classes)])
@@ -127,7 +127,7 @@ def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:
 
 
 def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
-    """The rows of one fold.
+    """Read the rows of one fold.
 
     Raises:
         MienError: They are not as `rows_as_csv` wrote them.
@@ -146,12 +146,12 @@ def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
         raise MienError(
             f"{path} is not as it was written ({error}).",
             f"rows with the columns {', '.join(expected)}.",
-            "move the file away and run `mien benchmark` again: only that fold is redone.",
+            "move the file away and run `mien benchmark` again: only that fold is trained again.",
         ) from None
 
 
 def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> Row:
-    """One row. Raises ValueError where `rows_as_csv` cannot have written it."""
+    """Return one row; raise ValueError where `rows_as_csv` cannot have written it."""
     if None in entry or None in entry.values():
         raise ValueError("a line has another number of cells than the first")
     if entry["seed"] != str(seed):
@@ -170,7 +170,7 @@ def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> 
 
 
 def answer_problem(row: Row, classes: Sequence[str]) -> str:
-    """What is wrong with one row's probabilities and predicted class; "" where nothing is."""
+    """Return what is wrong with the probabilities and the predicted class of a row; "" where nothing is."""
     if row.interval_source == FAILED:
         return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
     p = np.asarray(row.probabilities)
@@ -187,12 +187,12 @@ def answer_problem(row: Row, classes: Sequence[str]) -> str:
 
 
 def fold_file(run: Path, seed: int, number: int) -> Path:
-    """Where the rows of one fold live."""
+    """Return the path of the rows of one fold."""
     return run / "ledger" / f"s{seed}-f{number:04d}.csv"
 
 
 def read_settings(run: Path) -> dict[str, Any]:
-    """The settings of a run.
+    """Read the settings of a run.
 
     Raises:
         MienError: The folder is not a run.
@@ -254,11 +254,11 @@ _SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "lacking": lambda value: isinstance(value, dict) and all(_texts(each) for each in value.values()),
     "members": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
 }
-"""What each setting of a run may be."""
+"""Checks of the settings of a run."""
 
 
 def finished_folds(run: Path, settings: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """(seed, number) of the folds whose rows are there, in the order of the ledger."""
+    """Return (seed, number) of each finished fold, in the order of the ledger."""
     folder = run / "ledger"
     there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
     found = {}
@@ -270,7 +270,7 @@ def finished_folds(run: Path, settings: Mapping[str, Any]) -> list[tuple[int, in
 
 
 def read_ledger(run: Path) -> Ledger:
-    """Everything a run has predicted so far.
+    """Read all that a run has predicted so far.
 
     Raises:
         MienError: The folder is not a run, or a file in it was changed by hand.
@@ -294,7 +294,7 @@ def read_ledger(run: Path) -> Ledger:
                 raise MienError(
                     f"{path} tests {row.key} a second time for seed {seed}.",
                     "each clip once.",
-                    "move the file away and run `mien benchmark` again: only that fold is redone.",
+                    "move the file away and run `mien benchmark` again: only that fold is trained again.",
                 )
             seen.add((seed, row.key))
             rows.append(row)
@@ -307,17 +307,17 @@ def read_ledger(run: Path) -> Ledger:
 
 
 def notes_file(run: Path) -> Path:
-    """Where a run keeps what its recipe wants known of clips."""
+    """Return the path of the notes of a recipe about the clips of a run."""
     return run / "notes.json"
 
 
 def failures_file(run: Path) -> Path:
-    """Where a run names the clips that could not be prepared."""
+    """Return the path of the list of clips that a run could not prepare."""
     return run / "failed.json"
 
 
 def read_failures(run: Path) -> list[dict[str, str]]:
-    """Clips that a run could not prepare, each with `clip`, `found`, `expected` and `fix`; [] where all could.
+    """Read the clips that a run could not prepare, each with `clip`, `found`, `expected` and `fix`.
 
     Raises:
         MienError: The file was changed by hand.
@@ -332,13 +332,13 @@ def read_failures(run: Path) -> list[dict[str, str]]:
         raise MienError(
             f"{path} is not as it was written ({type(error).__name__}).",
             "a list of clips and why they could not be prepared.",
-            f"`rm {shlex.quote(str(path))}`, and `mien benchmark` again; the rows tell which clips they are.",
+            f"`rm {shlex.quote(str(path))}`, and `mien benchmark` again; the rows name these clips.",
         ) from None
 
 
 @contextmanager
-def told_plainly(out: Path) -> Iterator[None]:
-    """Makes what the machine refuses a sentence: a full disk, no right to write, a process that was killed.
+def machine_errors(out: Path) -> Iterator[None]:
+    """Turn failures of the machine into a `MienError`: a full disk, missing permissions, a process that was killed.
 
     Raises:
         MienError: Instead of OSError and of joblib's error for a process that died.
@@ -349,18 +349,18 @@ def told_plainly(out: Path) -> Iterator[None]:
         raise MienError(
             f"{str(error.filename or out)!r} cannot be written or read ({error.strerror or error}).",
             "room on the disk, and the right to write.",
-            f"`df -h {out}` and `ls -ld {out}`; then the same command, which goes on where it stopped.",
+            f"`df -h {out}` and `ls -ld {out}`; then the same command, which resumes where it stopped.",
         ) from None
     except BrokenProcessPool:
         raise MienError(
             "A process that trained a fold died: it was killed, or the memory ran out.",
             "room in memory for as many folds at once as --jobs says.",
-            "the same command, which goes on where it stopped, with `--jobs 1`.",
+            "the same command, which resumes where it stopped, with `--jobs 1`.",
         ) from None
 
 
 def _barely_begun(out: Path, name: str, table: str) -> bool:
-    """Whether a folder holds nothing but what a run that was killed before its run.json leaves, if anything."""
+    """Return whether a folder is empty, or holds only what a run leaves that was killed before run.json was written."""
     if not out.is_dir():
         return False
     left = [path for path in out.iterdir() if path.name != LOCK and path.suffix != UNFINISHED]
@@ -374,20 +374,20 @@ def open_folder(
     table: str,
     differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
 ) -> dict[str, Any]:
-    """Create the folder of a run of any kind, or check that the one that is there is the same run.
+    """Create the folder of a run of any kind, or check that it holds the same run.
 
     Args:
         out: The folder.
-        settings: What run.json holds; seeds may be added to those that are there.
-        name: File of the table of what is tested.
+        settings: The content of run.json; seeds may be added.
+        name: File name of the table of what is tested.
         table: Its content.
-        differences: Of the settings there and the wanted ones, told for people.
+        differences: Returns a sentence about each setting that differs, of the settings there and the wanted ones.
 
     Returns:
-        The settings that hold from now on.
+        The settings of the run.
 
     Raises:
-        MienError: Another run is there, or something that is no run.
+        MienError: The folder holds another run, or is not a run.
     """
     wanted = dict(settings)
     if (out / "run.json").is_file():
@@ -397,7 +397,7 @@ def open_folder(
             raise MienError(
                 f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
                 + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
-                "the same settings, to go on with that run.",
+                "the same settings, to resume that run.",
                 f"`--out {out}-2`; nothing was changed.",
             )
         wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})

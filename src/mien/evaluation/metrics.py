@@ -1,4 +1,4 @@
-"""Scores of predictions, as the field defines them, on class indices. Pure functions; nothing is averaged silently."""
+"""Scores of predictions, as the field defines them, computed from class indices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_ANSWER: Final = -1
 
 
 def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
-    """Counts (n_classes, n_classes): rows are true classes, columns predicted ones.
+    """Count predictions in a confusion matrix (n_classes, n_classes): rows are true classes, columns predicted ones.
 
     Args:
         y_true: (N,) true class indices.
@@ -47,7 +47,7 @@ def confusion(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int6
 
 
 def tally(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
-    """Counts (n_classes, n_classes + 1): `confusion`, and in a last column the clips without an answer.
+    """Count predictions (n_classes, n_classes + 1): as `confusion`, with clips without an answer in the last column.
 
     Every score below takes either kind of counts.
 
@@ -71,7 +71,7 @@ def tally(y_true: Labels, y_pred: Labels, n_classes: int) -> NDArray[np.int64]:
 
 
 def _parts(counts: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(true positives, truths, predictions) per class of counts (..., C, C) or (..., C, C + 1)."""
+    """Return (true positives, truths, predictions) per class of counts (..., C, C) or (..., C, C + 1)."""
     table = np.asarray(counts, dtype=np.float64)
     return np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1), table.sum(-2)[..., : table.shape[-2]]
 
@@ -82,14 +82,14 @@ def _mean_where(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDAr
 
 
 def f1_per_class(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """F1 of each class, 2 TP / (2 TP + FP + FN), from counts (..., C, C); 0 where never true nor predicted."""
+    """Compute F1 of each class, 2 TP / (2 TP + FP + FN), from counts (..., C, C); 0 for a class that does not occur."""
     hit, truths, predictions = _parts(counts)
     total = truths + predictions
     return 2 * hit / np.where(total > 0, total, 1)
 
 
 def uf1_of(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Unweighted F1 of confusion counts (..., C, C): mean F1 over the classes that are true or predicted somewhere.
+    """Compute unweighted F1 (UF1) of counts (..., C, C): the mean F1 of the classes that occur.
 
     Source: MEGC 2019; TP, FP and FN are pooled over all folds before F1 is taken. A class that neither truth nor
     prediction holds is left out, as scikit-learn does; it matters only for parts of the data.
@@ -99,20 +99,20 @@ def uf1_of(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def uar_of(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Unweighted average recall of confusion counts (..., C, C): mean of TP / N over the classes present in truth."""
+    """Compute unweighted average recall (UAR) of counts (..., C, C): mean of TP / N over the true classes."""
     hit, truths, _ = _parts(counts)
     return _mean_where(hit / np.where(truths > 0, truths, 1), truths > 0)
 
 
 def accuracy_of(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Share of right predictions of confusion counts (..., C, C)."""
+    """Compute the share of right predictions of counts (..., C, C)."""
     hit, truths, _ = _parts(counts)
     n = truths.sum(-1)
     return np.asarray(hit.sum(-1) / np.where(n > 0, n, 1))
 
 
 def macro_precision_of(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean precision over the classes predicted; what STSTNet's paper prints as "UAR"."""
+    """Compute the mean precision of the predicted classes; the STSTNet paper prints it as "UAR"."""
     hit, _, predictions = _parts(counts)
     return _mean_where(hit / np.where(predictions > 0, predictions, 1), predictions > 0)
 
@@ -121,28 +121,28 @@ METRICS = {"uf1": uf1_of, "uar": uar_of, "accuracy": accuracy_of}
 
 
 def uf1(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
-    """Macro F1 from counts pooled over all predictions; see `uf1_of`."""
+    """Compute unweighted F1 from counts pooled over all predictions; see `uf1_of`."""
     return float(uf1_of(tally(y_true, y_pred, n_classes)))
 
 
 def uar(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
-    """Mean recall over the classes present in truth."""
+    """Compute the mean recall of the true classes."""
     return float(uar_of(tally(y_true, y_pred, n_classes)))
 
 
 def accuracy(y_true: Labels, y_pred: Labels) -> float:
-    """Share of right predictions."""
+    """Compute the share of right predictions."""
     return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
 
 
 def f1_weighted(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
-    """F1 per class, weighted by how often the class is true."""
+    """Compute the mean F1 of the classes, weighted by how often each is true."""
     counts = tally(y_true, y_pred, n_classes)
     return float((f1_per_class(counts) * counts.sum(1)).sum() / counts.sum())
 
 
 def f1_fold_mean(y_true: Labels, y_pred: Labels, folds: Sequence[str], n_classes: int) -> float:
-    """Mean over folds of each fold's macro F1 over the classes the fold holds; what some papers call F1.
+    """Compute the mean over folds of the macro F1 of each fold; some papers call it F1.
 
     Not comparable with pooled UF1: most subjects have a handful of clips, often of one class.
     """
@@ -155,14 +155,14 @@ def f1_fold_mean(y_true: Labels, y_pred: Labels, folds: Sequence[str], n_classes
 
 
 def majority(y_true: Labels, n_classes: int) -> tuple[float, float]:
-    """(accuracy, UF1) of always answering the most frequent class; UF1 over all true classes."""
+    """Return (accuracy, UF1) of always predicting the most frequent class."""
     counts = np.bincount(np.asarray(y_true), minlength=n_classes)
     answer = np.full(len(y_true), int(counts.argmax()))
     return accuracy(y_true, answer), uf1(y_true, answer, n_classes)
 
 
 def per_class(counts: NDArray[Any], classes: Sequence[str]) -> dict[str, dict[str, float | int]]:
-    """Precision, recall, F1, support and clips without an answer of each class, from counts (C, C) or (C, C + 1)."""
+    """Return precision, recall, F1, support and unanswered clips of each class, from counts (C, C) or (C, C + 1)."""
     hit, truths, predictions = _parts(counts)
     f1 = f1_per_class(counts)
     return {
@@ -185,7 +185,7 @@ def scores(
     datasets: Sequence[str],
     persons: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
-    """Every score of one set of predictions, ready for JSON. All pooled over folds except `f1_fold_mean`.
+    """Compute all scores of one set of predictions, ready for JSON; all but `f1_fold_mean` are pooled over folds.
 
     Args:
         y_true: (N,) true class indices.
@@ -247,7 +247,7 @@ def scores(
 def counts_by_person(
     y_true: Labels, y_pred: Labels, persons: Sequence[tuple[str, str]], n_classes: int
 ) -> NDArray[np.int64]:
-    """Counts (P, C, C + 1) of each person, in order of first appearance; the last column has no answer."""
+    """Count the predictions of each person, (P, C, C + 1), in order of appearance; the last column is unanswered."""
     place = {person: k for k, person in enumerate(dict.fromkeys(persons))}
     out = np.zeros((len(place), n_classes, n_classes + 1), dtype=np.int64)
     # The index of `NO_ANSWER` is that of the last column.
@@ -256,7 +256,7 @@ def counts_by_person(
 
 
 def resamples(n_persons: int, n: int, seed: int) -> NDArray[np.int64]:
-    """How often each person is drawn in each of `n` bootstrap samples, (n, n_persons); each row sums to n_persons."""
+    """Return how often each person occurs in each of `n` bootstrap samples, (n, n_persons)."""
     random = np.random.default_rng(seed)
     return random.multinomial(n_persons, np.full(n_persons, 1 / n_persons), size=n)
 
@@ -270,7 +270,7 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of a score when persons, not clips, are drawn anew: clips of one person belong together.
+    """Compute the percentile bootstrap interval of a score over persons: clips of one person stay together.
 
     Args:
         y_true: (N,) true class indices.

@@ -27,7 +27,7 @@ from mien.types import Clip, Fold, Medium, Sample
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run is, before anything is trained.
+    """All that defines a run.
 
     Attributes:
         system: The system.
@@ -170,7 +170,7 @@ def _require_classes(table: Sequence[Sample], classes: Sequence[str], name: str,
 
 
 def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tuple[str, ...], list[Sample]]:
-    """Classes that some clip has, with the labels renumbered: SMIC has no "other" in STRCN's four classes."""
+    """Drop classes without a clip, and renumber the labels: SMIC has no "other" of the four classes of STRCN."""
     used = sorted({s.label for s in table})
     if len(used) == len(classes):
         return tuple(classes), table
@@ -179,7 +179,7 @@ def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tu
 
 
 def clip_table(table: Sequence[Sample], classes: Sequence[str]) -> str:
-    """clips.csv: what is tested, a row a clip."""
+    """Return the text of clips.csv: one row per tested clip."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["dataset", "subject", "clip", "label", "origin", "onset", "apex", "offset"])

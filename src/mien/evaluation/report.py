@@ -1,4 +1,4 @@
-"""The report of a run: every score computed from its ledger, none stored.
+"""The report of a run: all scores, computed from its ledger.
 
 All scores pool the clips of all folds of one seed first and are computed once, which is what the field's UF1 means;
 `f1_fold_mean`, the mean over folds, is there to show how much that choice alone moves.
@@ -33,7 +33,7 @@ METRICS = (*SPREAD, "macro_precision", "majority_accuracy", "majority_uf1")
 def report(
     ledger: Ledger | str | Path, curves: Mapping[str, Mapping[str, Any]] | None = None, *, run: Path | None = None
 ) -> dict[str, Any]:
-    """All scores of one run, ready for JSON.
+    """Return all scores of one run, ready for JSON.
 
     With several seeds every score is the mean over the seeds, `seed` is their list, `per_seed` holds the scores of
     each and `spread` their standard deviation, minimum and maximum; confusion counts are summed over the seeds.
@@ -74,7 +74,7 @@ def report(
         raise MienError(
             f"{where!r} holds no finished fold.",
             f"predictions of up to {settings['n_folds']} folds.",
-            f"`{reproduce(settings, where)}`: it goes on with that run.",
+            f"`{reproduce(settings, where)}`: it resumes that run.",
         )
     per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
     done = len({(row.seed, row.fold) for row in ledger.rows})
@@ -131,7 +131,7 @@ def _interval_sources(ledger: Ledger) -> dict[str, int]:
 
 
 def _failed(ledger: Ledger) -> dict[str, Any]:
-    """Clips that could not be prepared, why, and the scores of the others alone; empty where all could."""
+    """Return the clips that could not be prepared, why, and the scores of the others alone; {} where all could."""
     keys = list(dict.fromkeys(row.key for row in ledger.rows if row.interval_source == FAILED))
     left_out = [key for key in ledger.failures if key not in keys]  # never tested, but not trained on either
     if not keys and not left_out:
@@ -159,7 +159,7 @@ def _scores(ledger: Ledger, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _mean_scores(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Scores as means over seeds, confusions as sums."""
+    """Return scores as means over seeds, and confusion matrices as sums."""
     first = per_seed[0]
     if len(per_seed) == 1:
         return {k: first[k] for k in (*METRICS, "confusion", "per_class", "per_dataset")}
@@ -181,7 +181,7 @@ def _mean_scores(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], counts: Sequence[str]) -> dict[str, Any]:
-    """Mean of each number, the largest of each count (an unfinished seed has fewer clips), sum of what was answered."""
+    """Return the mean of each score, the largest of each count (unfinished seeds have fewer), sums of confusions."""
     merged: dict[str, Any] = {}
     for key in entries[0]:
         values = [entry[key] for entry in entries]
@@ -201,7 +201,7 @@ def _sum(matrices: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
 
 
 def _training(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the logs say about training: hours, epochs, where the loss began and ended (means over folds)."""
+    """Summarise the logs of training: hours, epochs, first and last loss (means over folds)."""
     seconds = [float(log["seconds"]) for log in curves.values() if "seconds" in log]
     losses = [log["loss"] for log in curves.values() if log.get("loss")]
     summary: dict[str, Any] = {"seconds": sum(seconds), "seconds_per_fold": fmean(seconds) if seconds else 0.0}
@@ -215,20 +215,20 @@ def _training(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def warnings_of(result: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before believing the scores, in full sentences; empty when nothing is amiss."""
+    """Return warnings about the scores, in full sentences."""
     found = []
     if result["shuffled_labels"]:
         found.append(
             "The labels were shuffled before training: these scores show what chance gives, not what the system can do."
         )
     if result["synthetic"]:
-        found.append("The faces are drawn: these scores say that the chain works, nothing about real people.")
+        found.append("The faces are synthetic: these scores do not apply to real people.")
     if result["warning"]:
         found.append(str(result["warning"]))
     elif result["shares_subjects"]:
         found.append(f"Under {result['protocol']} the same subjects are trained on and tested on: scores are too high.")
     if result["failed"]:
-        found.append(_told_failures(result))
+        found.append(_failure_warning(result))
     if not result["complete"]:
         folds = result["folds"]
         found.append(
@@ -245,7 +245,7 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _told_failures(result: Mapping[str, Any]) -> str:
+def _failure_warning(result: Mapping[str, Any]) -> str:
     failed = result["failed"]
     n, clips = failed["n_clips"], list(failed["clips"].items())
     named = "; ".join(f"{key}" + (f" ({why.rstrip('.')})" if why else "") for key, why in clips[:3])
@@ -262,7 +262,7 @@ def _told_failures(result: Mapping[str, Any]) -> str:
 
 
 def _published(settings: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Published rows with this run's own scores on the same column; comparable methods first, then by score."""
+    """Return published rows beside the scores of this run; comparable methods first, then by score."""
     rows = []
     for row in published_for(settings):
         ours = result if row.column == "all" else result["per_dataset"].get(row.column, {})
@@ -278,7 +278,7 @@ def _published(settings: Mapping[str, Any], result: Mapping[str, Any]) -> list[d
 
 
 def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
-    """The command line that makes a run again; parameters at their defaults are left out."""
+    """Return the command that repeats a run; parameters at their defaults are left out."""
     from mien.systems import SYSTEMS
 
     if "members" in settings:
@@ -306,7 +306,7 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
 
 
 def per_subject(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
-    """Clips and hits of each subject, over all seeds, by database; the best subjects first.
+    """Return clips and right predictions of each subject, over all seeds, by database; the best subjects first.
 
     Returns:
         Database -> list of {subject, n_clips, n_tested, n_right, accuracy}.
@@ -332,7 +332,7 @@ def per_subject(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_logs(run: Path) -> dict[str, dict[str, Any]]:
-    """The logs of a run's finished folds by name (`s0-f0003`): seconds, loss of each epoch. They hold no scores.
+    """Read the logs of the finished folds of a run by name (`s0-f0003`): seconds, loss of each epoch.
 
     Raises:
         MienError: A log is not JSON.
@@ -351,7 +351,7 @@ def read_logs(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def _log(found: Any) -> dict[str, Any]:
-    """A log whose numbers are numbers. Raises TypeError or ValueError."""
+    """Check the numbers of a log; raise TypeError or ValueError."""
     if not isinstance(found, dict):
         raise TypeError("no settings in it")
     kept = dict(found)
@@ -368,7 +368,7 @@ def _log(found: Any) -> dict[str, Any]:
 
 
 def report_many(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """The reports of several runs, in the order given.
+    """Return the reports of several runs, in the given order.
 
     Raises:
         MienError: A folder is not a run, or holds no finished fold.

@@ -56,7 +56,7 @@ def write_html(runs: Sequence[Path], out: Path) -> Path:
 
 
 def _section(run: Path, number: int) -> dict[str, Any]:
-    """Everything the template shows about one run."""
+    """Return what the template shows about one run."""
     ledger, logs = read_ledger(run), read_logs(run)
     result = report(ledger, logs, run=run)
     people = per_subject(ledger)
@@ -85,7 +85,7 @@ def _section(run: Path, number: int) -> dict[str, Any]:
 
 
 def _published(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry per method, with the UF1 of each database beside it, in the order of the report."""
+    """Return one entry per method with the UF1 of each database, in the order of the report."""
     methods: dict[tuple[str, str], dict[str, Any]] = {}
     for row in result["published"]:
         entry = methods.setdefault((row["method"], row["source"]), {**row, "columns": {}})
@@ -97,13 +97,13 @@ def _published(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mixed(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what the runs differ that makes their scores incomparable."""
+    """Return the settings in which runs differ so that their scores are not comparable."""
     kinds = {"clips": "clip_table", "classes": "classes", "protocols": "protocol"}
     return [name for name, key in kinds.items() if len({str(result[key]) for result in results}) > 1]
 
 
 def _span(seconds: float) -> str:
-    """A length of time in words: `3 h 12 min`."""
+    """Return a length of time in words: `3 h 12 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s"

@@ -14,7 +14,7 @@ COLOURS = {"yes": "green", "partly": "yellow", "no": "red"}
 
 
 def render_report(result: Mapping[str, Any]) -> Group:
-    """A report as tables for the terminal.
+    """Return a report as tables for the terminal.
 
     Args:
         result: What `mien.evaluation.report.report` gives.
@@ -33,12 +33,12 @@ def render_report(result: Mapping[str, Any]) -> Group:
 
 
 def share(value: float | None) -> str:
-    """A score with three decimals, a dash when there is none."""
+    """Return a score with three decimals; a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
-    """A plain table; the first `left` columns are text, the others numbers."""
+    """Return a plain table; the first `left` columns are text, the others numbers."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for place, heading in enumerate(columns):
         table.add_column(Text(heading), justify="left" if place < left else "right", overflow="fold")
@@ -108,12 +108,12 @@ def _confusion(result: Mapping[str, Any]) -> Table:
 
 
 def no_answers(result: Mapping[str, Any]) -> list[int]:
-    """Clips of each class that could not be prepared, summed over seeds as the confusion is."""
+    """Return the clips of each class that could not be prepared, summed over seeds."""
     return [entry["unanswered"] for entry in result["per_class"].values()]
 
 
 def _published(result: Mapping[str, Any]) -> Table:
-    """Rows over all databases only: the columns per database are in the JSON and on the page."""
+    """Return the published rows for all databases together; those per database are in the JSON and on the page."""
     table = _table("Published beside ours", ("", "UF1", "UAR", "accuracy", "comparable"))
     table.columns[-1].justify = "left"
     table.add_row(

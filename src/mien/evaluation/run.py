@@ -15,7 +15,7 @@ from mien.evaluation.execution.base import Executor, RunInputs
 from mien.evaluation.execution.folds import write_fold
 from mien.evaluation.execution.local import LocalExecutor
 from mien.evaluation.leakage import check_ledger
-from mien.evaluation.ledger import Ledger, fold_file, open_folder, read_ledger, told_plainly
+from mien.evaluation.ledger import Ledger, fold_file, machine_errors, open_folder, read_ledger
 from mien.evaluation.planning import Plan, clip_table, make_plan
 from mien.evaluation.preparing import prepare_inputs, settle_failures, write_notes
 from mien.io.atomic import lock_run, sweep
@@ -84,7 +84,7 @@ def benchmark(
         protocol_parameters=protocol_parameters,
         shuffle_labels=shuffle_labels,
     )
-    with lock_run(out) as alone, told_plainly(out):
+    with lock_run(out) as alone, machine_errors(out):
         settings = open_run(out, plan)
         if alone:
             sweep(out)

@@ -1,4 +1,4 @@
-"""train(): a system on every clip of some databases, as a file to predict with. For scores, see `benchmark`."""
+"""train(): train a system on all clips of databases and write a checkpoint. For scores, see `benchmark`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(
     bars: bool = False,
     on_warning: Callable[[str], None] | None = None,
 ) -> ModelCard:
-    """Trains on all clips and writes a checkpoint with its card.
+    """Train a system on all clips, and write a checkpoint with its card.
 
     Args:
         data: NAME=FOLDER, an open dataset, or several of these.
@@ -126,7 +126,7 @@ def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ..
 
 
 def _score(plan: Plan, run: Path) -> dict[str, Any]:
-    """What a run of the same settings measured."""
+    """Return the score of a run of the same settings."""
     there = read_settings(run)
     differs = [k for k in ("system", "parameters", "labels", "clip_table") if there.get(k) != plan.settings[k]]
     if differs or there.get("shuffle_labels"):

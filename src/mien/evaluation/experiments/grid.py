@@ -1,7 +1,7 @@
-"""A paper's tables and figures as commands: a grid of benchmark runs, printed beside what the paper prints.
+"""Tables and figures of papers as grids of benchmark runs, printed beside the figures of the paper.
 
 Each grid is a data file in `experiments/`; each cell is an ordinary run in a folder of its own, so that a stopped
-experiment goes on where it was, and every cell has its report.
+experiment resumes where it stopped, and every cell has its report.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Cell:
         result: The report; None where the cell could not be run.
         why: The reason, where it could not.
         published: What the paper prints for it: accuracy and F1; None where it prints nothing.
-        leak: The same network scored on clips that chose its best pass; None where that was not asked for.
+        leak: The same network scored on clips that chose its best epoch; None where that is not part of the experiment.
     """
 
     row: GridRow
@@ -118,7 +118,7 @@ class Cell:
 
 @cache
 def experiments() -> Mapping[str, Experiment]:
-    """Every experiment by name."""
+    """Return all experiments by name."""
     folder = files("mien.evaluation.experiments")
     found = {}
     for file in sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name):
@@ -144,7 +144,7 @@ def experiment(
     on_warning: Callable[[str], None] | None = None,
     executor: Executor | None = None,
 ) -> list[Cell]:
-    """Runs every cell of an experiment on every database alone; what is finished in `out` is not run again.
+    """Run the cells of an experiment on each database by itself; cells that are finished in `out` are not run again.
 
     Args:
         name: Name of the experiment.
@@ -278,7 +278,7 @@ def _slug(text: str) -> str:
 
 
 def as_json(name: str, cells: Sequence[Cell]) -> dict[str, Any]:
-    """An experiment's cells, ready for JSON."""
+    """Return the cells of an experiment, ready for JSON."""
     keys = ("accuracy", "f1_weighted", "uf1", "uar", "majority_accuracy", "majority_uf1", "n_clips", "n_subjects")
     return {
         "experiment": name,
@@ -303,7 +303,7 @@ def as_json(name: str, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def render(name: str, cells: Sequence[Cell]) -> Group:
-    """The paper's table with ours beside it, one table per protocol, for the terminal."""
+    """Return the table of the paper beside ours, one per protocol, for the terminal."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -359,7 +359,7 @@ def render(name: str, cells: Sequence[Cell]) -> Group:
 
 
 def figure(name: str, cells: Sequence[Cell]) -> Figure:
-    """Accuracy (and UF1, dashed) along the axis of a figure, one panel per protocol.
+    """Draw accuracy (and UF1, dashed) along the axis of a figure, one panel per protocol.
 
     Raises:
         MienError: The experiment is a table.
@@ -371,9 +371,9 @@ def figure(name: str, cells: Sequence[Cell]) -> Figure:
         raise MienError(f"{name} is a table.", "an experiment with an axis.", "`mien experiments`.")
     done = [cell for cell in cells if cell.result is not None and cell.row.x is not None]
     protocols = tuple(dict.fromkeys(cell.protocol for cell in cells))
-    drawn = NewFigure(figsize=(4.2 * len(protocols), 3.2), dpi=144, layout="constrained")
+    canvas = NewFigure(figsize=(4.2 * len(protocols), 3.2), dpi=144, layout="constrained")
     colours = ("#2563eb", "#d64832", "#0f8a6b", "#8b5cf6", "#b7791f", "#475569")
-    for axes, protocol in zip(np.atleast_1d(drawn.subplots(1, len(protocols), sharey=True)), protocols, strict=True):
+    for axes, protocol in zip(np.atleast_1d(canvas.subplots(1, len(protocols), sharey=True)), protocols, strict=True):
         lines: dict[tuple[str, str], list[Cell]] = {}
         for cell in done:
             if cell.protocol == protocol:
@@ -396,7 +396,7 @@ def figure(name: str, cells: Sequence[Cell]) -> Figure:
             axes.spines[side].set_visible(False)
         if lines:
             axes.legend(fontsize=6.5, frameon=False)
-    return drawn
+    return canvas
 
 
 def _is_small(cell: Cell) -> bool:

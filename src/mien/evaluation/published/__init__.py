@@ -1,1 +1,1 @@
-"""Figures that papers claim, and what they claim them for."""
+"""Scores that papers claim, with what they claim them for."""

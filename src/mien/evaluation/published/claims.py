@@ -1,4 +1,4 @@
-"""What papers claim, and whether a run may be put beside it. The figures live in `published/*.toml`.
+"""Scores that papers claim, from `published/*.toml`, and whether a run is comparable with them.
 
 Each file is one table of one source: its protocol, its databases, its label maps, then one entry per method with the
 metrics as printed, the place they are printed at, and a verdict: may they be compared, and why.
@@ -78,19 +78,19 @@ def _rows_of(table: Mapping[str, Any]) -> list[PublishedRow]:
 
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
-    """Every published result, in the order of the files and of the rows in them."""
+    """Return all published results, in the order of the files."""
     folder = files("mien.evaluation.published")
     tables = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return tuple(row for f in tables for row in _rows_of(tomllib.loads(f.read_text(encoding="utf-8"))))
 
 
 def _family(protocol: str, datasets: tuple[str, ...]) -> str:
-    """Leaving one subject out of several pooled databases is one protocol under two names."""
+    """Return one name for leave-one-subject-out on several pooled databases, which has two names."""
     return "composite" if protocol == "loso" and len(datasets) > 1 else protocol
 
 
 def published_for(settings: Mapping[str, Any]) -> list[PublishedRow]:
-    """Published results under the protocol, classes and databases of a run.
+    """Return the published results under the protocol, classes and databases of a run.
 
     Args:
         settings: The content of run.json; `protocol`, `labels` and `datasets` are read.

@@ -1,4 +1,4 @@
-"""spot_benchmark(): one spotter on every video of some databases, thresholds from training subjects only."""
+"""spot_benchmark(): score a spotter on long videos; thresholds are chosen on training subjects only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map
 from mien.datasets.official import OfficialDataset
 from mien.errors import MienError
-from mien.evaluation.ledger import fold_file, open_folder, told_plainly
+from mien.evaluation.ledger import fold_file, machine_errors, open_folder
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.spotting.ledger import SpotLedger, SpotRow, read_spots, rows_as_csv
 from mien.evaluation.spotting.metrics import Count, count
@@ -40,12 +40,12 @@ from mien.types import Clip, Fold, Sample
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """What names the found micro-expressions, for spot-then-recognise.
+    """A recogniser of detected micro-expressions, for spot-then-recognise.
 
     Attributes:
         name: (video, found interval in frames from 0) to the name of a class; "" where none can be named. Must be
             fit to be sent to other processes.
-        labels: Label map of its classes; true emotions are told in these.
+        labels: Label map of its classes; true emotions are mapped to these.
         settings: What it is, for run.json.
     """
 
@@ -68,16 +68,16 @@ class Filmed:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """The database's number of every frame."""
+        """Return the database's number of each frame."""
         return np.array(self.clip.frame_nos, np.int64)
 
 
 def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
-    """Every long video of some databases, those without an expression included.
+    """Return all long videos of databases, including those without an expression.
 
     Args:
         data: The databases.
-        labels: Label map in whose classes emotions are told; None keeps the database's own words.
+        labels: Label map of the emotions; None keeps the database's own words.
 
     Raises:
         MienError: A database has none, or labels an expression in a video that is not there.
@@ -140,11 +140,11 @@ def spot_benchmark(
     jobs: int | None = None,
     bars: bool = False,
 ) -> SpotLedger:
-    """Spot in every video of some databases; resumes when `out` holds part of the same run.
+    """Score a spotter on all long videos of databases. Resumes if `out` holds part of the same run.
 
-    Videos are watched once. Then, in each fold, the parameters that the spotter names are chosen by the F1 of their
-    kind on the training subjects' videos, a network is trained on them where there is one, and the held-out subject's
-    videos are decided. A parameter that is given is not chosen.
+    Each video is read once. Then, in each fold, parameters are chosen by F1 on the videos of training subjects, a
+    network, if the spotter has one, is trained on them, and expressions are detected in the test videos. Parameters
+    that are given are not chosen.
 
     Args:
         data: Databases with long videos.
@@ -160,7 +160,7 @@ def spot_benchmark(
 
     Raises:
         MienError: Unknown names, no long videos, too few subjects, or `out` holds another run. A video that cannot be
-            read is told in its row of the ledger and counts as one in which nothing was found.
+            read is noted in its row of the ledger and counts as one in which nothing was detected.
     """
     out = Path(out)
     chosen = spotter_named(name)
@@ -192,7 +192,7 @@ def spot_benchmark(
             "a database that labels emotions in long videos, such as casme_sq.",
             "without --weights: intervals are scored, not named.",
         )
-    with lock_run(out) as alone, told_plainly(out):
+    with lock_run(out) as alone, machine_errors(out):
         table = _video_table(films)
         settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", table, _differences)
         if alone:
@@ -212,7 +212,7 @@ def _run(
     jobs: int | None,
     bars: bool,
 ) -> SpotLedger:
-    """The folds of a run that are not there yet, and its whole ledger."""
+    """Run the missing folds, and return the whole ledger."""
     from joblib import Parallel, delayed
 
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
@@ -288,11 +288,11 @@ def _rows_file(out: Path, number: int) -> Path:
 
 
 def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path) -> str:
-    """Writes a video's rows, where they are not there yet; gives why there is no answer, "" where there is one."""
-    told = path.with_suffix(".json")
+    """Write the rows of a video unless they exist; return why there is no answer, "" where there is one."""
+    note_file = path.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged: watched again
         np.load(path, mmap_mode="r")
-        return str(json.loads(told.read_text(encoding="utf-8"))["note"])
+        return str(json.loads(note_file.read_text(encoding="utf-8"))["note"])
     use_one_thread(opencv=True)
     chosen = spotter_named(name)
     rows: list[Rows] = []
@@ -311,7 +311,7 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
         except Exception as error:  # one film must never stop the others; its kind and text are kept
             note, rows = str(unexpected_failure(film.clip, error)), []
     write_atomically(path, npy_bytes(np.stack(rows) if rows else np.empty((0, 1), np.float32)))
-    write_atomically(told, json.dumps({"note": note}))
+    write_atomically(note_file, json.dumps({"note": note}))
     return note
 
 
@@ -336,7 +336,7 @@ def _fold(
     recogniser: Recogniser | None,
     out: Path,
 ) -> None:
-    """Chooses and trains on one fold's training videos, decides its test videos, writes its rows and its log."""
+    """Choose parameters and train on the training videos of a fold, spot in its test videos, write its files."""
     use_one_thread(opencv=True)
     started = time.perf_counter()
     chosen = spotter_named(name)
@@ -371,7 +371,7 @@ def fit_parameters(
     model: Model | None = None,
     fixed: set[str] | frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The parameters that find a kind best in some videos, one after another; the default where none is better.
+    """Choose parameters one after another by F1 on some videos; the default stays where none is better.
 
     Args:
         chosen: The spotter; its `tuned` says what to try.
@@ -416,7 +416,7 @@ def _rate(film: Filmed, chosen: Spotter) -> float:
 
 
 def _watched_spots(film: Filmed, chosen: Spotter) -> list[Spot]:
-    """True expressions in watched frames."""
+    """Return true expressions, counted in watched frames."""
     assert film.clip.fps is not None
     hop = chosen.hop(film.clip.fps)
     return [

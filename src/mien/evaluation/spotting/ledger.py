@@ -1,4 +1,4 @@
-"""The ledger of a spotting run: one row per interval, true or found, and one per video. Scores are views of it.
+"""The ledger of a spotting run: one row per video, and per true or detected interval.
 
 A run is a folder::
 
@@ -65,11 +65,11 @@ class SpotRow:
 
     @property
     def key(self) -> str:
-        """Identity of the video: `dataset/subject/video`."""
+        """Return the identity of the video: `dataset/subject/video`."""
         return f"{self.dataset}/{self.subject}/{self.video}"
 
     def spot(self) -> Spot:
-        """The interval."""
+        """Return the interval."""
         kind = next(k for k in KINDS if k == self.kind)
         return Spot(self.onset, self.apex, self.offset, kind, 1.0 if self.score is None else self.score, self.emotion)
 
@@ -92,7 +92,7 @@ class SpotLedger:
     complete: bool
 
     def films(self, seed: int, dataset: str | None = None) -> list[Film]:
-        """True and found expressions of every video, of one database or all."""
+        """Return the true and the detected expressions of each video, of one database or all."""
         found: dict[str, tuple[list[Spot], list[Spot]]] = {}
         for row in self.rows:
             if row.seed == seed and dataset in (None, row.dataset):
@@ -105,7 +105,7 @@ class SpotLedger:
 
 
 def is_spot_run(run: Path) -> bool:
-    """Whether a folder is a run of a spotter.
+    """Return whether a folder is a run of a spotter.
 
     Raises:
         MienError: It is no run at all.
@@ -114,7 +114,7 @@ def is_spot_run(run: Path) -> bool:
 
 
 def rows_as_csv(rows: Iterable[SpotRow]) -> str:
-    """Rows as CSV text with a header."""
+    """Return rows as CSV text with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -123,7 +123,7 @@ def rows_as_csv(rows: Iterable[SpotRow]) -> str:
 
 
 def read_rows(path: Path) -> list[SpotRow]:
-    """Rows from a file that `rows_as_csv` made.
+    """Read the rows of a file that `rows_as_csv` made.
 
     Raises:
         MienError: It was changed by hand.
@@ -177,7 +177,7 @@ def _row(entry: Mapping[str, str]) -> SpotRow:
 
 
 def read_spots(run: Path) -> SpotLedger:
-    """Everything a spotting run has found so far.
+    """Read all that a spotting run has detected so far.
 
     Raises:
         MienError: The folder is no spotting run, or a file in it was changed by hand.
@@ -200,7 +200,7 @@ def read_spots(run: Path) -> SpotLedger:
 
 
 def chosen_parameters(run: Path, settings: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
-    """The values that were chosen on training subjects, fold by fold, of those parameters that were."""
+    """Return the values of the parameters that were chosen on training subjects, fold by fold."""
     found: dict[str, list[Any]] = {}
     for path in sorted((Path(run) / "log").glob("s*-f*.json")):
         try:

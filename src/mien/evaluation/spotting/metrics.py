@@ -1,4 +1,4 @@
-"""How well found intervals meet true ones, as the micro-expression grand challenges count it."""
+"""Scores of detected intervals, as the micro-expression grand challenges define them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IOU = 0.5
 
 
 def iou(true: Sequence[Spot], found: Sequence[Spot]) -> NDArray[np.float64]:
-    """Intersection over union of every true interval with every found one.
+    """Compute the intersection over union of each true interval with each detected one.
 
     Returns:
         (true, found), 0..1; frames are counted with both ends, so 1..10 and 6..15 share 5 of 15.
@@ -33,7 +33,7 @@ def iou(true: Sequence[Spot], found: Sequence[Spot]) -> NDArray[np.float64]:
 
 
 def match(true: Sequence[Spot], found: Sequence[Spot], least: float = IOU) -> list[tuple[int, int]]:
-    """Which found interval hits which true one: as many pairs as can be, each interval in one pair at most.
+    """Match detected with true intervals: as many pairs as possible, each interval in at most one.
 
     Two intervals that share half of their union or more can hardly do so with a third: where true intervals do not
     overlap, taking them in any order gives the same number of hits, and that is all the challenge counts.
@@ -79,17 +79,17 @@ class Count:
 
     @property
     def precision(self) -> float:
-        """0..1; 0 where nothing was found."""
+        """Return the precision, 0..1; 0 where nothing was detected."""
         return self.tp / (self.tp + self.fp) if self.tp else 0.0
 
     @property
     def recall(self) -> float:
-        """0..1; 0 where nothing is there."""
+        """Return the recall, 0..1; 0 where there is nothing to detect."""
         return self.tp / (self.tp + self.fn) if self.tp else 0.0
 
     @property
     def f1(self) -> float:
-        """0..1; 0 where nothing was hit. Not defined, and 0 here, where nothing is there and nothing was found."""
+        """Return F1, 0..1; 0 where nothing was hit, and where there is nothing to detect and nothing was detected."""
         return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp else 0.0
 
 
@@ -98,7 +98,7 @@ Film = tuple[Sequence[Spot], Sequence[Spot]]
 
 
 def count(films: Sequence[Film], least: float = IOU) -> dict[str, Count]:
-    """Hits and misses per kind, added up over all videos, those without any expression included.
+    """Count hits and misses per kind over all videos, including those without any expression.
 
     Args:
         films: True and found expressions of every video.
@@ -117,7 +117,7 @@ def count(films: Sequence[Film], least: float = IOU) -> dict[str, Count]:
 
 
 def analysis_f1(pairs: Sequence[tuple[str, str]]) -> float:
-    """How well the emotions of hit expressions are named.
+    """Score the emotions that were predicted for hit expressions.
 
     Args:
         pairs: (true, recognised) emotion of each hit; "" as recognised is wrong, but no emotion of its own.
@@ -142,7 +142,7 @@ def analysis_f1(pairs: Sequence[tuple[str, str]]) -> float:
 
 
 def strs(films: Sequence[Film], least: float = IOU, kind: str = "micro") -> dict[str, float | int]:
-    """Spot-then-recognise score.
+    """Compute the spot-then-recognise score.
 
     Args:
         films: True and found expressions of every video, with their emotions.
@@ -172,7 +172,7 @@ def strs(films: Sequence[Film], least: float = IOU, kind: str = "micro") -> dict
 
 
 def as_scores(counts: Mapping[str, Count]) -> dict[str, dict[str, Any]]:
-    """Counts with what follows from them, for JSON."""
+    """Return counts and the scores that follow from them, for JSON."""
     return {
         kind: {"tp": c.tp, "fp": c.fp, "fn": c.fn, "precision": c.precision, "recall": c.recall, "f1": c.f1}
         for kind, c in counts.items()

@@ -17,7 +17,7 @@ from mien.evaluation.spotting.metrics import as_scores, count, strs
 
 
 def spot_report(run: Path) -> dict[str, Any]:
-    """Every score of one run.
+    """Return all scores of one run.
 
     Returns:
         "micro", "macro", "all": tp, fp, fn, precision, recall, f1, counts pooled over all videos of the first seed;
@@ -52,7 +52,7 @@ def spot_report(run: Path) -> dict[str, Any]:
 
 
 def render_spot_report(report: dict[str, Any]) -> RenderableType:
-    """The report as text."""
+    """Return a report as text."""
     table = Table(box=None, padding=(0, 2), title_justify="left", title=f"{report['system']}, {report['protocol']}")
     for heading in ("", "kind", "hits", "false", "missed", "precision", "recall", "F1"):
         table.add_column(heading, justify="left" if heading in ("", "kind") else "right")
@@ -73,8 +73,8 @@ def render_spot_report(report: dict[str, Any]) -> RenderableType:
             Text.from_markup(f"[dim]F1 of all over {len(values)} seeds: {np.mean(values):.3f} ± {np.std(values):.3f}")
         )
     for key, values in report["chosen"].items():
-        told = ", ".join(f"{v:g} ({values.count(v)})" for v in sorted(set(values)))
-        lines.append(Text.from_markup(f"[dim]chosen on training subjects: {escape(key)} {told} folds"))
+        shares = ", ".join(f"{v:g} ({values.count(v)})" for v in sorted(set(values)))
+        lines.append(Text.from_markup(f"[dim]chosen on training subjects: {escape(key)} {shares} folds"))
     if "strs" in report:
         s = report["strs"]
         lines.append(
@@ -85,14 +85,14 @@ def render_spot_report(report: dict[str, Any]) -> RenderableType:
             )
         )
     if report["synthetic"]:
-        lines.append(Text.from_markup("[yellow]Drawn faces: these figures say nothing about people."))
+        lines.append(Text.from_markup("[yellow]Synthetic faces: these scores do not apply to real people."))
     if not report["complete"]:
-        lines.append(Text.from_markup("[yellow]Not finished: the same command goes on."))
+        lines.append(Text.from_markup("[yellow]Not finished: the same command resumes."))
     for left in report["abstained"]:
         lines.append(Text.from_markup(f"[yellow]no answer[/] {escape(left['video'])}: {escape(left['why'])}"))
     return Group(*lines)
 
 
 def reports(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """One report per run."""
+    """Return the reports of runs."""
     return [spot_report(run) for run in runs]
