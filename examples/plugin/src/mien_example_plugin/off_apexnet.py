@@ -9,15 +9,16 @@ Training Adam 1e-4, batches of 64, cross-entropy, 3,000 epochs; the last epoch i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from mien.classifiers.base import Classifier
 from mien.classifiers.net import NetClassifier
 from mien.classifiers.schedule import Schedule
+from mien.parameters import Parameters
 from mien.preprocessing import FLOW_PICTURE, flow_from_frames
 from mien.systems import System
 
@@ -52,12 +53,21 @@ class OffApexNet(nn.Module):
         return logits
 
 
-def build(n_classes: int, parameters: Mapping[str, Any]) -> Classifier:
+class OffApexNetParameters(Parameters):
+    """Parameters of OFF-ApexNet."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000, description="Epochs of training.")] = 3000
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="Clips in each step of the optimiser.")] = 64
+    lr: Annotated[float, Field(gt=0, le=1, description="Learning rate of Adam.")] = 1e-4
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of the dense layers' inputs that is dropped.")] = 0.5
+
+
+def build(n_classes: int, parameters: OffApexNetParameters) -> Classifier:
     """Return an untrained network with its schedule."""
     return NetClassifier(
-        make=lambda _: OffApexNet(n_classes, parameters["dropout"]),
+        make=lambda _: OffApexNet(n_classes, parameters.dropout),
         schedule=Schedule(
-            epochs=parameters["epochs"], batch_size=parameters["batch_size"], optimiser="adam", lr=parameters["lr"]
+            epochs=parameters.epochs, batch_size=parameters.batch_size, optimiser="adam", lr=parameters.lr
         ),
     )
 
@@ -74,6 +84,6 @@ OFF_APEXNET = System(
         "The paper reports 2.77 million weights and these layers have 2.66; the difference is not explained.",
     ),
     recipes={"flow": lambda _: FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1")},
-    parameters={"epochs": 3000, "batch_size": 64, "lr": 1e-4, "dropout": 0.5},
+    parameters=OffApexNetParameters,
     build=build,
 )
