@@ -109,10 +109,11 @@ def rows_by_position(
         Row(zip(positions, [*line, *[""] * len(positions)], strict=False), number)
         for number, line in enumerate(cells, 1)
     ]
-    # A header or a title, where somebody added one, has no number as its onset.
-    first = next((i for i, row in enumerate(body) if frame_number(row["onset"], strict=False) is not None), len(body))
+    counted = numbers or ("onset", "apex", "offset")
+    # A header or a title, where somebody added one, has no number at all in these columns.
+    first = next((i for i, row in enumerate(body) if any(_is_number(row[name]) for name in counted)), len(body))
     titles = {name: (i, name) for i, name in enumerate(positions)}
-    return _checked(body[first:], titles, where, numbers or ("onset", "apex", "offset"))
+    return _checked(body[first:], titles, where, counted)
 
 
 def frame_number(text: str, *, strict: bool = True) -> int | None:
@@ -144,6 +145,10 @@ def frame_number(text: str, *, strict: bool = True) -> int | None:
     if strict:
         raise ValueError(text)
     return None
+
+
+def _is_number(text: str) -> bool:
+    return frame_number(text, strict=False) is not None
 
 
 def whole_number(text: str) -> int | None:
@@ -185,7 +190,7 @@ def _checked(
         named = bool(row["subject"] and row["clip"])
         if not named:
             # Blank lines and closing remarks have no frame number either.
-            if row.get("onset") and frame_number(row["onset"], strict=False) is not None and counted:
+            if counted and _is_number(row.get("onset", "")):
                 tell(row, "clip" if row["subject"] else "subject", "nothing, in a row that has an onset")
             continue
         read = {}
