@@ -7,7 +7,7 @@ import io
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from mien.datasets import open_dataset
@@ -72,7 +73,14 @@ def dressed(name: str, lines: Lines, rng: random.Random) -> tuple[Lines, dict[tu
     made: Lines = []
     if head:
         titles = [str(t or "") for t in [*head[-1], *[None] * width][:width]]
-        case = rng.choice([str, str.upper, str.lower, lambda t: f"  {t} ", lambda t: t.replace(" ", "  ")])
+        spellings: list[Callable[[str], str]] = [
+            str,
+            str.upper,
+            str.lower,
+            lambda t: f"  {t} ",
+            lambda t: t.replace(" ", "  "),
+        ]
+        case = rng.choice(spellings)
         made += [[None] * width for _ in range(rng.randrange(3))]
         if rng.random() < 0.5:
             made.append(["Labels of a database", *[None] * (width - 1)])
@@ -200,5 +208,5 @@ def test_a_number_that_is_none_is_refused_with_row_and_column(
         assert isinstance(dataset, OfficialDataset)
         with pytest.raises(MienError) as caught:
             dataset.expressions()
-        letter = openpyxl.utils.get_column_letter(place + 1)
+        letter = get_column_letter(place + 1)
         assert f"row {row + 1}, column {letter} (" in caught.value.found
