@@ -75,6 +75,10 @@ def make_plan(
     outside = choose_system(system)
     chosen = outside.system
     all_parameters = parameters if isinstance(parameters, Parameters) else chosen.with_parameters(parameters)
+    if weights := getattr(all_parameters, "weights", ""):
+        from mien.models.weights import weights_file
+
+        weights_file(weights)  # a missing file is refused before clips are prepared
     if len({d.id for d in data}) < len(data):
         names = ", ".join(d.id for d in data)
         raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
