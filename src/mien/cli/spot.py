@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, VideoSource
-from mien.cli.shell import Json, listed, note, out, pairs, print_json, say, show
+from mien.cli.shell import Json, listed, note, out, pairs, print_json, say, show, warn
 
 
 def caution() -> str:
@@ -133,7 +133,7 @@ def benchmark_spots(
         recogniser = spot_recogniser(weights, data)
     spot_benchmark(
         open_specs(data), name, run, protocol=protocol, protocol_parameters=protocol_parameters, seeds=seeds,
-        parameters=parameters, recogniser=recogniser, jobs=jobs, bars=True,
+        parameters=parameters, recogniser=recogniser, jobs=jobs, bars=True, on_warning=warn,
     )  # fmt: skip
     show_spot_reports([run], as_json)
 

@@ -247,8 +247,8 @@ def _absent_problems(dataset: Dataset, absent: Sequence[Clip]) -> Iterator[Probl
 
 def _list_lines(clips: Sequence[Clip], release: Release | None) -> Iterator[str]:
     for status in list_statuses(clips):
-        if 2 * sum(status.found.values()) < sum(status.published.values()):
-            continue  # a part of the database says nothing about its list
+        if not status.comparable:
+            continue
         reason = release.lists.get(status.label_map, "") if release and status.same is False else ""
         yield f"{status} ({reason})" if reason else str(status)
 

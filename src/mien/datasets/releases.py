@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mien.datasets.base import Card, table
-from mien.datasets.labels import LABEL_MAPS, LabelMap
+from mien.datasets.labels import LABEL_MAPS, LabelMap, relabelled
 from mien.errors import MienError
 from mien.types import Clip
 
@@ -51,6 +51,11 @@ class ListStatus:
     found: Mapping[str, int]
     published: Mapping[str, int]
     same: bool | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are at least half as many clips; a small part of a database says nothing about its list."""
+        return 2 * sum(self.found.values()) >= sum(self.published.values())
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -135,6 +140,22 @@ def list_statuses(clips: Sequence[Clip]) -> list[ListStatus]:
                 own = [clip for clip in clips if clip.dataset == dataset and clip.medium != "flow"]
                 found.append(_status(label_map, dataset, own))
     return found
+
+
+def list_remarks(clips: Sequence[Clip], name: str) -> list[str]:
+    """Return why a score on clips is not one on the published list of a label map; empty where it is.
+
+    A small part of a database is not compared.
+
+    Args:
+        clips: Clips of real databases.
+        name: Name of the label map.
+    """
+    remarks = relabelled(clips, name)
+    for status in list_statuses(clips):
+        if status.label_map == name and status.same is False and status.comparable:
+            remarks.append(f"{status.dataset}: {status}.")
+    return remarks
 
 
 def _status(label_map: LabelMap, dataset: str, clips: Sequence[Clip]) -> ListStatus:

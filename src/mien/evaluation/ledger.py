@@ -251,6 +251,8 @@ _SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
         and all(type(seed) is int and seed >= 0 for seed in value)
         and len(set(value)) == len(value) > 0
     ),
+    "left_out": lambda value: isinstance(value, dict) and all(type(n) is int for n in value.values()),
+    "remarks": _texts,
     "lacking": lambda value: isinstance(value, dict) and all(_texts(each) for each in value.values()),
     "members": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
 }

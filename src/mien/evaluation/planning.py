@@ -15,7 +15,9 @@ import numpy as np
 import mien
 from mien.classifiers.checkpoint import require_unseen
 from mien.datasets.base import Dataset
-from mien.datasets.labels import label_map, own_labels, samples
+from mien.datasets.labels import label_map, left_out, own_labels, samples
+from mien.datasets.people import require_apart
+from mien.datasets.releases import list_remarks
 from mien.errors import MienError
 from mien.evaluation.leakage import check_folds
 from mien.evaluation.outside import check_outside, choose_system
@@ -84,10 +86,13 @@ def make_plan(
         raise MienError(f"One database is given twice ({names}).", "each database once.", "one NAME=FOLDER per name.")
     cards = [d.card.labels for d in data]
     name = labels or (cards[0] if len(set(cards)) == 1 else "megc2019")
-    clips = [clip for d in data for clip in d.clips()]
+    listed = [(d, d.clips()) for d in data]
+    clips = [clip for _, own in listed for clip in own]
     _require_unique(clips)
     classes = (own_labels(clips) if name == "own" else label_map(name)).classes
-    table = samples(clips, name)
+    remarks = list_remarks([clip for d, own in listed if not d.drawn for clip in own], name)
+    dropped = left_out(clips, name)
+    table = samples(clips, name, lambda text: None)  # the remarks have it
     _require_classes(table, classes, name, clips)
     classes, table = _drop_empty_classes(classes, table)
     if shuffle_labels:
@@ -106,6 +111,8 @@ def make_plan(
         require_unseen(start, sorted({s.clip.dataset for s in table}))
     chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
     record = PROTOCOLS.get(protocol)
+    if not record.shares_subjects:
+        require_apart([s.clip for s in table])
     leaks = [p for p in check_folds(table, folds, shares_subjects=record.shares_subjects) if p.severity == "error"]
     if leaks:
         raise MienError(
@@ -133,6 +140,8 @@ def make_plan(
         "data": [{"name": d.id, "root": str(d.root)} for d in data],
         "datasets": sorted({s.clip.dataset for s in table}),
         "n_clips": len(table),
+        **({"left_out": dropped} if dropped else {}),
+        **({"remarks": remarks} if remarks else {}),
         "clip_table": hashlib.sha256(clip_table(table, classes).encode()).hexdigest()[:16],
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),

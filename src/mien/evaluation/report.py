@@ -101,6 +101,8 @@ def report(
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
         "synthetic": bool(settings.get("synthetic", False)),
         "lacking": dict(settings.get("lacking", {})),
+        "left_out": dict(settings.get("left_out", {})),
+        "remarks": list(settings.get("remarks", ())),
         "shares_subjects": bool(settings.get("shares_subjects", False)),
         "warning": settings.get("protocol_warning"),
         "data": [dict(entry) for entry in settings["data"]],
@@ -235,6 +237,7 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
             f"The run is not finished: {folds['missing']} of {folds['total']} folds are missing. "
             "Scores are those of the clips tested so far."
         )
+    found += result.get("remarks", ())
     if result["lacking"]:
         folds = result["lacking"]
         named = ", ".join(f"{name} (no {', '.join(classes)})" for name, classes in list(folds.items())[:3])

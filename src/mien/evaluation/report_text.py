@@ -67,9 +67,11 @@ def _headline(result: Mapping[str, Any]) -> Table:
         share(result["majority_accuracy"]),
     )
     where = ", ".join(f"{count} {kind}" for kind, count in result["interval_source"].items())
+    dropped = ", ".join(f"{n} ({reason})" for reason, n in result.get("left_out", {}).items())
     table.caption = Text(
         "Below UF1: the 95 % interval of a bootstrap over subjects. "
         f"Classes {result['label_map']}: {', '.join(result['classes'])}. Onset and apex: {where}. "
+        f"{f'Clips left out: {dropped}. ' if dropped else ''}"
         f"Mean of per-fold F1, for comparison: {share(result['f1_fold_mean'])}.",
         "dim",
     )

@@ -86,6 +86,9 @@ def benchmark(
     )
     with lock_run(out) as alone, machine_errors(out):
         settings = open_run(out, plan)
+        if on_warning is not None:
+            for text in plan.settings.get("remarks", ()):
+                on_warning(text)
         if alone:
             sweep(out)
         return _run(plan, settings["seeds"], out, executor, bars, on_warning)
@@ -174,7 +177,7 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     if there.get("system") != wanted["system"]:
         return [f"system is {there.get('system')!r} there and {wanted['system']!r} now"]
     differences = []
-    for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking"}:
+    for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking", "left_out", "remarks"}:
         old, new = there.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             differences += [

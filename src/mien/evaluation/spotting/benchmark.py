@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 import mien
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map
-from mien.datasets.official import OfficialDataset
 from mien.errors import MienError
 from mien.evaluation.ledger import fold_file, machine_errors, open_folder
 from mien.evaluation.protocols import PROTOCOLS
@@ -91,7 +91,7 @@ def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
                 "a database for spotting, with its frames: casme_sq or samm_lv.",
                 "`mien datasets` for what each serves, `mien check` for what is missing.",
             )
-        expressions = dataset.expressions() if isinstance(dataset, OfficialDataset) else dataset.clips()
+        expressions = dataset.expressions()
         true: dict[tuple[str, str], list[Spot]] = {(v.subject, v.name): [] for v in videos}
         frames = {(v.subject, v.name): np.array(v.frame_nos, np.int64) for v in videos}
         for clip in expressions:
@@ -108,6 +108,23 @@ def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
             true[place].append(replace(_indexed(clip, frames[place], kind), emotion=_emotion(clip, labels)))
         found += [Filmed(v, tuple(sorted(true[v.subject, v.name], key=lambda s: s.onset))) for v in videos]
     return found
+
+
+def left_out_of_truth(data: Sequence[Dataset]) -> dict[str, int]:
+    """Return how many labelled expressions cannot be among the true intervals, by what they lack; empty where none.
+
+    Args:
+        data: The databases.
+    """
+    counts: Counter[str] = Counter()
+    for dataset in data:
+        for clip in dataset.expressions():
+            kind = clip.extra.get("kind", "micro")
+            if kind not in KINDS:
+                counts[f"expression(s) of {dataset.id} of the kind {kind!r}"] += 1
+            elif clip.interval is None:
+                counts[f"{kind}-expression(s) of {dataset.id} without an interval"] += 1
+    return dict(counts.most_common())
 
 
 def _emotion(clip: Clip, labels: str | None) -> str:
@@ -139,6 +156,7 @@ def spot_benchmark(
     recogniser: Recogniser | None = None,
     jobs: int | None = None,
     bars: bool = False,
+    on_warning: Callable[[str], None] | None = None,
 ) -> SpotLedger:
     """Score a spotter on all long videos of databases. Resumes if `out` holds part of the same run.
 
@@ -157,6 +175,7 @@ def spot_benchmark(
         recogniser: Names the micro-expressions found (spot-then-recognise); None names none.
         jobs: Videos and folds side by side; None takes the number of cores.
         bars: Show progress on the terminal.
+        on_warning: Called with a sentence where labelled expressions are left out, before anything runs.
 
     Raises:
         MienError: Unknown names, no long videos, too few subjects, or `out` holds another run. A video that cannot be
@@ -166,6 +185,11 @@ def spot_benchmark(
     chosen = spotter_named(name)
     given = chosen.with_parameters(parameters or {})
     films = filmed(data, recogniser.labels if recogniser else None)
+    dropped = left_out_of_truth(data)
+    if dropped and on_warning is not None:
+        on_warning(
+            f"Left out of the truth: {', '.join(f'{n} {what}' for what, n in dropped.items())}. See `mien check`."
+        )
     samples = [Sample(f.clip, 0, f.clip.key) for f in films]
     folds = _folds(protocol, samples, protocol_parameters or {})
     settings: dict[str, Any] = {
@@ -180,6 +204,7 @@ def spot_benchmark(
         "data": [{"name": d.id, "root": str(d.root)} for d in data],
         "datasets": sorted({f.clip.dataset for f in films}),
         "n_videos": len(films),
+        **({"left_out": dropped} if dropped else {}),
         "video_table": hashlib.sha256(_video_table(films).encode()).hexdigest()[:16],
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
@@ -272,7 +297,7 @@ def _video_table(films: Sequence[Filmed]) -> str:
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    free = {"seeds", "data", "system_title", "version"}
+    free = {"seeds", "data", "system_title", "version", "left_out"}
     return [
         f"{k} is {there.get(k)!r} there and {wanted.get(k)!r} now"
         for k in dict.fromkeys([*there, *wanted])

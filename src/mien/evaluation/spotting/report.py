@@ -38,6 +38,7 @@ def spot_report(run: Path) -> dict[str, Any]:
         "complete": ledger.complete,
         "synthetic": settings["synthetic"],
         "n_videos": len(films),
+        "left_out": dict(settings.get("left_out", {})),
         "n_videos_without_expression": sum(not true for true, _ in films),
         **as_scores(count(films)),
         "per_dataset": {d: as_scores(count(ledger.films(first, d))) for d in settings["datasets"]},
@@ -67,6 +68,9 @@ def render_spot_report(report: dict[str, Any]) -> RenderableType:
     lines.append(
         Text.from_markup(f"[dim]{report['n_videos']} videos, {without} without an expression; {report['metric']}.")
     )
+    dropped = ", ".join(f"{n} {what}" for what, n in report["left_out"].items())
+    if dropped:
+        lines.append(Text(f"Left out of the truth: {dropped}.", "yellow"))
     if len(report["seeds"]) > 1:
         values = [report["per_seed"][str(s)]["all"] for s in report["seeds"]]
         lines.append(
