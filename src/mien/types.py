@@ -96,13 +96,15 @@ class Sample:
 
     Attributes:
         clip: The clip.
-        label: Index into the class names of the label map.
+        label: Index into the class names of the label map; under a map of action units, that of the first present.
         origin: Key of the clip this one is a copy of; its own key unless augmented.
+        units: Under a label map of action units, whether each of them is present; empty otherwise.
     """
 
     clip: Clip
     label: int
     origin: str = ""
+    units: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from mien.classifiers.flow_kernels import (
     FlowKernels,
+    _best_f1_threshold,
     flow_features,
     flow_kernel,
     left_out_answers,
@@ -60,7 +62,7 @@ def test_kernel_equals_its_formula_clip_by_clip() -> None:
             for other in (b, b.mirrored()):
                 motion = ((a.motion[i] - other.motion[j]) ** 2).mean()
                 strain = ((a.strain[i] - other.strain[j]) ** 2).mean()
-                wanted[i, j] += np.exp(-(2 * motion + strain) / 3) / 2
+                wanted[i, j] += np.exp(-0.67 * motion - 0.33 * strain) / 2
                 wanted[i, j] += np.exp(-((a.derivatives[i] - other.derivatives[j]) ** 2).mean()) / 2
     np.testing.assert_allclose(flow_kernel(a, b), wanted, rtol=1e-9)
 
@@ -155,9 +157,18 @@ def test_units_that_move_together_are_each_found() -> None:
     assert probabilities[:, 2].max() < 1e-6
 
 
-def test_unit_probabilities_are_calibrated_on_left_out_subjects() -> None:
+def test_unit_probabilities_do_not_follow_the_share_of_the_unit_in_training() -> None:
     x, y, groups = units(80, seed=0)
-    y[:, 0] = np.random.default_rng(2).random(80) < 0.3  # has nothing to do with the pictures
-    probabilities = FlowKernels(3).fit(x, y, groups).predict_proba(units(60, seed=1)[0])[:, 0]
-    assert abs(probabilities.mean() - 0.3) < 0.1
-    assert probabilities.std() < 0.1
+    fewer = y.copy()
+    fewer[np.flatnonzero(y[:, 0])[::2], 0] = 0
+    new = units(60, seed=1)[0]
+    rare, often = (FlowKernels(3).fit(x, labels, groups).predict_proba(new)[:, 1] for labels in (fewer, y))
+    np.testing.assert_allclose(rare, often)
+
+
+def test_threshold_of_a_unit_has_the_best_f1_on_left_out_subjects() -> None:
+    answers, true = np.array([0.9, 0.7, 0.7, 0.4, 0.1]), np.array([True, False, True, True, False])
+    threshold = _best_f1_threshold(answers, true)
+    f1 = [f1_score(true, answers > t) for t in (0.8, threshold, 0.05)]
+    assert 0.1 < threshold < 0.4
+    assert f1[1] == max(f1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,11 @@ class Classifier(ABC):
     Attributes:
         state_file: Where `fit` may store the state of an unfinished training, to resume from it when it is called again
             with the same clips; None stores nothing. Classifiers that train quickly ignore it.
+        learns_units: Whether `fit` also takes action units, of which a clip may show several.
     """
 
     state_file: Path | None = None
+    learns_units: ClassVar[bool] = False
 
     @abstractmethod
     def fit(

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
 from mien.classifiers.base import Classifier, Clips, Progress
@@ -27,8 +27,10 @@ from mien.preprocessing.inputs import as_array
 Floats = NDArray[np.float64]
 
 _TINY = 1e-9
-_NEVER = 20.0
-"""Logit of a unit that no training clip shows; its negative is that of one that all show."""
+_STEEP = 4.0
+"""Logit at the target of a unit that is present."""
+_SURE = 20.0
+"""Middle of the answers of a unit that no training clip shows; its negative is that of one that all show."""
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
 """Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
 
@@ -79,7 +81,7 @@ def flow_features(pictures: NDArray[Any], smoothing: float = 1.0, derivative_smo
     return FlowFeatures(smooth, strain, _unit(derivatives, (2, 3)))
 
 
-def flow_kernel(a: FlowFeatures, b: FlowFeatures, strain_share: float = 1 / 3) -> Floats:
+def flow_kernel(a: FlowFeatures, b: FlowFeatures, strain_share: float = 0.33) -> Floats:
     """Compute the similarity (N, M) of N and M clips, each in 0..2: the mean of the kernels A and B.
 
     A kernel is exp(-d) of the mean squared difference d to a clip, plus the same to the clip's mirror image.
@@ -145,14 +147,16 @@ class FlowKernels(Classifier):
         strain_share: See `flow_kernel`.
     """
 
+    learns_units: ClassVar[bool] = True
+
     n_classes: int
     ridge: float = 1.0
     other_target: float = -0.5
     smoothing: float = 1.0
     derivative_smoothing: float = 1.5
-    strain_share: float = 1 / 3
+    strain_share: float = 0.33
     sharpness: float = field(default=1.0, init=False)
-    scaling: Floats | None = field(default=None, init=False)
+    middles: Floats | None = field(default=None, init=False)
 
     def features(self, x: Clips) -> list[FlowFeatures]:
         """Compute the features of each flow picture of the clips: (N, 3 k, H, W) holds k pictures a clip.
@@ -210,7 +214,7 @@ class FlowKernels(Classifier):
         return self
 
     def _fit_classes(self, kernel: Floats, y: NDArray[np.int64], people: NDArray[np.int64]) -> None:
-        self.scaling = None
+        self.middles = None
         counts = np.maximum(np.bincount(y, minlength=self.n_classes), 1)
         weights = len(y) / (self.n_classes * counts)
         inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights[y]))
@@ -221,26 +225,35 @@ class FlowKernels(Classifier):
 
     def _fit_units(self, kernel: Floats, present: NDArray[np.bool_], people: NDArray[np.int64]) -> None:
         """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
+        self.middles = np.full(present.shape[1], (1 + self.other_target) / 2)
         self.coefficients = np.zeros(present.shape)
-        self.scaling = np.tile([0.0, -_NEVER], (present.shape[1], 1))
         self.thresholds = np.ones(present.shape[1])
         for unit, true in enumerate(present.T):
             if not true.any() or true.all():
-                self.scaling[unit, 1] = _NEVER if true.any() else -_NEVER
-                self.thresholds[unit] = 0.0 if true.any() else 1.0
+                self.middles[unit] = -_SURE if true.any() else _SURE
+                self.thresholds[unit] = 0.5
                 continue
             weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
             inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights))
             targets = np.where(true, 1.0, self.other_target)[:, None]
             self.coefficients[:, unit] = (inverse @ targets)[:, 0]
             answers = left_out_answers(inverse, targets, people)[:, 0] if len(np.unique(people)) > 1 else targets[:, 0]
-            self.scaling[unit] = _logistic(answers, true)
-            self.thresholds[unit] = _scaled(_best_f1_threshold(answers, true), self.scaling[unit])
+            self.thresholds[unit] = _squashed(_best_f1_threshold(answers, true), self.middles[unit], self.other_target)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
-        """Compute class probabilities (N, C), a softmax, or unit probabilities (N, U); both calibrated in `fit`."""
+        """Compute class probabilities (N, C), a softmax calibrated in `fit`; or of units, (N, U), see Notes.
+
+        Notes:
+            A unit's probability is that under equal shares of clips with and without it: the regression weighs both
+            alike, and its answer is squashed in the same way in every fold. Shares differ from fold to fold, as the
+            subject left out takes his clips along; probabilities that followed them would rank the clips of different
+            folds by the share in training, which is larger where the test subject does not show the unit.
+        """
         answers = self.kernel(self.features(x), self.trained_on) @ self.coefficients
-        found = softmax(self.sharpness * answers, axis=1) if self.scaling is None else _scaled(answers, self.scaling)
+        if self.middles is None:
+            found = softmax(self.sharpness * answers, axis=1)
+        else:
+            found = _squashed(answers, self.middles, self.other_target)
         probabilities: NDArray[np.float32] = found.astype(np.float32)
         return probabilities
 
@@ -264,22 +277,9 @@ def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded").x))
 
 
-def _logistic(answers: Floats, true: NDArray[np.bool_]) -> Floats:
-    """Return (slope >= 0, intercept) of the logistic curve from answers to probabilities (Platt 1999, smoothed)."""
-    n_true, n_other = int(true.sum()), int((~true).sum())
-    wanted = np.where(true, (n_true + 1) / (n_true + 2), 1 / (n_other + 2))
-
-    def loss(line: Floats) -> float:
-        logits = line[0] * answers + line[1]
-        return float(np.mean(np.logaddexp(0, logits) - wanted * logits))
-
-    start = np.array([1.0, np.log((n_true + 1) / (n_other + 1))])
-    found: Floats = minimize(loss, start, bounds=[(0.0, None), (None, None)]).x
-    return found
-
-
-def _scaled(answers: Any, scaling: Floats) -> Any:
-    return expit(scaling[..., 0] * answers + scaling[..., 1])
+def _squashed(answers: Any, middles: Any, other_target: float) -> Any:
+    """Return answers as 0..1: a half in the middle of the two targets, .98 and .02 at the targets themselves."""
+    return expit(_STEEP * (answers - middles) / ((1 - other_target) / 2))
 
 
 def _best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:

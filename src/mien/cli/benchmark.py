@@ -43,6 +43,15 @@ def benchmark(
     folds: Annotated[
         str, typer.Option(help="How folds are trained: stacked (as one program), processes, sequential or auto.")
     ] = "auto",
+    label_sheet: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="Label sheet with the action units of ready flow pictures; repeat for several."
+        ),
+    ] = None,
+    second_flow: Annotated[
+        Path | None, typer.Option(help="Folder of a second flow picture of each clip, with the same names.")
+    ] = None,
     settings: Settings = None,
     protocol_settings: Annotated[
         list[str] | None,
@@ -75,12 +84,14 @@ def benchmark(
             "no --weights.",
             "`--set start=FILE` to start from a checkpoint, where the system can.",
         )
+    from mien.datasets import open_specs
+    from mien.datasets.unit_labels import parse_label_sheets
     from mien.evaluation.report import render_report, report_many
     from mien.evaluation.run import benchmark as run_benchmark
 
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
         run_benchmark(
-            data,
+            open_specs(data, parse_label_sheets(label_sheet or []), second_flow),
             system,
             run,
             protocol=protocol,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -159,11 +159,32 @@ Databases = str | Dataset | Sequence[str | Dataset]
 """What functions take as their data: "casme2=/data/CASMEII", an open dataset, or several of these."""
 
 
-def open_specs(specs: Databases) -> list[Dataset]:
+def open_specs(
+    specs: Databases, label_sheets: Mapping[str, Path] | None = None, second_flow: Path | None = None
+) -> list[Dataset]:
     """Open several copies, each given as NAME=FOLDER; datasets that are open stay as they are.
 
+    Args:
+        specs: See `Databases`.
+        label_sheets: Dataset id to label sheet, for the action units of ready flow pictures.
+        second_flow: Folder of a second flow picture of each clip.
+
     Raises:
-        MienError: A spec is wrong, or one folder does not hold its database.
+        MienError: A spec is wrong, one folder does not hold its database, or there are label sheets or second pictures
+            and no flow pictures.
     """
     each = [specs] if isinstance(specs, str | Dataset) else specs
-    return [spec if isinstance(spec, Dataset) else open_dataset(*parse_spec(spec)) for spec in each]
+    opened = [spec if isinstance(spec, Dataset) else open_dataset(*parse_spec(spec)) for spec in each]
+    if label_sheets or second_flow is not None:
+        from mien.datasets.flow_images import FlowImages
+
+        pictures = [dataset for dataset in opened if isinstance(dataset, FlowImages)]
+        if not pictures:
+            raise MienError(
+                f"--{'label-sheet' if label_sheets else 'second-flow'} is for ready flow pictures, and none are given.",
+                "flow_images=FOLDER.",
+                "without it: the other databases have their own label sheets.",
+            )
+        for dataset in pictures:
+            dataset.label_sheets, dataset.second = dict(label_sheets or {}), second_flow
+    return opened

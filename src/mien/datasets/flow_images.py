@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -20,6 +20,7 @@ from PIL import Image
 
 from mien import MOST_PIXELS
 from mien.datasets.base import Dataset, table
+from mien.datasets.unit_labels import with_units
 from mien.errors import MienError
 from mien.types import Clip, Problem
 
@@ -138,15 +139,21 @@ class FlowImages(Dataset):
 
     Args:
         root: Folder that holds the subjects' folders, or the pictures and their CSV.
+        label_sheets: Dataset id to that database's label sheet, for the action units of its clips.
+        second: Folder of a second flow picture of each clip, with the same names; clips and labels come from the first.
 
     Raises:
-        MienError: The folder does not exist or is in neither layout.
+        MienError: A folder does not exist, or `root` is in neither layout.
     """
 
     id: ClassVar[str] = _ID
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, label_sheets: Mapping[str, Path] | None = None, second: Path | None = None
+    ) -> None:
         super().__init__(root)
+        self.label_sheets = dict(label_sheets or {})
+        self.second = second
         self.layout: Layout
         if any(self.root.glob(f"*/{_layout('test')}")):
             self.layout = "folders"
@@ -189,7 +196,9 @@ class FlowImages(Dataset):
                 f"pictures ending in {', '.join(_names()['layout']['suffixes'])}.",
                 "unpack or copy the pictures again.",
             )
-        return found
+        if self.label_sheets:
+            found = with_units(found, self.label_sheets)
+        return found if self.second is None else _with_second(found, self.second)
 
     def _subjects(self) -> list[Path]:
         return [p for p in _sorted_folders(self.root) if (p / _layout("test")).is_dir()]
@@ -246,6 +255,22 @@ class FlowImages(Dataset):
 def _clip(dataset: str, subject: str, name: str, emotion: str, picture: Path | None) -> Clip:
     frames = () if picture is None else (picture,)
     return Clip(dataset, subject, name, interval=None, emotion=emotion, medium="flow", frames=frames)
+
+
+def _with_second(clips: list[Clip], folder: Path) -> list[Clip]:
+    """Clips with the picture of the same name in another folder as their second frame.
+
+    Raises MienError where the folder lacks one.
+    """
+    pictures = {_name(p): p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _names()["layout"]["suffixes"]}
+    missing = [clip.name for clip in clips if clip.frames and clip.name not in pictures]
+    if missing:
+        raise MienError(
+            f"{str(folder)!r} holds no picture of {len(missing)} of {len(clips)} clips, such as {missing[0]}.",
+            "a second flow picture of every clip, with the same name.",
+            "`--second-flow FOLDER`.",
+        )
+    return [replace(clip, frames=(*clip.frames[:1], pictures[clip.name])) if clip.frames else clip for clip in clips]
 
 
 def _train_problems(subject: Path, clips: list[Clip]) -> Iterator[Problem]:

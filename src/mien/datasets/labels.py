@@ -74,6 +74,7 @@ class LabelMap:
         as_listed: (dataset, subject, clip) -> class of a clip whose label in the published list is not the sheet's.
         lists: Dataset id -> its part of the published list.
         source: Who defined it.
+        units: Numbers of the action units that `classes` names, of which a clip may show several; empty for classes.
     """
 
     name: str
@@ -86,12 +87,21 @@ class LabelMap:
     as_listed: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     lists: Mapping[str, PublishedList] = field(default_factory=dict)
     source: str = ""
+    units: tuple[int, ...] = ()
+
+    def units_of(self, clip: Clip) -> tuple[bool, ...]:
+        """Return whether a clip shows each of `units`; empty when its action units were not coded."""
+        present = {number for _, number in parse_action_units(clip.action_units)}
+        return tuple(unit in present for unit in self.units) if present else ()
 
     def of(self, clip: Clip) -> int | None:
         """Return the class of a clip, as an index; None when the map leaves the clip out."""
         place = clip.dataset, clip.subject, clip.name
         if place in self.left_out:
             return None
+        if self.units:
+            shown = self.units_of(clip)
+            return (*shown, True).index(True) if shown else None
         printed = clip.emotion if self.by == "emotion" else clip.extra.get(self.by, "")
         rule = {
             **self.rules.get("any", {}),
@@ -125,6 +135,7 @@ def _read(name: str, entry: Mapping[str, Any]) -> LabelMap:
         as_listed={(c["dataset"], c["subject"], c["clip"]): c["class"] for c in entry.get("as_listed", ())},
         lists={e["dataset"]: PublishedList(e["classes"], e.get("digest", "")) for e in entry.get("lists", ())},
         source=entry["source"],
+        units=tuple(entry.get("units", ())),
     )
 
 
@@ -188,7 +199,7 @@ def samples(clips: Sequence[Clip], name: str, on_warning: Callable[[str], None] 
             warnings.warn(text, stacklevel=2)
         else:
             on_warning(text)
-    return [Sample(clip, label, clip.key) for clip, label in labelled if label is not None]
+    return [Sample(clip, label, clip.key, chosen.units_of(clip)) for clip, label in labelled if label is not None]
 
 
 def relabelled(clips: Sequence[Clip], name: str) -> list[str]:
@@ -231,6 +242,7 @@ def left_out(clips: Sequence[Clip], name: str) -> dict[str, int]:
         if (clip.dataset, clip.subject, clip.name) in chosen.left_out:
             reason = f"not in the published list of {name}"
         else:
-            reason = f"{printed} is no class" if printed else f"no {chosen.by} in the label sheet"
+            what = "action units" if chosen.units else chosen.by
+            reason = f"{printed} is no class" if printed and not chosen.units else f"no {what} in the label sheet"
         counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: -item[1]))

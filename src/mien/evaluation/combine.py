@@ -21,6 +21,7 @@ from mien.evaluation.ledger import (
     read_settings,
     rows_as_csv,
 )
+from mien.evaluation.units import refuse_units
 from mien.io.atomic import UNFINISHED, write_atomically
 
 SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "shuffle_labels", "n_folds")
@@ -53,6 +54,8 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
         raise MienError(f"{str(out)!r} is not empty.", "a new or empty folder.", f"`--out {out}-2`.")
     ledgers = [read_ledger(Path(run)) for run in runs]
     settings = [read_settings(Path(run)) for run in runs]
+    for each in settings:
+        refuse_units(each, "A committee")
     for run, ledger, each in zip(runs, ledgers, settings, strict=True):
         if not ledger.complete:
             raise MienError(f"{str(run)!r} is unfinished.", "complete runs.", "its `mien benchmark` again: it resumes.")

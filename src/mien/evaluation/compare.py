@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from mien.errors import MienError
 from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.metrics import NO_ANSWER, accuracy_of, counts_by_person, resamples, uar_of, uf1_of
+from mien.evaluation.units import refuse_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
             raise MienError(
                 f"Run {name} is unfinished.", "two complete runs.", "the same `mien benchmark` again: it resumes."
             )
+        refuse_units(ledger.settings, "A comparison")
     truth_a = {row.key: row.y_true for row in a.rows}
     truth_b = {row.key: row.y_true for row in b.rows}
     if a.classes != b.classes or truth_a != truth_b:

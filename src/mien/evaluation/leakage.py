@@ -21,6 +21,7 @@ from mien.datasets.base import family_of
 from mien.errors import MienError
 from mien.evaluation.ledger import Ledger, answer_problem
 from mien.evaluation.metrics import uf1
+from mien.evaluation.units import units_as_text
 from mien.types import Fold, Problem, Sample
 
 
@@ -118,7 +119,9 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
         folds: Its folds, derived anew.
     """
     problems: list[Problem] = []
-    label = {s.clip.key: ledger.classes[s.label] for s in samples}
+    label = {
+        s.clip.key: units_as_text(s.units, ledger.classes) if ledger.units else ledger.classes[s.label] for s in samples
+    }
     fold_of = {samples[i].clip.key: fold.name for fold in folds for i in fold.test}
     for seed in ledger.seeds:
         rows = ledger.of_seed(seed)
@@ -136,10 +139,10 @@ def check_ledger(ledger: Ledger, samples: Sequence[Sample], folds: Sequence[Fold
                 problems.append(Problem(row.key, f"has the true class {row.y_true}; the table says {label[row.key]}"))
             if fold_of.get(row.key) != row.fold:
                 problems.append(Problem(row.key, f"was tested in fold {row.fold}, not {fold_of.get(row.key)}"))
-            wrong = answer_problem(row, ledger.classes)
+            wrong = answer_problem(row, ledger.classes, ledger.units)
             if wrong:
                 problems.append(Problem(row.key, wrong))
-        predicted = {row.y_pred for row in rows}
+        predicted = {name for row in rows for name in (row.y_pred.split("+") if ledger.units else [row.y_pred])}
         problems += [
             Problem(f"seed {seed}", f"class {name} is never predicted", "note")
             for name in ledger.classes

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.evaluation.metrics import NO_ANSWER
+from mien.evaluation.units import UNITS_TASK, unit_answer_problem, units_from_text
 from mien.io.atomic import LOCK, UNFINISHED, write_atomically
 from mien.types import IntervalSource, read_interval_source
 
@@ -97,6 +98,11 @@ class Ledger:
     failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def units(self) -> bool:
+        """Whether the run is about action units, of which a clip may show several."""
+        return self.settings.get("task") == UNITS_TASK
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Return the seeds that have rows, ascending."""
         return tuple(sorted({row.seed for row in self.rows}))
@@ -126,7 +132,7 @@ def rows_as_csv(rows: Iterable[Row], classes: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
+def _rows_from(path: Path, classes: Sequence[str], seed: int, units: bool) -> list[Row]:
     """Read the rows of one fold.
 
     Raises:
@@ -141,7 +147,7 @@ def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
                 reader.fieldnames = expected
             if reader.fieldnames != expected:
                 raise ValueError(f"it has the columns {', '.join(reader.fieldnames or ()) or 'none'}")
-            return [_row(entry, classes, seed) for entry in reader]
+            return [_row(entry, classes, seed, units) for entry in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise MienError(
             f"{path} is not as it was written ({error}).",
@@ -150,7 +156,7 @@ def _rows_from(path: Path, classes: Sequence[str], seed: int) -> list[Row]:
         ) from None
 
 
-def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> Row:
+def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int, units: bool) -> Row:
     """Return one row; raise ValueError where `rows_as_csv` cannot have written it."""
     if None in entry or None in entry.values():
         raise ValueError("a line has another number of cells than the first")
@@ -161,18 +167,22 @@ def _row(entry: Mapping[str | None, Any], classes: Sequence[str], seed: int) -> 
     shares = () if source == FAILED and not any(cells) else tuple(float(cell) for cell in cells)
     texts = {name: str(entry[name]) for name in FIXED if name not in ("seed", "interval_source")}
     row = Row(seed=seed, interval_source=source, probabilities=shares, **texts)
-    wrong = answer_problem(row, classes)
-    if row.y_true not in classes:
+    wrong = answer_problem(row, classes, units)
+    if units:
+        units_from_text(row.y_true, classes)
+    elif row.y_true not in classes:
         wrong = f"has the true class {row.y_true!r}; classes: {', '.join(classes)}"
     if wrong:
         raise ValueError(f"{row.key} {wrong}")
     return row
 
 
-def answer_problem(row: Row, classes: Sequence[str]) -> str:
+def answer_problem(row: Row, classes: Sequence[str], units: bool = False) -> str:
     """Return what is wrong with the probabilities and the predicted class of a row; "" where nothing is."""
     if row.interval_source == FAILED:
         return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
+    if units:
+        return unit_answer_problem(row.y_pred, row.probabilities, classes)
     p = np.asarray(row.probabilities)
     if len(p) != len(classes) or row.y_pred not in classes:
         return f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}"
@@ -291,7 +301,7 @@ def read_ledger(run: Path) -> Ledger:
     seen: set[tuple[int, str]] = set()
     for seed, number in folds:
         path = fold_file(run, seed, number)
-        for row in _rows_from(path, classes, seed):
+        for row in _rows_from(path, classes, seed, settings.get("task") == UNITS_TASK):
             if (seed, row.key) in seen:
                 raise MienError(
                     f"{path} tests {row.key} a second time for seed {seed}.",

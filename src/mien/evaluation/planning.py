@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mien
+from mien.classifiers.base import Classifier
 from mien.classifiers.checkpoint import require_unseen
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map, left_out, own_labels, samples
@@ -22,6 +24,7 @@ from mien.errors import MienError
 from mien.evaluation.leakage import check_folds
 from mien.evaluation.outside import check_outside, choose_system
 from mien.evaluation.protocols import PROTOCOLS, lacking_classes, make_folds
+from mien.evaluation.units import UNITS_TASK, lacking_units, require_units, units_as_text
 from mien.parameters import Parameters
 from mien.systems.base import System
 from mien.types import Clip, Fold, Medium, Sample
@@ -46,6 +49,25 @@ class Plan:
     samples: tuple[Sample, ...]
     folds: tuple[Fold, ...]
     settings: Mapping[str, Any]
+
+    @property
+    def units(self) -> bool:
+        """Whether the run is about action units, of which a clip may show several, and not about classes."""
+        return self.settings.get("task") == UNITS_TASK
+
+    def label_of(self, sample: Sample) -> str:
+        """Return the true class of a clip, or its units as one label ("AU1+AU4")."""
+        return units_as_text(sample.units, self.classes) if self.units else self.classes[sample.label]
+
+    def answer_of(self, classifier: Classifier, probabilities: NDArray[np.float32]) -> str:
+        """Return what a classifier answers for one clip: its most probable class, or the units it holds present."""
+        if self.units:
+            return units_as_text(classifier.decide_units(probabilities[None])[0], self.classes)
+        return self.classes[int(probabilities.argmax())]
+
+    def targets(self) -> NDArray[np.int64]:
+        """Return the class of every clip, (N,), or whether it shows each unit, (N, U) of 0 and 1."""
+        return np.array([s.units if self.units else s.label for s in self.samples], dtype=np.int64)
 
 
 def make_plan(
@@ -93,11 +115,15 @@ def make_plan(
     remarks = list_remarks([clip for d, own in listed if not d.drawn for clip in own], name)
     dropped = left_out(clips, name)
     table = samples(clips, name, lambda text: None)  # the remarks have it
-    _require_classes(table, classes, name, clips)
-    classes, table = _drop_empty_classes(classes, table)
+    units = name != "own" and bool(label_map(name).units)
+    if units:
+        require_units(table, classes, name)
+    else:
+        _require_classes(table, classes, name, clips)
+        classes, table = _drop_empty_classes(classes, table)
     if shuffle_labels:
         order = np.random.default_rng(0).permutation(len(table))
-        table = [Sample(s.clip, table[j].label, s.origin) for s, j in zip(table, order, strict=True)]
+        table = [replace(s, label=table[j].label, units=table[j].units) for s, j in zip(table, order, strict=True)]
     missing = sorted({s.clip.medium for s in table} - set(chosen.recipes))
     if missing:
         raise MienError(
@@ -109,7 +135,14 @@ def make_plan(
         all_parameters.require_effect(parameters or {}, chosen.name, sorted(media))
     if start := getattr(all_parameters, "start", ""):
         require_unseen(start, sorted({s.clip.dataset for s in table}))
-    chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
+    built = chosen.build(len(classes), all_parameters)  # refuses what it cannot be built with before any folder is made
+    if units and not built.learns_units:
+        raise MienError(
+            f"{chosen.name} learns classes, and {name!r} is a map of action units.",
+            "a system that learns several units of a clip.",
+            "`--system flow-kernels`; or a label map of classes, such as `--labels megc2019`.",
+        )
+    _require_pictures_read(chosen, all_parameters, table)
     record = PROTOCOLS.get(protocol)
     if not record.shares_subjects:
         require_apart([s.clip for s in table])
@@ -139,6 +172,8 @@ def make_plan(
         "classes": list(classes),
         "data": [{"name": d.id, "root": str(d.root)} for d in data],
         "datasets": sorted({s.clip.dataset for s in table}),
+        **({"task": UNITS_TASK} if units else {}),
+        **({"second_flow": True} if _several_pictures(table) else {}),
         "n_clips": len(table),
         **({"left_out": dropped} if dropped else {}),
         **({"remarks": remarks} if remarks else {}),
@@ -147,7 +182,9 @@ def make_plan(
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
         "synthetic": any(d.drawn for d in data),
-        "lacking": {
+        "lacking": lacking_units(table, folds, classes)
+        if units
+        else {
             fold: [classes[label] for label in missing_labels]
             for fold, missing_labels in lacking_classes(table, folds).items()
         },
@@ -188,7 +225,22 @@ def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tu
     if len(used) == len(classes):
         return tuple(classes), table
     place = {label: n for n, label in enumerate(used)}
-    return tuple(classes[label] for label in used), [Sample(s.clip, place[s.label], s.origin) for s in table]
+    return tuple(classes[label] for label in used), [replace(s, label=place[s.label]) for s in table]
+
+
+def _several_pictures(table: Sequence[Sample]) -> bool:
+    """Whether the clips are ready flow pictures, several of each."""
+    return any(s.clip.medium == "flow" and len(s.clip.frames) > 1 for s in table)
+
+
+def _require_pictures_read(chosen: System, parameters: Any, table: Sequence[Sample]) -> None:
+    """Refuse a second flow picture that the system would silently leave unread."""
+    if _several_pictures(table) and chosen.recipe("flow", parameters).shape[0] is not None:
+        raise MienError(
+            f"{chosen.name} reads one flow picture of each clip.",
+            "a system that reads several.",
+            "`--system flow-kernels`, or without --second-flow.",
+        )
 
 
 def clip_table(table: Sequence[Sample], classes: Sequence[str]) -> str:
@@ -199,5 +251,14 @@ def clip_table(table: Sequence[Sample], classes: Sequence[str]) -> str:
     for s in table:
         interval = s.clip.interval
         times = ("", "", "") if interval is None else (interval.onset, interval.apex, interval.offset)
-        writer.writerow([s.clip.dataset, s.clip.subject, s.clip.name, classes[s.label], s.origin, *times])
+        writer.writerow(
+            [
+                s.clip.dataset,
+                s.clip.subject,
+                s.clip.name,
+                units_as_text(s.units, classes) if s.units else classes[s.label],
+                s.origin,
+                *times,
+            ]
+        )
     return out.getvalue()

@@ -16,11 +16,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from rich.console import Group
+
 from mien.errors import MienError
 from mien.evaluation.ledger import FAILED, Ledger, Row, read_ledger
 from mien.evaluation.metrics import bootstrap_interval, scores
 from mien.evaluation.published.claims import published_for
-from mien.evaluation.report_text import render_report as render_report
+from mien.evaluation.report_text import render_report as render_class_report
+from mien.evaluation.unit_report import render_unit_report, unit_results
 from mien.registry import is_import_path
 
 VERDICTS = ("yes", "partly", "no")
@@ -76,11 +79,8 @@ def report(
             f"predictions of up to {settings['n_folds']} folds.",
             f"`{reproduce(settings, where)}`: it resumes that run.",
         )
-    per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
     done = len({(row.seed, row.fold) for row in ledger.rows})
     total = settings["n_folds"] * len(settings["seeds"])
-    y_true, y_pred = ledger.labels(ledger.rows)
-    low, high = bootstrap_interval(y_true, y_pred, [(row.dataset, row.subject) for row in ledger.rows], metric="uf1")
     result: dict[str, Any] = {
         "system": settings["system"],
         "system_title": settings["system_title"],
@@ -92,8 +92,7 @@ def report(
         "averaging": AVERAGING,
         "n_clips": len({row.key for row in ledger.rows}),
         "n_subjects": len({(row.dataset, row.subject) for row in ledger.rows}),
-        **_mean_scores(per_seed),
-        "uf1_interval": [float(low), float(high)],
+        **(unit_results(ledger) if ledger.units else _class_results(ledger)),
         "failed": _failed(ledger),
         "interval_source": _interval_sources(ledger),
         "complete": ledger.complete,
@@ -113,6 +112,20 @@ def report(
         "run": where,
         "command": reproduce(settings, where),
     }
+    if curves:
+        result["training"] = _training(curves)
+    result["warnings"] = warnings_of(result)
+    nothing = ledger.units or result["shuffled_labels"] or result["synthetic"]
+    result["published"] = [] if nothing else _published(settings, result)
+    return result
+
+
+def _class_results(ledger: Ledger) -> dict[str, Any]:
+    """Scores of a run about classes, their interval over subjects, and with several seeds their spread."""
+    per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
+    y_true, y_pred = ledger.labels(ledger.rows)
+    low, high = bootstrap_interval(y_true, y_pred, [(row.dataset, row.subject) for row in ledger.rows], metric="uf1")
+    result: dict[str, Any] = {**_mean_scores(per_seed), "uf1_interval": [float(low), float(high)]}
     if len(per_seed) > 1:
         result["per_seed"] = per_seed
         result["spread"] = {
@@ -120,11 +133,16 @@ def report(
             for name in SPREAD
             for values in [[entry[name] for entry in per_seed]]
         }
-    if curves:
-        result["training"] = _training(curves)
-    result["warnings"] = warnings_of(result)
-    result["published"] = [] if result["shuffled_labels"] or result["synthetic"] else _published(settings, result)
     return result
+
+
+def render_report(result: Mapping[str, Any]) -> Group:
+    """Return a report as tables for the terminal.
+
+    Args:
+        result: What `report` returns.
+    """
+    return render_unit_report(result) if "mean_f1" in result else render_class_report(result)
 
 
 def _interval_sources(ledger: Ledger) -> dict[str, int]:
@@ -138,14 +156,25 @@ def _failed(ledger: Ledger) -> dict[str, Any]:
     left_out = [key for key in ledger.failures if key not in keys]  # never tested, but not trained on either
     if not keys and not left_out:
         return {}
+    if ledger.units:
+        return {
+            "n_clips": len(keys) + len(left_out),
+            "n_tested": len(keys),
+            "clips": _why(ledger, keys, left_out),
+            "without_them": {},
+        }
     others = [[row for row in ledger.of_seed(seed) if row.interval_source != FAILED] for seed in ledger.seeds]
     alone = [_scores(ledger, rows) for rows in others if rows]
     return {
         "n_clips": len(keys) + len(left_out),
         "n_tested": len(keys),
-        "clips": {key: ledger.failures.get(key, "") for key in (*keys, *left_out)},
+        "clips": _why(ledger, keys, left_out),
         "without_them": {name: fmean(each[name] for each in alone) for name in SPREAD} if alone else {},
     }
+
+
+def _why(ledger: Ledger, keys: Sequence[str], left_out: Sequence[str]) -> dict[str, str]:
+    return {key: ledger.failures.get(key, "") for key in (*keys, *left_out)}
 
 
 def _scores(ledger: Ledger, rows: Sequence[Row]) -> dict[str, Any]:
@@ -243,7 +272,14 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
         named = ", ".join(f"{name} (no {', '.join(classes)})" for name, classes in list(folds.items())[:3])
         more = f" and {len(folds) - 3} more" if len(folds) > 3 else ""
         found.append(f"In some folds no training clip shows a class that is tested: {named}{more}.")
-    if result["accuracy"] <= result["majority_accuracy"] and not result["shuffled_labels"]:
+    if "mean_f1" in result:
+        if (
+            result["mean_f1"] is not None
+            and result["mean_f1"] <= result["always_yes_f1"]
+            and not result["shuffled_labels"]
+        ):
+            found.append("The mean F1 is not above that of always answering that every unit is present.")
+    elif result["accuracy"] <= result["majority_accuracy"] and not result["shuffled_labels"]:
         found.append("The accuracy is not above that of always answering the most frequent class.")
     return found
 

@@ -13,6 +13,7 @@ from mien.evaluation.figures import curve_figure, score_bar, shade, subject_bars
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.report import per_subject, read_logs, report
 from mien.evaluation.report_text import no_answers, share
+from mien.evaluation.units import refuse_units
 from mien.io.atomic import write_atomically
 
 
@@ -58,6 +59,7 @@ def write_html(runs: Sequence[Path], out: Path) -> Path:
 def _section(run: Path, number: int) -> dict[str, Any]:
     """Return what the template shows about one run."""
     ledger, logs = read_ledger(run), read_logs(run)
+    refuse_units(ledger.settings, "The page")
     result = report(ledger, logs, run=run)
     people = per_subject(ledger)
     return {

@@ -37,7 +37,7 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
+def plain_table(title: str, columns: Sequence[str], left: int = 1) -> Table:
     """Return a plain table; the first `left` columns are text, the others numbers."""
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for place, heading in enumerate(columns):
@@ -49,7 +49,7 @@ def _headline(result: Mapping[str, Any]) -> Table:
     seeds = f", mean ± sd of {len(result['per_seed'])} seeds" if "per_seed" in result else ""
     low, high = result["uf1_interval"]
     uf1 = share(result["uf1"]) + (f" ± {result['spread']['uf1']['sd']:.3f}" if "spread" in result else "")
-    table = _table(
+    table = plain_table(
         f"Scores, {result['averaging']}{seeds}",
         ("system", "protocol", "clips", "subjects", "UF1", "UAR", "accuracy", "majority"),
         left=2,
@@ -80,7 +80,7 @@ def _headline(result: Mapping[str, Any]) -> Table:
 
 
 def _per_class(result: Mapping[str, Any]) -> Table:
-    table = _table("By class", ("class", "clips", "precision", "recall", "F1"))
+    table = plain_table("By class", ("class", "clips", "precision", "recall", "F1"))
     for name, entry in result["per_class"].items():
         cells = [share(entry[key]) for key in ("precision", "recall", "f1")]
         table.add_row(Text(name), str(entry["support"]), *cells)
@@ -88,7 +88,7 @@ def _per_class(result: Mapping[str, Any]) -> Table:
 
 
 def _per_dataset(result: Mapping[str, Any]) -> Table:
-    table = _table(
+    table = plain_table(
         "By database (trained on all of them)",
         ("database", "clips", "subjects", "UF1", "UAR", "accuracy", "majority"),
     )
@@ -102,7 +102,7 @@ def _confusion(result: Mapping[str, Any]) -> Table:
     summed = ", summed over seeds" if "per_seed" in result else ""
     missing = no_answers(result)
     columns = ("", *result["classes"], *(("no answer",) if any(missing) else ()))
-    table = _table(f"Confusion: rows truth, columns answers{summed}", columns)
+    table = plain_table(f"Confusion: rows truth, columns answers{summed}", columns)
     for place, (name, row) in enumerate(zip(result["classes"], result["confusion"], strict=True)):
         cells = [Text(str(count), "bold" if column == place else "") for column, count in enumerate(row)]
         table.add_row(Text(name), *cells, *((Text(str(missing[place]), "dim"),) if any(missing) else ()))
@@ -116,7 +116,7 @@ def no_answers(result: Mapping[str, Any]) -> list[int]:
 
 def _published(result: Mapping[str, Any]) -> Table:
     """Return the published rows for all databases together; those per database are in the JSON and on the page."""
-    table = _table("Published beside ours", ("", "UF1", "UAR", "accuracy", "comparable"))
+    table = plain_table("Published beside ours", ("", "UF1", "UAR", "accuracy", "comparable"))
     table.columns[-1].justify = "left"
     table.add_row(
         Text("this run", "bold"), *(Text(share(result[key]), "bold") for key in ("uf1", "uar", "accuracy")), ""

@@ -4,6 +4,7 @@ from mien.preprocessing.base import Context, Recipe, RecipeOutput, Step
 from mien.preprocessing.named import (
     CENTRED_FLOW_PICTURE,
     FLOW_PICTURE,
+    FLOW_PICTURES,
     RECIPES,
     NamedRecipe,
     flow_from_frames,
@@ -13,6 +14,7 @@ from mien.preprocessing.named import (
 __all__ = [
     "CENTRED_FLOW_PICTURE",
     "FLOW_PICTURE",
+    "FLOW_PICTURES",
     "RECIPES",
     "Context",
     "NamedRecipe",

@@ -31,6 +31,9 @@ CENTRE = Step("centre_and_scale", steps.centre_and_scale)
 FLOW_PICTURE = Recipe((Step("flow_picture", steps.flow_picture),), "CHW", (3, 28, 28), (0.0, 255.0))
 """Ready 28x28 flow pictures as they are."""
 
+FLOW_PICTURES = Recipe((Step("flow_pictures", steps.flow_pictures),), "CHW", (None, 28, 28), (0.0, 255.0))
+"""Every ready 28x28 flow picture of a clip, one after another, as they are."""
+
 CENTRED_FLOW_PICTURE = Recipe((*FLOW_PICTURE.steps, CENTRE), "CHW", (3, 28, 28), (-28.0, 28.0))
 """Ready flow pictures about zero motion."""
 

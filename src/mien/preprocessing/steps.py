@@ -320,6 +320,11 @@ def flow_picture(_: Array, context: Context) -> Array:
     return read_flow_picture(context.clip.frames[0]).transpose(2, 0, 1)
 
 
+def flow_pictures(_: Array, context: Context) -> Array:
+    """Step: read every ready flow picture of the clip as (3 k, H, W) of u, v and optical strain each, 0..255."""
+    return np.concatenate([read_flow_picture(path).transpose(2, 0, 1) for path in context.clip.frames])
+
+
 def centre_and_scale(channels: Array, context: Context) -> Array:
     """Step: shift u, v and strain (3, H, W), 0..255, so that zero motion is 0, and scale them to unit root mean square.
 

@@ -34,6 +34,7 @@ SYSTEMS: Registry[System] = Registry(
         "strcn-2018": "mien.systems.strcn_2018:STRCN_2018",
         "ststnet": "mien.systems.ststnet:STSTNET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
+        "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
         "mdmo": "mien.systems.mdmo:MDMO",
         "fdm": "mien.systems.fdm:FDM",

@@ -61,7 +61,7 @@ def train_fold(
     fold = plan.folds[number]
     require_training(fold, inputs)
     train = inputs.usable(fold.train)
-    y = np.array([s.label for s in plan.samples], dtype=np.int64)
+    y = plan.targets()
     groups = [plan.samples[i].clip.person for i in train]
     started = time.perf_counter()
     with threadpool_limits(1):
@@ -130,8 +130,8 @@ def fold_result(
             fold=fold.name,
             seed=seed,
             interval_source=inputs.interval_sources[i],
-            y_true=plan.classes[plan.samples[i].label],
-            y_pred=plan.classes[int(answers[i].argmax())] if i in answers else "",
+            y_true=plan.label_of(plan.samples[i]),
+            y_pred=plan.answer_of(classifier, answers[i]) if i in answers else "",
             probabilities=tuple(float(v) for v in answers[i]) if i in answers else (),
         )
         for i in fold.test
