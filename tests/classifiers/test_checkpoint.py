@@ -46,7 +46,7 @@ def trained(name: str) -> tuple[object, ModelCard, Inputs]:
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_what_is_loaded_predicts_what_was_saved(tmp_path: Path, name: str) -> None:
+def test_a_loaded_network_predicts_as_the_saved_one(tmp_path: Path, name: str) -> None:
     classifier, card, x = trained(name)
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, classifier, card)  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def test_a_card_of_an_earlier_version_is_read() -> None:
     assert entry == {**{k: v for k, v in written.items() if k != "drawn"}, "synthetic": True}
 
 
-def test_another_system_other_classes_and_damage_are_told(tmp_path: Path) -> None:
+def test_another_system_other_classes_and_damage_are_refused(tmp_path: Path) -> None:
     classifier, card, _ = trained("ststnet")
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, classifier, card)  # type: ignore[arg-type]

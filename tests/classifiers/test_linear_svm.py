@@ -61,7 +61,7 @@ def test_cost_and_weight_come_from_inner_folds_by_subject() -> None:
     assert made.chosen == best
 
 
-def test_the_weight_goes_to_the_half_that_tells() -> None:
+def test_the_informative_half_gets_the_weight() -> None:
     for useful, low, high in ((slice(0, 5), 0.5, 1.0), (slice(5, 10), 0.0, 0.5)):
         x, y, groups = staged(3, 120, useful)
         made = LinearSvm(3, costs=(1.0,), weigh=weigh_halves, weights=(0.05, 0.95)).fit(x, y, groups)

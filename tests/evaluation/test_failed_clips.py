@@ -75,7 +75,7 @@ def test_others_are_answered_as_if_the_clip_were_not_there(sound: Path, run: Pat
     assert tuple(row for row in ledger.rows if row not in failed) == read_ledger(tmp_path / "run").rows
 
 
-def test_it_counts_as_wrong_and_both_figures_are_told(run: Path) -> None:
+def test_a_failed_clip_counts_as_wrong_and_both_scores_are_reported(run: Path) -> None:
     ledger = read_ledger(run)
     y, p = [row.y_true for row in ledger.rows], [row.y_pred or "none" for row in ledger.rows]
     result = report_many([run])[0]
@@ -110,7 +110,7 @@ def test_the_run_names_the_clip_and_why(run: Path, broken: Path) -> None:
     assert entries[0]["fix"]
 
 
-def test_it_is_the_same_clips_in_every_fold(sound: Path, broken: Path, run: Path, tmp_path: Path) -> None:
+def test_the_same_clips_fail_in_every_fold(sound: Path, broken: Path, run: Path, tmp_path: Path) -> None:
     begun, data = tmp_path / "begun", tmp_path / "data"
     shutil.copytree(run, begun)
     shutil.copytree(broken, data)
@@ -135,7 +135,7 @@ def test_it_is_the_same_clips_in_every_fold(sound: Path, broken: Path, run: Path
         benchmark(opened(data), "flow-svm", begun, jobs=1)
 
 
-def test_a_database_without_one_good_clip_is_no_bad_clip(sound: Path, tmp_path: Path) -> None:
+def test_a_database_without_a_readable_clip_stops_the_run(sound: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path / "data")
     for path in (tmp_path / "data").glob("s[0-9]*/u_test/*/*.png"):
         path.write_bytes(b"")
@@ -192,7 +192,7 @@ def test_a_failed_row_with_an_answer_is_refused(tmp_path: Path) -> None:
         read_ledger(tmp_path)
 
 
-def test_what_a_recipe_says_of_clips_is_told_and_kept(tmp_path: Path) -> None:
+def test_notes_of_a_recipe_are_reported_and_stored(tmp_path: Path) -> None:
     root = tmp_path / "corpus"
     write_corpus("casme2", root, subjects=3, clips_per_subject=3, seed=0, frames=8, size=48)
     given = {"preset": "small", "face": "none", "epochs": "1", "segments": "3"}  # 8 frames for three segments of four

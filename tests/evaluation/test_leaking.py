@@ -31,7 +31,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_last_pass_is_what_the_benchmark_scores(corpus: Path, tmp_path: Path) -> None:
+def test_the_accuracy_of_the_last_epoch_equals_that_of_the_benchmark(corpus: Path, tmp_path: Path) -> None:
     data = [open_dataset("smic_hs", corpus)]
     leak = leaking(data, "microexp-stcnn", tmp_path / "leak", parameters=SETS)
     assert len(leak.accuracy) == 4
@@ -58,7 +58,7 @@ def test_the_last_pass_is_what_the_benchmark_scores(corpus: Path, tmp_path: Path
     assert leak.accuracy[-1] == right.mean()
 
 
-def test_it_is_run_once_and_is_no_run(corpus: Path, tmp_path: Path) -> None:
+def test_a_finished_leak_is_not_run_again_and_makes_no_ledger(corpus: Path, tmp_path: Path) -> None:
     data = [open_dataset("smic_hs", corpus)]
     first = leaking(data, "microexp-stcnn", tmp_path, parameters=SETS)
     before = (tmp_path / "leak.json").stat().st_mtime_ns

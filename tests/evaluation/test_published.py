@@ -38,7 +38,7 @@ def test_every_row_is_whole(row: PublishedRow) -> None:
     assert row.uar_true is None or row.uar is not None
 
 
-def test_no_row_is_there_twice() -> None:
+def test_published_rows_are_unique() -> None:
     keys = [(r.method, r.source, r.protocol, r.datasets, r.column) for r in published_rows()]
     assert len(keys) == len(set(keys))
 

@@ -73,7 +73,7 @@ def test_a_seed_can_be_added(pictures: Path, tmp_path: Path) -> None:
     assert first.items() <= ledger_bytes(tmp_path / "run").items()
 
 
-def test_what_a_system_refuses_leaves_no_folder_behind(pictures: Path, tmp_path: Path) -> None:
+def test_refused_parameters_leave_no_folder_behind(pictures: Path, tmp_path: Path) -> None:
     data = [open_dataset("flow_images", pictures)]
     for wrong in ({"variant": "neither"}, {"decay": "slowly"}):
         with pytest.raises(MienError):
@@ -206,7 +206,9 @@ def test_a_killed_run_resumes_to_the_same_ledger(pictures: Path, tmp_path: Path)
         ({"labels": "objective"}, "no clip at all"),
     ],
 )
-def test_wrong_words_are_answered_in_three_parts(pictures: Path, change: dict[str, object], words: str) -> None:
+def test_unknown_names_and_values_are_refused_in_three_parts(
+    pictures: Path, change: dict[str, object], words: str
+) -> None:
     arguments: dict[str, object] = {"system": "ststnet", **change}
     with pytest.raises(MienError) as caught:
         make_plan([open_dataset("flow_images", pictures)], **arguments)  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def ledger_bytes(run: Path) -> dict[str, bytes]:
 
 
 @posix
-def test_a_few_trials_of_the_soak(tmp_path: Path) -> None:
+def test_killed_runs_of_the_soak_end_with_the_same_bytes(tmp_path: Path) -> None:
     words = [sys.executable, str(SOAK), "--trials", "3", "--workers", "0", "--out", str(tmp_path / "soak.md")]
     told = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
@@ -83,7 +83,7 @@ with lock_run(Path(sys.argv[1])):
 
 
 @posix
-def test_a_second_process_is_told_and_a_dead_one_keeps_nobody_out(corpus: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(corpus: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     other = subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -100,7 +100,7 @@ def test_a_second_process_is_told_and_a_dead_one_keeps_nobody_out(corpus: Path, 
     assert not (out / LOCK).exists()
 
 
-def test_a_folder_is_held_once_and_free_again(tmp_path: Path) -> None:
+def test_a_folder_is_locked_once_and_unlocked_again(tmp_path: Path) -> None:
     with lock_run(tmp_path / "a") as alone:
         assert alone
         with pytest.raises(MienError, match="at work"), lock_run(tmp_path / "a"):
@@ -128,7 +128,7 @@ def small_files(most: int) -> Iterator[None]:
 
 @posix
 @pytest.mark.parametrize(("begun", "most"), [(False, 0), (False, 700), (True, 0), (True, 200)])
-def test_a_full_disk_stops_plainly_and_the_run_goes_on_later(
+def test_a_full_disk_stops_with_a_message_and_the_run_resumes_later(
     corpus: Path, whole: Path, run: Path, tmp_path: Path, begun: bool, most: int
 ) -> None:
     out = run if begun else tmp_path / "fresh"
@@ -213,7 +213,7 @@ def test_a_finished_run_can_be_read_where_nothing_can_be_written(public: Path, c
 
 
 @pytest.mark.parametrize("moment", [0.0, 4e9])
-def test_no_clock_decides_what_is_done(corpus: Path, whole: Path, run: Path, moment: float) -> None:
+def test_file_times_do_not_decide_what_is_finished(corpus: Path, whole: Path, run: Path, moment: float) -> None:
     for number in (0, 2):
         fold_file(run, 0, number).unlink()
     for n, path in enumerate(sorted(run.rglob("*"))):
@@ -259,7 +259,7 @@ def changed(old: str, new: str) -> Callable[[str], str]:
         (lambda text: text.rpartition(",")[0] + ",nan\n", "no number"),
     ],
 )
-def test_rows_changed_by_hand_are_told_and_redone(
+def test_rows_changed_by_hand_are_refused_and_trained_again(
     corpus: Path, whole: Path, run: Path, change: Callable[[str], str], words: str
 ) -> None:
     path = fold_file(run, 0, 1)
@@ -279,13 +279,13 @@ def test_rows_changed_by_hand_are_told_and_redone(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"seeds": [0]}', '{"seeds": "0", "n_folds": 4}', "[" * 100_000])
-def test_settings_changed_by_hand_are_told(run: Path, text: str) -> None:
+def test_settings_changed_by_hand_are_refused(run: Path, text: str) -> None:
     (run / "run.json").write_text(text)
     with pytest.raises(MienError, match=r"run\.json"):
         report_many([run])
 
 
-def test_a_run_that_claims_a_thousand_million_folds_is_answered_at_once(run: Path) -> None:
+def test_a_run_that_claims_a_billion_folds_is_read_at_once(run: Path) -> None:
     settings = (run / "run.json").read_text().replace('"n_folds": 4', '"n_folds": 1000000000')
     (run / "run.json").write_text(settings)
     assert not read_ledger(run).complete

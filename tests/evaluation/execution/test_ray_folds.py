@@ -72,7 +72,7 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("address", ["", "here", "host", "host:", ":6379", "host:0", "host:70000", "ray://host:10001"])
-def test_what_is_no_address_is_said_before_anything_starts(address: str) -> None:
+def test_an_invalid_address_is_refused_before_anything_starts(address: str) -> None:
     with pytest.raises(MienError, match="address") as caught, connect(address):
         pass
     assert "--ray" in caught.value.fix
@@ -93,7 +93,7 @@ def test_folds_share_a_gpu_or_take_whole_ones() -> None:
         assert ray_executor.fits(gpus, share) == folds
 
 
-def test_what_another_machine_runs_is_told() -> None:
+def test_differences_between_machines_are_named() -> None:
     here = this_machine()
     assert differences(here, here) == ""
     assert here.versions["Python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -187,9 +187,7 @@ def test_a_clip_that_is_not_on_the_other_machine_is_prepared_on_this_one(
 
 
 @needs_ray
-def test_what_a_fold_raises_is_raised_and_no_file_is_left_behind(
-    pictures: Path, tmp_path: Path, local: RayExecutor
-) -> None:
+def test_an_error_of_a_fold_is_raised_and_leaves_no_file(pictures: Path, tmp_path: Path, local: RayExecutor) -> None:
     data = [open_dataset("flow_images", pictures)]
     with pytest.raises(MienError, match="learning rate"):
         benchmark(data, "strcn-g", tmp_path, parameters={**FAST, "lr": 1e38}, executor=local)

@@ -122,7 +122,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("system", "parameters"),
     [("ststnet", {"epochs": 3, "batch_size": 10}), ("strcn-g", {"epochs": 2, "maps": 4, "device": "cpu"})],
 )
-def test_a_stacked_run_is_a_separate_run(
+def test_stacked_and_separate_folds_give_the_same_run(
     pictures: Path, tmp_path: Path, system: str, parameters: dict[str, object]
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
@@ -155,7 +155,7 @@ def test_a_stacked_run_is_a_separate_run(
         ("flow-svm", {}, "no network"),
     ],
 )
-def test_what_cannot_be_stacked_is_told_before_anything_is_trained(
+def test_folds_that_cannot_be_stacked_are_refused_before_training(
     pictures: Path, tmp_path: Path, system: str, parameters: dict[str, object], says: str
 ) -> None:
     data = [open_dataset("flow_images", pictures)]
@@ -167,7 +167,7 @@ def test_what_cannot_be_stacked_is_told_before_anything_is_trained(
     assert not list((tmp_path / "run").rglob("s*-f*.csv"))
 
 
-def test_a_loss_that_is_no_number_is_told() -> None:
+def test_a_loss_that_is_not_finite_is_refused() -> None:
     x, y = clips()
     models, chance = [ststnet().double(), ststnet().double()], [torch.Generator(), torch.Generator()]
     rows = [np.arange(20), np.arange(5, 25)]
