@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from mien.classifiers.augment import mirror_flow, shifted_views
 from mien.classifiers.batches import CopyBatches
-from mien.classifiers.losses import balanced_loss, focal_loss
+from mien.classifiers.losses import LOSSES, balanced_loss, focal_loss, printed_loss
 from mien.classifiers.net import NetClassifier
 from mien.classifiers.schedule import Schedule
 from mien.classifiers.state import read_state, write_state
@@ -160,6 +161,67 @@ def test_focal_loss_written_out() -> None:
         -(1 - (y == c).sum() / 60) * (1 - p[i, c]) ** 2 * torch.log(p[i, c]) for i, c in enumerate(y.tolist())
     )
     assert torch.allclose(focal_loss(logits, y), expected / 6)
+
+
+def test_printed_loss_adds_the_other_classes_of_the_label_vector() -> None:
+    logits, y = torch.randn(9, 4, dtype=torch.float64), torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3])
+    p = torch.softmax(logits, 1)
+    label = nn.functional.one_hot(y, 4)
+    p_t = (p**label) * (1 - p) ** (1 - label)  # equation 9, element by element
+    beta = 9 / (4 * torch.bincount(y)[y])
+    assert torch.allclose(printed_loss(logits, y), (-beta * p_t.log().sum(1)).mean())
+    assert torch.allclose(LOSSES["printed_unweighted"](logits, y), -p_t.log().sum(1).mean())
+    two, which = logits[:, :2], y % 2
+    assert torch.allclose(printed_loss(two, which), 2 * balanced_loss(two, which))
+
+
+def test_printed_loss_stays_finite_where_a_probability_rounds_to_one() -> None:
+    logits = torch.tensor([[200.0, 0.0, -200.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    loss = printed_loss(logits, torch.tensor([1, 2]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+PAPER = Schedule(40, 20, lr=1e-3, decay=0.8, weight_decay=5e-4, loss="balanced", min_change=1e-3)
+
+
+def few(n: int = 9) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+    random = np.random.default_rng(3)
+    y = np.arange(n) % 3
+    return (random.normal(size=(n, 2, 8, 7)) + y[:, None, None, None]).astype(np.float32), y, [("d", "s")] * n
+
+
+def tiny(inputs: Inputs) -> nn.Module:
+    channels, height, width = inputs.shape
+    return RCN(3, channels, (height, width), maps=2, layers=1)
+
+
+def test_without_copies_as_many_steps_are_taken_as_with_them_and_identical_copies_change_nothing() -> None:
+    x, y, groups = few()
+    same = ArrayInputs(np.repeat(x[:, None], 50, 1), copies=50)
+    copied = NetClassifier(tiny, PAPER).fit(same, y, groups, seed=2)
+    bare = NetClassifier(tiny, replace(PAPER, repeats=50)).fit(x, y, groups, seed=2)
+    assert copied.curves == bare.curves
+    assert copied.steps == bare.steps
+    assert copied.steps[0] % 23 == 0
+    assert copied.steps[0] > 2 * 23
+    assert np.array_equal(copied.predict_proba(same), bare.predict_proba(x))
+    once = NetClassifier(tiny, PAPER).fit(x, y, groups, seed=2)
+    assert once.steps[0] < 40 < copied.steps[0]  # the same stop rule, an epoch being one step
+
+
+def test_a_number_of_steps_overrules_epochs_and_the_stop_rule() -> None:
+    x, y, groups = few()
+    wanted = replace(PAPER, repeats=4, steps=7)  # 2 steps an epoch
+    net = NetClassifier(tiny, wanted).fit(x, y, groups)
+    assert net.steps == [7]
+    assert len(net.curves[0]) == 4
+    assert net.fit_log()["steps"] == [7]
+    moved: list[float] = []
+    count = NetClassifier(tiny, replace(wanted, decay="cosine")).fit(x, y, groups, progress=moved.append)
+    assert moved == [0.25, 0.5, 0.75, 1.0]
+    assert count.steps == [7]
 
 
 def test_rows_are_clips_times_copies_then_their_mirrors() -> None:

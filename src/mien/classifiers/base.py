@@ -69,7 +69,8 @@ class Classifier(ABC):
     def fit_log(self) -> dict[str, Any]:
         """Return what the last `fit` recorded, ready for JSON: it goes into the log of the fold.
 
-        Keys used by reports: `loss` (mean training loss of each epoch), `chosen` (settings that were chosen),
-        `smaller_batch` (batch size, where the one asked for did not fit in memory).
+        Keys used by reports: `loss` (mean training loss of each epoch), `steps` (steps of gradient descent, by member),
+        `chosen` (settings that were chosen), `smaller_batch` (batch size, where the one asked for did not fit in
+        memory).
         """
         return {}

@@ -29,6 +29,44 @@ def balanced_loss(logits: Tensor, y: Tensor) -> Tensor:
     return (weight * nn.functional.cross_entropy(logits, y, reduction="none")).mean()
 
 
+def printed_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Compute the balanced loss with equation 9 read literally: every class of the label vector counts.
+
+    p_t = p_c^y (1 - p_c)^(1 - y) has a factor for each class c, of which y is 1 for one. Its logarithm adds
+    log(1 - p_c) of the other classes to log p of the clip's own. For two classes that is twice the balanced loss.
+
+    Args:
+        logits: (B, C).
+        y: (B,) class indices.
+
+    Returns:
+        Scalar: mean over the batch of w_y * -(log p_y + sum over c other than y of log(1 - p_c)), weights as
+        `balanced_loss`.
+
+    Source: STRCN, section III-E, equations 9 and 10.
+    """
+    counts = torch.bincount(y, minlength=logits.shape[1]).to(logits.dtype)
+    weight = y.numel() / (counts[y] * (counts > 0).sum())
+    return (weight * _printed(logits, y)).mean()
+
+
+def printed_unweighted_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Compute `printed_loss` with the weight of every clip 1: the paper's "without balanced loss"."""
+    return _printed(logits, y).mean()
+
+
+def _printed(logits: Tensor, y: Tensor) -> Tensor:
+    """Return -(log p_y + sum over c other than y of log(1 - p_c)) of each clip, (B,)."""
+    own = nn.functional.cross_entropy(logits, y, reduction="none")
+    classes = logits.shape[1]
+    if classes < 2:
+        return own
+    # log(1 - p_c) as a sum over the other classes: exact where p_c rounds to 1.
+    itself = torch.eye(classes, dtype=torch.bool, device=logits.device)
+    others = torch.logsumexp(logits[:, None, :].masked_fill(itself, float("-inf")), 2) - logits.logsumexp(1)[:, None]
+    return own - others.masked_fill(nn.functional.one_hot(y, classes).bool(), 0.0).sum(1)
+
+
 def focal_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Compute the focal loss of the STRCN authors' later code; its class weights hardly differ.
 
@@ -54,6 +92,8 @@ def squared_loss(scores: Tensor, y: Tensor) -> Tensor:
 LOSSES: Final[Mapping[str, Loss]] = {
     "cross_entropy": nn.functional.cross_entropy,
     "balanced": balanced_loss,
+    "printed": printed_loss,
+    "printed_unweighted": printed_unweighted_loss,
     "focal": focal_loss,
     "squared": squared_loss,
 }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mien.classifiers.augment import Augmentation, Mirror
 from mien.classifiers.base import Classifier, Clips, Progress
 from mien.classifiers.batches import Batches, CopyBatches, FirstCopies
-from mien.classifiers.schedule import Schedule
+from mien.classifiers.schedule import Schedule, steps_of
 from mien.classifiers.training import device_of, fit, predict
 from mien.errors import MienError
 from mien.preprocessing.inputs import Inputs, as_inputs
@@ -52,6 +52,7 @@ class NetClassifier(Classifier):
         curves: Mean loss per epoch of the last fit, one list per member.
         models: The trained networks, one per member.
         smaller_batch: Batch size of the last fit, where a GPU's memory was too small for that of the schedule.
+        steps: Steps of gradient descent of the last fit, by member.
     """
 
     make: Callable[[Inputs], nn.Module]
@@ -72,6 +73,7 @@ class NetClassifier(Classifier):
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
     smaller_batch: int | None = field(default=None, init=False)
+    steps: list[int] = field(default_factory=list, init=False)
 
     def _build(self, inputs: Inputs, member: int) -> nn.Module:
         return (self.make, *self.others)[member % (1 + len(self.others))](inputs)
@@ -121,7 +123,7 @@ class NetClassifier(Classifier):
         # Input that fits is read at once; a full slice holds all rows in order.
         small = len(rows) * 4 * math.prod(inputs.shape) * (2 if self.pairs else 1) <= IN_MEMORY
         source: Tensor | Batches = rows[slice(None)] if small else rows
-        self.models, self.curves, self.smaller_batch = [], [], None
+        self.models, self.curves, self.steps, self.smaller_batch = [], [], [], None
         with torch.random.fork_rng(devices=[] if self.device == "cpu" else None):
             for member in range(self.members):
 
@@ -131,15 +133,24 @@ class NetClassifier(Classifier):
 
                 model, losses = self._fit_member(member, inputs, source, targets, seed, share)
                 self.curves.append(losses)
+                taken = len(losses) * steps_of(
+                    len(targets) * self.schedule.repeats, self.smaller_batch or self.schedule.batch_size
+                )
+                self.steps.append(min(taken, self.schedule.steps or taken))
                 self.models.append(model)
         return self
 
     def fit_log(self) -> dict[str, Any]:
-        """Return the mean loss of each epoch over the members, `chosen`, and `smaller_batch`; each only where known."""
+        """Return the mean loss of each epoch over the members, the steps of each, `chosen`, and `smaller_batch`.
+
+        Each only where known.
+        """
         record: dict[str, Any] = {}
         if self.curves:
             shortest = min(len(curve) for curve in self.curves)
             record["loss"] = np.mean([curve[:shortest] for curve in self.curves], axis=0).round(6).tolist()
+        if self.steps:
+            record["steps"] = self.steps
         if self.chosen is not None:
             record["chosen"] = self.chosen
         if self.smaller_batch is not None:

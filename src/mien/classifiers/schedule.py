@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ class Schedule:
     """How a network is trained; each system's file states its numbers.
 
     Attributes:
-        epochs: Epochs: how often every training clip is seen.
+        epochs: Epochs. The learning rate decays, and the stop rule compares losses, from one to the next.
         batch_size: Clips per step.
         optimiser: "sgd" or "adam".
         lr: Initial learning rate.
@@ -25,6 +25,9 @@ class Schedule:
         shuffle: Whether clips are shuffled before each epoch; STSTNet's authors keep their order.
         loss: Name in `mien.classifiers.losses.LOSSES`.
         min_change: Stop when the epoch's mean loss changes by less than this; 0 never stops early.
+        repeats: How often an epoch shows every training clip, or every copy of it. Training without copies and with as
+            many repeats as there would be copies takes the same steps: they differ in nothing but the copies.
+        steps: Steps after which training ends, whatever `epochs` and `min_change` say; 0 leaves it to these.
     """
 
     epochs: int
@@ -37,6 +40,16 @@ class Schedule:
     shuffle: bool = True
     loss: str = "cross_entropy"
     min_change: float = 0.0
+    repeats: int = 1
+    steps: int = 0
+
+    def for_rows(self, rows: int) -> Schedule:
+        """Return the schedule of a training on some rows: with `steps`, the epochs they fill and no early stop."""
+        if not self.steps:
+            return self
+        return replace(
+            self, epochs=-(-self.steps // max(1, steps_of(rows * self.repeats, self.batch_size))), min_change=0.0
+        )
 
     def optimiser_of(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return an optimiser of all weights of a network, at the initial learning rate."""
@@ -50,3 +63,9 @@ class Schedule:
         if self.decay == "cosine":
             return self.lr * 0.5 * (1 + float(np.cos(np.pi * epoch / self.epochs)))
         return self.lr * float(self.decay) ** epoch
+
+
+def steps_of(n: int, batch_size: int) -> int:
+    """Return the steps of an epoch over n rows: a last batch of a single row is left out."""
+    whole, rest = divmod(n, batch_size)
+    return whole + (rest > 1)

@@ -16,7 +16,7 @@ from mien.classifiers.augment import Augmentation
 from mien.classifiers.base import Progress
 from mien.classifiers.batches import Batches
 from mien.classifiers.losses import LOSSES, Loss
-from mien.classifiers.schedule import Schedule
+from mien.classifiers.schedule import Schedule, steps_of
 from mien.classifiers.state import read_state, write_state
 from mien.errors import MienError
 
@@ -93,6 +93,7 @@ def fit(
     n = len(y)
     if n < 2:
         raise MienError(f"There is {n} clip to train on.", "at least two.", "more clips, or another protocol.")
+    schedule, rows = schedule.for_rows(n), n * schedule.repeats
     losses: list[float] = [] if state_file is None else read_state(state_file, model, optimiser)
     written_at = time.monotonic()
     for epoch in range(len(losses), schedule.epochs):
@@ -101,12 +102,17 @@ def fit(
         if isinstance(model, StepsItself):
             bare = schedule.optimiser == "sgd" and not schedule.momentum and not schedule.weight_decay
             model.step_at(schedule.rate(epoch) if bare else None)
-        order = torch.randperm(n) if schedule.shuffle else None
-        total = 0.0
-        for start in range(0, n, schedule.batch_size):
-            stop = min(start + schedule.batch_size, n)
-            if stop - start == 1 and n > 1:
+        order = torch.randperm(rows) if schedule.shuffle else None
+        if schedule.repeats > 1:
+            # Repeats of a clip stand beside each other, as its copies do: identical copies train the same network.
+            order = order // schedule.repeats if order is not None else torch.arange(rows) % n
+        total, seen, steps = 0.0, 0, len(losses) * steps_of(rows, schedule.batch_size)
+        for start in range(0, rows, schedule.batch_size):
+            stop = min(start + schedule.batch_size, rows)
+            if stop - start == 1:
                 continue  # A single clip has no batch statistics; the next shuffle puts it elsewhere.
+            if schedule.steps and steps == schedule.steps:
+                break
             if order is None:
                 batch, target = x[start:stop], y[start:stop]
             else:
@@ -121,7 +127,9 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * (stop - start)
-        losses.append(total / n)
+            seen, steps = seen + stop - start, steps + 1
+        # A row that is left out counts 0, as it always has; an epoch that `steps` cuts short has a mean of its own.
+        losses.append(total / (seen if schedule.steps else rows))
         if not np.isfinite(losses[-1]):
             raise MienError(
                 f"The loss is {losses[-1]} after epoch {epoch + 1}.",

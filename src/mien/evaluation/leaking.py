@@ -173,7 +173,8 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
     fold = plan.folds[0]
     train, test = prepared.usable(fold.train), prepared.usable(fold.test)
     y = np.array([s.label for s in plan.samples], dtype=np.int64)
-    epochs = classifier.schedule.epochs
+    rows = len(train) * inputs.copies * (1 if classifier.mirror is None else 2)
+    epochs = classifier.schedule.for_rows(rows).epochs
     partly = folder / "accuracy.json"
     # Of a stopped training; epochs that are run again are measured again.
     try:

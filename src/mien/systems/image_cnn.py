@@ -21,7 +21,17 @@ from mien.preprocessing.named import aligned_face_step
 from mien.preprocessing.parameters import FRAMES, Colour, Face, PresetName
 from mien.preprocessing.sampled import spread_frames
 from mien.systems.base import System
-from mien.systems.schedule import BatchSize, Epochs, LearningRate, Maps, Mirror, Shift, Strength, Training, schedule
+from mien.systems.schedule import (
+    BatchSize,
+    EpochsOrSteps,
+    LearningRate,
+    Maps,
+    Mirror,
+    Shift,
+    Strength,
+    Training,
+    schedule,
+)
 
 AutoSide = Annotated[int, Field(ge=0, le=4096)]
 
@@ -63,7 +73,7 @@ class ImageCnnParameters(Training):
     ] = (0, 0)
     colour: Colour = True
     maps: Annotated[Maps, OnlyIf(backbone=("auto", "small"))] = 16
-    epochs: Epochs = 12
+    epochs: EpochsOrSteps = 12
     batch_size: BatchSize = 16
     lr: LearningRate = 1e-2
     mirror: Mirror = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mien.errors import MienError
-from mien.parameters import Parameters, unit
+from mien.parameters import OnlyIf, Parameters, unit
 
 if TYPE_CHECKING:
     from mien.classifiers.schedule import Schedule
@@ -33,6 +33,26 @@ def _require_decay(text: str) -> str:
 Epochs = Annotated[
     int, Field(ge=1, le=1_000_000, description="Times that training sees every clip.", json_schema_extra=unit("epochs"))
 ]
+_BY_EPOCHS = OnlyIf(steps=0)
+EpochsOrSteps = Annotated[Epochs, _BY_EPOCHS]
+Repeats = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=1_000_000,
+        description="Times that an epoch shows each clip, or each of its copies; without copies, their number takes "
+        "the same steps as with them.",
+    ),
+]
+Steps = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=1_000_000_000,
+        description="Steps of gradient descent after which training ends; 0 ends it by epochs and min_change.",
+        json_schema_extra=unit("steps"),
+    ),
+]
 BatchSize = Annotated[
     int, Field(ge=1, le=1_000_000, description="Clips in each training step.", json_schema_extra=unit("clips"))
 ]
@@ -54,10 +74,14 @@ MinChange = Annotated[
     Field(
         ge=0, le=1000, description="Training stops when the mean loss of an epoch changes by less; 0 never stops it."
     ),
+    _BY_EPOCHS,
 ]
 Loss = Annotated[
-    Literal["balanced", "cross_entropy", "focal"],
-    Field(description="Loss: balanced by the class shares of each batch, plain cross-entropy, or focal."),
+    Literal["balanced", "cross_entropy", "focal", "printed", "printed_unweighted"],
+    Field(
+        description="Loss: cross-entropy balanced by the class shares of each batch, plain, or focal; or STRCN's "
+        "equation 9 as printed, balanced or not."
+    ),
 ]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of the features that are dropped in training.")]
 Maps = Annotated[int, Field(ge=1, le=4096, description="Feature maps: how wide the network is.")]
@@ -93,8 +117,10 @@ class Training(Parameters):
     """How the networks of STRCN, of the image-based CNN and of SMA-STN are trained."""
 
     dropout: Dropout = 0.0
-    epochs: Epochs = 20
+    epochs: EpochsOrSteps = 20
     min_change: MinChange = 0.0
+    repeats: Repeats = 1
+    steps: Steps = 0
     batch_size: BatchSize = 20
     lr: LearningRate = 1e-2
     decay: Decay = "cosine"
@@ -116,4 +142,6 @@ def schedule(p: Training) -> Schedule:
         weight_decay=p.weight_decay,
         loss=p.loss,
         min_change=p.min_change,
+        repeats=p.repeats,
+        steps=p.steps,
     )

@@ -27,7 +27,17 @@ from mien.preprocessing.named import aligned_face_step
 from mien.preprocessing.parameters import FRAMES, Colour, Face, PresetName, Size
 from mien.preprocessing.sampled import segmented_images
 from mien.systems.base import System
-from mien.systems.schedule import BatchSize, Epochs, LearningRate, Maps, Mirror, Shift, Strength, Training, schedule
+from mien.systems.schedule import (
+    BatchSize,
+    EpochsOrSteps,
+    LearningRate,
+    Maps,
+    Mirror,
+    Shift,
+    Strength,
+    Training,
+    schedule,
+)
 
 DEVIATION = Not("none")
 
@@ -90,7 +100,7 @@ class SmaStnParameters(Training):
         Field(ge=0, le=1e6, description="Distance beyond which the deviation loss leaves features alone."),
         OnlyIf(de_loss=("centres", "neutral")),
     ] = 1.0
-    epochs: Epochs = 24
+    epochs: EpochsOrSteps = 24
     batch_size: BatchSize = 32
     lr: LearningRate = 3e-2
     mirror: Mirror = True

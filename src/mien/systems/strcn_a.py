@@ -27,7 +27,7 @@ from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
 from mien.preprocessing.parameters import FRAMES, Alphas, Face, Length, PresetName, Shares, Size
 from mien.systems.base import System
-from mien.systems.schedule import Epochs, LearningRate, Training, schedule
+from mien.systems.schedule import EpochsOrSteps, LearningRate, Training, schedule
 from mien.systems.strcn import PAPER, OneVariant, RecurrentNetwork, network
 
 
@@ -36,7 +36,7 @@ class MaskedNetwork(RecurrentNetwork, Training):
 
     preset: PresetName = "cpu"
     variant: OneVariant = "paper"
-    epochs: Epochs = 10
+    epochs: EpochsOrSteps = 10
     lr: LearningRate = 1e-2
     face: Face = "lwm"
     size: Size = (64, 48)

@@ -29,7 +29,7 @@ from mien.preprocessing.parameters import Alphas, Apex, Face, Flow, PresetName, 
 from mien.systems.base import System
 from mien.systems.schedule import (
     Decay,
-    Epochs,
+    EpochsOrSteps,
     LearningRate,
     Maps,
     Mirror,
@@ -58,7 +58,7 @@ class StrcnGParameters(RecurrentNetwork, Training):
         Field(description="Which reading of the network: Table I of the paper, the released code, or one of each."),
     ] = "paper"
     maps: Maps = 24
-    epochs: Epochs = 20
+    epochs: EpochsOrSteps = 20
     lr: LearningRate = 3e-2
     decay: Decay = "cosine"
     weight_decay: WeightDecay = 5e-3

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from mien.classifiers.net import NetClassifier
-from mien.classifiers.schedule import Schedule
+from mien.classifiers.schedule import Schedule, steps_of
 from mien.classifiers.training import fit
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.execution import costs, stacked
 from mien.evaluation.execution.costs import Costs, measure
-from mien.evaluation.execution.stack import fit_stack, steps_of
+from mien.evaluation.execution.stack import fit_stack
 from mien.evaluation.execution.stacked import fit_folds
 from mien.evaluation.ledger import read_ledger
 from mien.evaluation.run import benchmark

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from mien.classifiers.batches import CopyBatches
 from mien.classifiers.net import NetClassifier
-from mien.classifiers.schedule import Schedule
+from mien.classifiers.schedule import Schedule, steps_of
 from mien.classifiers.training import device_of, fit
-from mien.evaluation.execution.stack import fit_stack, steps_of
+from mien.evaluation.execution.stack import fit_stack
 from mien.evaluation.execution.stacked import why_not
 from mien.preprocessing.inputs import Inputs
 
@@ -81,7 +81,8 @@ def measure(
     schedule = classifier.schedule
     copies = inputs.copies * (1 if classifier.mirror is None else 2)
     sizes = [len(train) * copies for train in trains]
-    steps = int(np.median([steps_of(n, schedule.batch_size) for n in sizes])) * schedule.epochs * classifier.members
+    of_fold = [steps_of(n * schedule.repeats, schedule.batch_size) * schedule.epochs for n in sizes]
+    steps = (schedule.steps or int(np.median(of_fold))) * classifier.members
     some = np.asarray(trains[0])[: max(2, -(-schedule.batch_size // copies))]
     own, place = device_of(classifier.device), device_of(device)
     probe = copy.copy(classifier)
@@ -120,7 +121,7 @@ def _seconds_stacked(model: nn.Module, x: Tensor, y: Tensor, folds: int, schedul
 
 
 def _of(schedule: Schedule, epochs: int) -> Schedule:
-    return replace(schedule, epochs=epochs, min_change=0.0)
+    return replace(schedule, epochs=epochs, min_change=0.0, repeats=1, steps=0)
 
 
 def _seconds(train: Callable[[int], object]) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.classifiers.base import Progress
-from mien.classifiers.schedule import Schedule
+from mien.classifiers.schedule import Schedule, steps_of
 from mien.errors import MienError
 from mien.models.convolve import Conv1x1, Conv3x3
 from mien.models.rcn import RCN
@@ -237,7 +237,7 @@ def fit_stack(
         x: (N, C, H, W), the inputs that the folds train on.
         y: (N,) their classes.
         rows: The rows of `x` that each fold trains on, in the order of the fold. All folds must have the same number
-            of steps per epoch (`steps_of`).
+            of steps per epoch (`mien.classifiers.schedule.steps_of`).
         schedule: See `mien.classifiers.training.fit`.
         orders: The random generator of the orders of each fold, on the CPU.
         drops: The random generator of the dropout of each fold; on a CPU the same as for the orders.
@@ -294,9 +294,3 @@ def fit_stack(
             progress((epoch + 1) / schedule.epochs)
     unstack(stacked, models)
     return curves
-
-
-def steps_of(n: int, batch_size: int) -> int:
-    """Return the steps per epoch of `fit` over n rows: a last batch of a single row is left out."""
-    whole, rest = divmod(n, batch_size)
-    return whole + (rest > 1)

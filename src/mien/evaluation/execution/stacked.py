@@ -21,12 +21,13 @@ from torch import nn
 
 from mien.classifiers.batches import CopyBatches
 from mien.classifiers.net import IN_MEMORY, NetClassifier
+from mien.classifiers.schedule import steps_of
 from mien.classifiers.training import device_of
 from mien.errors import MienError
 from mien.evaluation.execution.base import FoldResult, RunInputs
 from mien.evaluation.execution.folds import fold_result, fold_seed, predict_fold, require_training, state_file
 from mien.evaluation.execution.processes import Processes
-from mien.evaluation.execution.stack import LOSSES, NETWORKS, fit_stack, steps_of
+from mien.evaluation.execution.stack import LOSSES, NETWORKS, fit_stack
 from mien.evaluation.planning import Plan
 from mien.preprocessing.inputs import Inputs
 from mien.progress import Slot
@@ -100,6 +101,8 @@ def why_not(classifier: NetClassifier, model: nn.Module, inputs: Inputs) -> str:
         return "its batches are changed at random (shift, strength or patch)"
     if classifier.pairs:
         return "it trains on pairs of copies"
+    if classifier.schedule.repeats > 1 or classifier.schedule.steps:
+        return "its steps are counted (repeats, steps)"
     if classifier.schedule.min_change:
         return "each fold stops by itself (min_change)"
     if classifier.schedule.loss not in LOSSES:
