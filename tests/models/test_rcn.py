@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mien.errors import MienError
-from mien.models.rcn import RCN, AuthorsBlock, RecurrentConv, Variant, fit_pools
+from mien.models.rcn import RCN, AuthorsBlock, PlainConv, RecurrentConv, Variant, fit_pools
 
 
 def count(module: nn.Module) -> int:
@@ -50,6 +50,34 @@ def test_sizes_of_table_one_for_appearance() -> None:
     net = RCN(4, 3, (922, 30), maps=2, kind="appearance")
     assert shapes(net, torch.zeros(2, 3, 922, 30)) == [(918, 26), (229, 26), (57, 26), (14, 6), (7, 3)]
     assert net.pools == ((4, 1), (4, 1), (4, 4), (2, 2))
+
+
+def test_depth_and_recurrence_are_set_apart() -> None:
+    sizes = [(296, 241), (74, 60), (18, 15), (4, 3), (2, 1)]
+    for layers in range(5):
+        net = RCN(4, 2, (300, 245), maps=2, layers=layers, depth=4)
+        assert [type(b) for b in net.blocks] == [RecurrentConv] * layers + [PlainConv] * (4 - layers)
+        assert shapes(net, torch.zeros(2, 2, 300, 245)) == sizes
+        assert len(RCN(4, 2, (300, 245), maps=2, layers=layers).blocks) == layers
+    assert [type(b) for b in RCN(3, variant="authors-code", maps=2, depth=2).blocks] == [AuthorsBlock] * 2
+    assert [type(b) for b in RCN(3, variant="authors-code", maps=2, depth=4).blocks][3:] == [PlainConv]
+
+
+def test_fewer_layers_than_recurrent_layers_raise_mien_error() -> None:
+    with pytest.raises(MienError, match="depth 2 with 3") as error:
+        RCN(3, maps=2, layers=3, depth=2)
+    assert "`--set depth=3`" in error.value.fix
+
+
+def test_plain_conv_is_convolution_normalisation_and_relu() -> None:
+    torch.manual_seed(0)
+    layer = PlainConv(3)
+    x = torch.randn(4, 3, 6, 5)
+    z = nn.functional.conv2d(x, layer.convolution.weight, padding=1)
+    z = (z - z.mean((0, 2, 3), keepdim=True)) / torch.sqrt(
+        z.var((0, 2, 3), correction=0, keepdim=True) + layer.norm.eps
+    )
+    assert torch.allclose(layer(x), z.relu(), atol=1e-5)
 
 
 def test_too_small_an_input_raises_mien_error() -> None:
@@ -105,9 +133,9 @@ def test_tied_equals_untied_with_equal_kernels(block: type[RecurrentConv] | type
 
 
 @pytest.mark.parametrize("variant", ["paper", "authors-code"])
-@pytest.mark.parametrize("layers", [0, 1, 4])
-def test_gradients_reach_every_parameter(variant: Variant, layers: int) -> None:
-    net = RCN(3, 3, (28, 28), maps=4, layers=layers, variant=variant)
+@pytest.mark.parametrize(("layers", "depth"), [(0, None), (1, None), (4, None), (0, 4), (2, 4)])
+def test_gradients_reach_every_parameter(variant: Variant, layers: int, depth: int | None) -> None:
+    net = RCN(3, 3, (28, 28), maps=4, layers=layers, variant=variant, depth=depth)
     nn.functional.cross_entropy(net(torch.randn(6, 3, 28, 28)), torch.tensor([0, 1, 2] * 2)).backward()  # type: ignore[no-untyped-call]
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name

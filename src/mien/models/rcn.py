@@ -100,6 +100,27 @@ class AuthorsBlock(nn.Module):
         return z.relu_() if activate else z
 
 
+class PlainConv(nn.Module):
+    """What stands in place of a recurrent layer: one 3x3 convolution with padding 1, batch normalisation and ReLU.
+
+    Args:
+        maps: Number of feature maps, M, of input and output.
+
+    Source: STRCN, section IV-F-4, which says "convolutional layers" and not which; 3x3 as the recurrent steps. A bias
+    would have no effect before batch normalisation.
+    """
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.convolution = Conv3x3(maps)
+        self.norm = nn.BatchNorm2d(maps)
+
+    def forward(self, x: Tensor, activate: bool = True) -> Tensor:
+        """Map (B, M, H, W) to the same shape. With `activate=False` the last ReLU is left to the caller."""
+        z: Tensor = self.norm(self.convolution(x))
+        return z.relu_() if activate else z
+
+
 def fit_pools(side: int, factors: Sequence[int], first_kernel: int, padding: int) -> tuple[int, ...]:
     """Reduce the pooling factors along one axis for an input smaller than that of the paper.
 
@@ -138,15 +159,18 @@ class RCN(nn.Module):
         in_channels: Geometry: 2 for (u, v), 3 with optical strain. Appearance: 3 for colour, 1 for grey.
         size: Rows and columns of the input: height and width, or masked pixels and frames.
         maps: Number of feature maps, M, of every convolution (the authors tried 128, 256, 512).
-        layers: Number of recurrent layers: 4 in Table I, 3 in the released code. Fewer drops the last ones (paper,
-            section IV-F-4).
+        layers: Number of recurrent layers: 4 in Table I, 3 in the released code; None takes these, or `depth` where
+            that is less.
+        depth: Number of layers behind the first convolution; None takes `layers`, so that fewer recurrent layers make
+            a shallower network. With more, plain convolutions (`PlainConv`) follow the recurrent layers: depth 4 and
+            no recurrent layer is the paper's "zero layers" (section IV-F-4).
         variant: "paper" or "authors-code".
         tied: Whether recurrent kernels are shared; None is the choice of the variant.
         dropout: Fraction of feature maps dropped after each pooling layer; none in the paper.
         kind: "geometry" or "appearance", which decides the pooling.
 
     Raises:
-        MienError: An input smaller than the first convolution.
+        MienError: An input smaller than the first convolution, or fewer layers than recurrent layers.
 
     Source: STRCN, Table I; `strcnInit.m`.
     """
@@ -162,6 +186,7 @@ class RCN(nn.Module):
         tied: bool | None = None,
         dropout: float = 0.0,
         kind: Kind = "geometry",
+        depth: int | None = None,
     ) -> None:
         super().__init__()
         paper = variant == "paper"
@@ -172,18 +197,31 @@ class RCN(nn.Module):
                 f"at least {kernel - 2 * padding} along both axes, for the first convolution.",
                 "a larger input, or `--set variant=authors-code`.",
             )
-        # The released code also pools after its last block. In the paper the global average follows.
-        depth = (4 if paper else 3) if layers is None else layers
+        usual = 4 if paper else 3
+        recurrent = min(usual, usual if depth is None else depth) if layers is None else layers
+        depth = recurrent if depth is None else depth
+        if depth < recurrent:
+            raise MienError(
+                f"A network of depth {depth} with {recurrent} recurrent layers.",
+                "at least as many layers as recurrent layers.",
+                f"`--set depth={recurrent}`, or `--set layers={depth}`.",
+            )
         rows, columns = zip(*POOLS[kind, variant], strict=True)
         pools = tuple(
             zip(fit_pools(size[0], rows, kernel, padding), fit_pools(size[1], columns, kernel, padding), strict=True)
         )
+        # The released code also pools after its last block. In the paper the global average follows.
         self.pools = pools[: depth + (0 if paper else 1)] or pools[:1]
         tied = paper if tied is None else tied
         self.first = nn.Conv2d(in_channels, maps, kernel, padding=padding, bias=paper)
         self.first_norm = nn.BatchNorm2d(maps)
         self.blocks = nn.ModuleList(
-            RecurrentConv(maps, 3, tied) if paper else AuthorsBlock(maps, 2, tied) for _ in range(depth)
+            PlainConv(maps)
+            if n >= recurrent
+            else RecurrentConv(maps, 3, tied)
+            if paper
+            else AuthorsBlock(maps, 2, tied)
+            for n in range(depth)
         )
         self.drop = nn.Dropout2d(dropout) if dropout else nn.Identity()
         self.classify = nn.Linear(maps, n_classes)

@@ -23,6 +23,15 @@ Layers = Annotated[
     int,
     Field(ge=-1, le=4, description="Recurrent layers; -1 takes those of the variant: 4 in the paper, 3 in the code."),
 ]
+Depth = Annotated[
+    int,
+    Field(
+        ge=-1,
+        le=4,
+        description="Layers behind the first convolution, plain 3x3 convolutions after the recurrent ones; -1 has only "
+        "recurrent layers.",
+    ),
+]
 Tied = Annotated[
     Literal["variant", "yes", "no"],
     Field(description="Whether the steps of a recurrent layer share one kernel; variant takes the variant's own."),
@@ -34,6 +43,7 @@ class RecurrentNetwork(Parameters):
 
     maps: Maps = 16
     layers: Layers = -1
+    depth: Depth = -1
     tied: Tied = "variant"
 
 
@@ -42,6 +52,7 @@ def network(p: RecurrentNetwork, variant: Variant) -> dict[str, Any]:
     return {
         "maps": p.maps,
         "layers": None if p.layers < 0 else p.layers,
+        "depth": None if p.depth < 0 else p.depth,
         "variant": variant,
         "tied": {"variant": None, "yes": True, "no": False}[p.tied],
     }

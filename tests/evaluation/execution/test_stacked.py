@@ -89,7 +89,15 @@ def test_a_step_more_or_less_is_another_stack() -> None:
 def test_classifiers_fitted_together_predict_as_those_fitted_alone(copies: int) -> None:
     """A committee of both variants, with mirror images and copies, folds of one and of two steps, few at a time."""
     parameters = SYSTEMS["strcn-g"].with_parameters(
-        {"variant": "both", "members": 2, "maps": 4, "epochs": 2, "batch_size": 20 * copies, "device": "cpu"}
+        {
+            "variant": "both",
+            "members": 2,
+            "maps": 4,
+            "epochs": 2,
+            "batch_size": 20 * copies,
+            "device": "cpu",
+            **({} if copies == 1 else {"layers": 1, "depth": 2}),
+        }  # a plain convolution among them
     )
     random = np.random.default_rng(0)
     shape = (16, 3, 28, 28) if copies == 1 else (16, copies, 3, 28, 28)
@@ -152,6 +160,7 @@ def test_stacked_and_separate_folds_give_the_same_run(
         ("strcn-g", {"shift": 1}, "at random"),
         ("strcn-g", {"dropout": 0.1}, "maps"),
         ("strcn-g", {"min_change": 0.1}, "min_change"),
+        ("strcn-g", {"repeats": 2}, "counted"),
         ("flow-svm", {}, "no network"),
     ],
 )
