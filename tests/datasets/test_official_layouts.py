@@ -153,6 +153,16 @@ def test_sheets_have_the_official_titles_in_the_official_row(
     assert sheet.max_row >= row + len(written)
 
 
+@pytest.mark.parametrize(
+    ("name", "cell", "subject"), [("samm", "A15", "006"), ("samm_lv", "A11", "006"), ("casme2", "A2", "01")]
+)
+def test_subjects_are_text_where_the_official_cell_is(
+    name: str, cell: str, subject: str, corpora: dict[str, tuple[Path, list[Clip]]]
+) -> None:
+    sheet = openpyxl.load_workbook(corpora[name][0] / layout(name).writes).worksheets[0]
+    assert sheet[cell].value == subject
+
+
 def test_smic_and_4dme_sheets(corpora: dict[str, tuple[Path, list[Clip]]]) -> None:
     smic = openpyxl.load_workbook(corpora["smic_nir"][0] / "SMIC-NIR-E_annotation.xlsx").worksheets[0]
     assert {"Subject", "Filename", "OnsetF", "OffsetF", "Emotion"} <= {cell.value for cell in smic[1]}

@@ -44,11 +44,17 @@ def datasets(
     """List the databases mien reads, with their licences and how to request them."""
     from mien.datasets import DATASETS, label_maps_of
     from mien.datasets.base import card
+    from mien.datasets.releases import releases
 
     chosen = [DATASETS.get(name)] if name else listed(DATASETS)
     cards = [card(each.id) for each in chosen]
     if as_json:
-        print_json([{**asdict(c), "label_maps": list(label_maps_of(c.id))} for c in cards])
+        print_json(
+            [
+                {**asdict(c), "label_maps": list(label_maps_of(c.id)), "releases": [asdict(r) for r in releases(c.id)]}
+                for c in cards
+            ]
+        )
         return
     if name:
         one = cards[0]
@@ -59,6 +65,8 @@ def datasets(
                     "for": ", ".join(one.task),
                     "frames": f"{one.fps or 'various'} per second, {'colour' if one.colour else 'grey'}",
                     "expected": ", ".join(f"{count} {what}" for what, count in one.expected.items()),
+                    **{f"release {r.name}": f"{r.title}. {r.notes}".strip() for r in releases(one.id)},
+                    **({"not verified": one.unverified} if one.unverified else {}),
                     "label maps": ", ".join(label_maps_of(one.id)),
                     "licence": one.licence,
                     "request from": one.request,

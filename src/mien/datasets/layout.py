@@ -98,7 +98,7 @@ class Layout:
     def numbers(self) -> tuple[str, ...]:
         """Canonical names of the columns that hold frame numbers."""
         names = [*self.columns, *self.optional, *self.positions]
-        return tuple(n for n in names if n in ("onset", "apex", "offset", "apex2") or SECOND.fullmatch(n))
+        return tuple(n for n in names if n in ("onset", "apex", "offset") or SECOND.fullmatch(n))
 
 
 @clears_with_tables

@@ -101,7 +101,7 @@ class OfficialDataset(Dataset):
             if span and clip.frame_nos and not any(span.onset <= no <= span.offset for no in clip.frame_nos):
                 numbers = f"{clip.frame_nos[0]}..{clip.frame_nos[-1]}"
                 outside = f"Its frames {numbers} lie outside {span.onset}..{span.offset}."
-                found.append(Problem(clip.key, outside, "note"))
+                found.append(Problem(clip.key, outside, "note" if self._cut_out else "error"))
         return found
 
     def expected_at(self, clip: Clip) -> str:
@@ -131,6 +131,11 @@ class OfficialDataset(Dataset):
     def _unnumbered(self, frames: tuple[Frame, ...]) -> Interval | None:
         """The interval of a clip whose row gives none that its frames know; None leaves the row's."""
         return None
+
+    @property
+    def _cut_out(self) -> bool:
+        """Whether the copy holds short clips of one interval each, where the sheet may name several."""
+        return False
 
     # Reading
 
@@ -179,9 +184,8 @@ class OfficialDataset(Dataset):
             times = {field: printed.get(f"{field}_{number}", "") for field in ("onset", "apex", "offset")}
             again = self._record(printed.changed(times))
             clip = again.clip
-            within = clip.interval and any(clip.interval.onset <= no <= clip.interval.offset for no in clip.frame_nos)
-            if frames and not within:
-                continue  # short clips hold the first interval alone
+            if self._cut_out and frames:
+                continue  # a short clip holds the first interval alone
             extra = {**clip.extra, "interval": number}
             extra.setdefault("video", record.clip.name)
             yield replace(again, clip=replace(clip, name=f"{clip.name}_{number}", extra=extra))

@@ -90,6 +90,10 @@ class Smic(OfficialDataset):
         # The list of 442 and the folders spell one clip s1_ne_02 and s01_ne_02.
         return {**extra, "video": folder.name} if folder and folder.name != row["clip"] else extra
 
+    @property
+    def _cut_out(self) -> bool:
+        return bool(self._in_folders)
+
     def _unnumbered(self, frames: tuple[Frame, ...]) -> Interval | None:
         return Interval(frames[0][0], None, frames[-1][0])
 

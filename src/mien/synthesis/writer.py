@@ -362,6 +362,8 @@ def write_sheets(corpus: Release, rows: Sequence[Cells], subjects: int = 0) -> N
         rows: One row per expression, by canonical column.
         subjects: Number of subjects, for sheets that list them.
     """
+    if corpus.write.get("subject_as_text"):
+        rows = [{**row, "subject": _Text(_printed_subject(corpus, row["subject"]))} for row in rows]
     for join in corpus.layout.joins:
         titles = {name: spelt[0] for name, spelt in join.columns.items()}
         _save([list(titles.values()), *([row.get(n, "") for n in titles] for row in rows)], corpus.root / join.writes)
@@ -423,8 +425,20 @@ def _keep(book: Workbook, path: Path) -> None:
     write_atomically(path, made.getvalue())
 
 
+class _Text(str):
+    """A cell that the released sheet stores as text, though it looks like a number."""
+
+    __slots__ = ()
+
+
+def _printed_subject(corpus: Release, subject: str | int) -> str:
+    return subject if isinstance(subject, str) else corpus.layout.subject.format(subject)
+
+
 def _cell(value: str | int) -> str | int | None:
     """Convert a cell as a spreadsheet does: a single action unit is a number, a code with leading zeros is text."""
+    if isinstance(value, _Text):
+        return str(value)
     if isinstance(value, str) and value.isdigit() and not value.startswith("0"):
         return int(value)
     return value if value != "" else None

@@ -97,8 +97,8 @@ def filmed(data: Sequence[Dataset], labels: str | None = None) -> list[Filmed]:
         for clip in expressions:
             place = clip.subject, clip.extra.get("video", clip.name)
             kind = clip.extra.get("kind", "micro")
-            if kind not in KINDS or clip.interval is None:
-                continue
+            if kind not in KINDS or clip.interval is None or _outside(clip):
+                continue  # `left_out_of_truth` counts them
             if place not in true:
                 raise MienError(
                     f"{clip.key} is labelled in the video {place[1]!r} of subject {place[0]}, which is not there.",
@@ -124,7 +124,17 @@ def left_out_of_truth(data: Sequence[Dataset]) -> dict[str, int]:
                 counts[f"expression(s) of {dataset.id} of the kind {kind!r}"] += 1
             elif clip.interval is None:
                 counts[f"{kind}-expression(s) of {dataset.id} without an interval"] += 1
+            elif _outside(clip):
+                counts[f"{kind}-expression(s) of {dataset.id} outside the frames of the video"] += 1
     return dict(counts.most_common())
+
+
+def _outside(clip: Clip) -> bool:
+    """Return whether a clip has frames but none within its interval."""
+    span = clip.interval
+    if span is None or not clip.frame_nos:
+        return False
+    return clip.frame_nos[-1] < span.onset or clip.frame_nos[0] > span.offset
 
 
 def _emotion(clip: Clip, labels: str | None) -> str:
