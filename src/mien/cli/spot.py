@@ -50,7 +50,13 @@ def spot(
             progress=bars.start("frames", video.n_frames or 0),
         )
     if as_json:
-        print_json({**asdict(outcome), "about": caution()})
+        plain = asdict(outcome)
+        times = plain.pop("times")
+        plain["spots"] = [
+            {**s, "onset_s": onset, "apex_s": apex, "offset_s": offset}
+            for s, (onset, apex, offset) in zip(plain["spots"], times, strict=True)
+        ]
+        print_json({**plain, "about": caution()})
         return
     if outcome.abstained:
         say(("No answer. ", "bold yellow"), outcome.abstained)
@@ -68,10 +74,10 @@ def spot(
             table = Table(box=None, padding=(0, 2))
             for heading in ("kind", "onset", "apex", "offset", "from", "lasts", "score"):
                 table.add_column(heading, justify="left" if heading == "kind" else "right")
-            for s in outcome.spots:
+            for s, (begin, _, _) in zip(outcome.spots, outcome.times, strict=True):
                 table.add_row(
                     s.kind, str(s.onset), "" if s.apex is None else str(s.apex), str(s.offset),
-                    f"{s.onset / outcome.fps:.2f} s", f"{s.n_frames / outcome.fps:.2f} s", f"{s.score:.2f}",
+                    f"{begin:.2f} s", f"{s.n_frames / outcome.fps:.2f} s", f"{s.score:.2f}",
                 )  # fmt: skip
             out.print(table)
     for text in outcome.notes:

@@ -6,7 +6,6 @@ and why no class is named. ELAN knows intervals only, so the apex is an interval
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from urllib.parse import quote
 
@@ -95,8 +94,8 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) ->
 
 def _span(first: float, last: float, fps: float) -> tuple[int, int]:
     """Return the milliseconds from the beginning of one frame to the end of another."""
-    begin = math.floor(1000 * first)
-    return begin, max(begin + 1, math.floor(1000 * (last + 1 / fps)))
+    begin = max(0, round(1000 * first))
+    return begin, max(begin + 1, round(1000 * (last + 1 / fps)))
 
 
 def _relative(film: Path, folder: Path) -> str:

@@ -30,7 +30,8 @@ _LINGER = 0.7  # seconds for which a label stays after its interval: half a seco
 def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | None = None) -> Path:
     """Write the whole video as H.264 with faces and expressions marked and each person's trace in a strip below.
 
-    The timestamps of the video are kept. One frame at a time is held in memory.
+    The timestamps of the video are kept: where its picture starts after the sound, silence fills the time before. One
+    frame at a time is held in memory.
 
     Args:
         answer: The answer.
@@ -51,7 +52,8 @@ def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | Non
             f"`--html {out.with_suffix('.html').name}`, which needs no video.",
         )
     film = open_video(source.source, fps=source.fps if not source.variable_rate else None)
-    times = _times(answer)
+    # Of an incomplete video, too, the frames are not evenly spaced.
+    times: list[float] | None = [] if source.variable_rate or source.problems else None
     strip = _Strip(answer, min(film.width, _LARGEST))
 
     def pictures() -> Iterator[Picture]:
@@ -65,17 +67,11 @@ def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | Non
                 _mark(picture, track, frame.index, frame.time, factor)
             if progress is not None and n % 50 == 0:
                 progress(n / max(1, source.n_frames))
+            if times is not None:
+                times.append(frame.time)  # `write_video` reads it after the frame
             yield np.vstack([picture, strip.at(frame.index, picture.shape[1])])
 
-    return write_video(out, pictures(), source.fps, times=times)
-
-
-def _times(answer: Answer) -> list[float] | None:
-    """Return the times of all frames if the frame rate varies."""
-    if not answer.video.variable_rate:
-        return None
-    film = open_video(answer.video.source)
-    return [frame.time for frame in film.frames(grey=True)]
+    return write_video(out, pictures(), source.fps, times=times, start=max(0.0, source.start))
 
 
 def _mark(picture: Picture, track: Track, index: int, seconds: float, factor: float) -> None:

@@ -17,7 +17,7 @@ from mien.export.tables import write
 from mien.io.video import open_video
 from mien.recognition import wording
 from mien.recognition.naming import Namer, open_namer
-from mien.recognition.records import Answer, Event, Track
+from mien.recognition.records import Answer, Event, Track, VideoFacts
 
 MOST_PICTURED: Final = 24
 """Number of intervals that get pictures, those with the highest scores first. Each adds about half a megabyte."""
@@ -204,11 +204,11 @@ def uri(webp: bytes) -> str:
 
 def timeline(answer: Answer, track: Track) -> dict[str, Any]:
     """Return the coordinates of one person's timeline, in a box of 1000 x 150 units that spans the whole video."""
-    last = max(answer.video.seconds, 1e-9)
-    begin = 0.0
+    start = answer.video.start
+    begin, last = start, start + answer.video.seconds
     if answer.spotter is None and track.trace is not None:
         # If the interval was given, only its surroundings were read.
-        begin = track.trace.first / answer.video.fps
+        begin = start + track.trace.first / answer.video.fps
         last = begin + len(track.trace.values) * track.trace.width / answer.video.fps
     span = max(last - begin, 1e-9)
 
@@ -222,7 +222,7 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
         known = sorted(v for v in values if not math.isnan(v))
         # A single blink or a hand before the face must not flatten the rest of the line.
         most = known[min(len(known) - 1, int(0.998 * len(known)))] if known else 0.0
-        lines = _lines(track, answer.video.fps, most or 1.0, x)
+        lines = _lines(track, answer.video, most or 1.0, x)
     return {
         "lines": lines,
         "most": most,
@@ -240,7 +240,7 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -> list[str]:
+def _lines(track: Track, video: VideoFacts, most: float, x: Callable[[float], float]) -> list[str]:
     """Return the paths of the trace, interrupted where the face is out of view."""
     assert track.trace is not None
     lines: list[str] = []
@@ -251,7 +251,7 @@ def _lines(track: Track, fps: float, most: float, x: Callable[[float], float]) -
                 lines.append("M" + "L".join(points))
             points = []
             continue
-        seconds = (track.trace.first + (place + 0.5) * track.trace.width) / fps
+        seconds = video.start + (track.trace.first + (place + 0.5) * track.trace.width) / video.fps
         points.append(f"{x(seconds):.1f},{_HEIGHT - 30 - (_HEIGHT - 46) * min(value / most, 1):.1f}")
     return lines
 

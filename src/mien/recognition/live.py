@@ -56,7 +56,7 @@ class Status:
     """State of a live run.
 
     Attributes:
-        seconds: Position in the video, or time since the camera started.
+        seconds: Time on the clock of the video file, or since the camera started.
         fps: Frames per second that arrive.
         n_frames: Frames processed.
         dropped: Frames skipped because the machine could not keep up.
@@ -371,12 +371,13 @@ class _Arriving:
 
     def _read(self) -> None:
         try:
+            start = self._film.time_of(0)
             began = time.monotonic()
             for frame in self._film.frames(grey=True):
                 if self._ended.is_set():
                     return
                 if not self._camera and self._real_time:
-                    wait = began + frame.time - time.monotonic()
+                    wait = began + frame.time - start - time.monotonic()
                     if wait > 0:
                         time.sleep(wait)
                 if self._camera or self._real_time:

@@ -203,6 +203,7 @@ def recognise(
     facts = VideoFacts(
         str(getattr(film, "path", film.name) if isinstance(video, int | Video) else video), film.name,
         film.height, film.width, n, seconds, rate, film.variable_rate, tuple(film.problems),
+        0.0 if math.isnan(film.time_of(0)) else film.time_of(0),
     )  # fmt: skip
     return Answer(
         facts, tuple(tracks), None if interval else spotter, str(namer.path), namer.card, tuple(reasons),
@@ -235,6 +236,7 @@ def _span(film: Video, interval: Interval | None, rate: float) -> tuple[int, int
 class _Seen:
     """Result of the first pass."""
 
+    film: Video
     people: People
     watches: dict[int, Watch]
     rate: float
@@ -247,7 +249,7 @@ class _Seen:
     def moment(self, index: int) -> Moment:
         if self.times is not None and 0 <= index - self.start < len(self.times):
             return Moment(index, self.times[index - self.start])
-        return Moment(index, index / self.rate)
+        return Moment(index, self.film.time_of(index))
 
 
 def _look(
@@ -255,8 +257,8 @@ def _look(
     tracing: Spotter, device: str, tell: Progress,
 ) -> _Seen:  # fmt: skip
     """Follow everybody through the video: the first pass."""
-    varies = film.variable_rate is not False
-    seen = _Seen(People(rate, device), {}, rate, times=array("d") if varies else None, start=start)
+    live = math.isnan(film.time_of(start))  # a camera: the times of its frames are known when they arrive
+    seen = _Seen(film, People(rate, device), {}, rate, times=array("d") if live else None, start=start)
     n = film.n_frames
     end = stop if n is None else min(n, stop or n)
     every, first_time = max(1, round(rate)), None

@@ -24,7 +24,7 @@ class Moment:
 
     Attributes:
         index: Number of the frame, from 0.
-        seconds: Time since the first frame, by the timestamps of the video.
+        seconds: Time on the clock of the video file, as players show it (see `mien.io.video.Video.time_of`).
     """
 
     index: int
@@ -166,6 +166,7 @@ class VideoFacts:
         fps: Mean frames per second.
         variable_rate: Whether the time between frames varies; None if that is not known.
         problems: What is missing or damaged.
+        start: Time of the first frame on the clock of the file; above 0 if, for example, the sound starts earlier.
     """
 
     source: str
@@ -177,6 +178,7 @@ class VideoFacts:
     fps: float
     variable_rate: bool | None
     problems: tuple[str, ...] = ()
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

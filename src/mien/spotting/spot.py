@@ -40,6 +40,7 @@ class Outcome:
         abstained: Why there is no answer, in one sentence; "" if there is one.
         notes: Remarks for the reader.
         seconds: Computing time in seconds.
+        times: Onset, apex and offset of each expression in seconds, on the clock of the video file, as players show it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Outcome:
     abstained: str
     notes: tuple[str, ...]
     seconds: float
+    times: tuple[tuple[float, float | None, float], ...] = ()
 
 
 class Stream:
@@ -221,8 +223,13 @@ def spot(
     spots = () if reason else tuple(sorted(found, key=lambda s: (s.onset, s.offset)))
     return Outcome(
         video.name, name, video.fps, n, stream.faces.found, spots, reason, tuple(_notes(video, stream.faces)),
-        time.perf_counter() - started,
+        time.perf_counter() - started, tuple(_times(video, s) for s in spots),
     )  # fmt: skip
+
+
+def _times(video: Video, spot: Spot) -> tuple[float, float | None, float]:
+    apex = None if spot.apex is None else video.time_of(spot.apex)
+    return video.time_of(spot.onset), apex, video.time_of(spot.offset)
 
 
 def why_not(fps: float | None) -> str:

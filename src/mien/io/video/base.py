@@ -31,7 +31,7 @@ class Frame:
 
     Attributes:
         index: Its number, from 0.
-        time: Seconds after the first frame; NaN where the source has neither timestamps nor a known rate.
+        time: Seconds on the clock of the file, as players show it (see `Video.time_of`); NaN if it is not known.
         pixels: (H, W) grey or (H, W, 3) RGB; uint8 0..255 or uint16 0..65535.
     """
 
@@ -74,6 +74,25 @@ class Video(ABC):
     def variable_rate(self) -> bool | None:
         """Whether frames follow each other at changing intervals; None when nothing tells."""
         return None if self.fps is None else False
+
+    def time_of(self, index: int) -> float:
+        """Return the time of a frame on the clock of the file, as players show it, without decoding.
+
+        A player's clock starts with the earliest stream. A picture that starts after the sound therefore does not start
+        at 0. Pictures and GIFs start at 0, and so do files without timestamps, whose frames are evenly spaced.
+
+        Args:
+            index: Number of the frame, from 0.
+
+        Returns:
+            Seconds, as ffprobe's `pts_time` less `format.start_time`; NaN if neither timestamps nor a frame rate are
+            known, and for cameras, whose frames get their times when they arrive.
+
+        Example:
+            >>> open_video("face.mkv").time_of(13)
+            0.13
+        """
+        return index / self.fps if self.fps else math.nan
 
     @abstractmethod
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, Any]]:

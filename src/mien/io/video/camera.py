@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ class _CameraVideo(Video):
     @property
     def variable_rate(self) -> bool:
         return True
+
+    def time_of(self, index: int) -> float:
+        return math.nan
 
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, NDArray[np.uint8]]]:
         camera = _camera(self.number)

@@ -49,8 +49,14 @@ class _FileVideo(Video):
     def variable_rate(self) -> bool | None:
         return False if self.rate else self._scan.variable
 
+    def time_of(self, index: int) -> float:
+        scan = self._scan
+        if self.rate is None and 0 <= index < len(scan.times):
+            return scan.start + float(scan.times[index] - scan.times[0]) * scan.tick
+        return scan.start + index / self.fps if self.fps else math.nan
+
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, _Undeveloped]]:
-        scan, developer = self._scan, VideoReformatter()  # one for all frames: making it costs more than using it
+        developer = VideoReformatter()  # one for all frames: making it costs more than using it
         for key in self._beginnings(start):
             exact = key is None
             for index, picture in self._numbered(key):
@@ -58,7 +64,7 @@ class _FileVideo(Video):
                     break  # What is called a key frame was none, or came too late: go back further.
                 if index >= start:
                     exact = True
-                    yield index, self._time(scan, index), (developer, picture)
+                    yield index, self.time_of(index), (developer, picture)
             if exact:
                 return
 
@@ -70,11 +76,6 @@ class _FileVideo(Video):
             yield from (int(key) for key in before[:-3:-1] if key > scan.times[0])
         if index < (scan.n_frames or index + 1):
             yield None
-
-    def _time(self, scan: Scan, index: int) -> float:
-        if self.rate is None and len(scan.times):
-            return float(scan.times[index] - scan.times[0]) * scan.tick
-        return index / self.fps if self.fps else math.nan
 
     def _numbered(self, key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decoded frames with their indices, in order. Threads first; one thread from where damage shows."""

@@ -41,6 +41,7 @@ class Scan(NamedTuple):
     n_frames: int | None
     rate: float | None
     variable: bool | None
+    start: float  # seconds from the start of the file's clock to the first frame
 
 
 @contextmanager
@@ -147,6 +148,8 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         told = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         tick = float(stream.time_base or 0)
         claimed, length = stream.frames - hidden, _length(stream)
+        # The clock starts with the earliest stream, for example with sound that begins before the picture.
+        zero = None if container.start_time is None else container.start_time / av.time_base
         if after is not None and first is not None:
             # Where a file was cut, frames that it has may be shown after some that it lacks, so that their numbers are
             # not known: all that it lacks would be decoded, and so shown, no sooner than `after`.
@@ -157,13 +160,14 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
                 kept = array("q", (moment for moment in times if moment <= known))
                 keys = array("q", (moment for moment in keys if moment <= known))
                 n, times = n - len(times) + len(kept), kept
-        avi = container.format.name == "avi"
         # AVI keeps no order of showing: beside B-frames its times are those of decoding, under another name.
-        timed = timed and not (avi and stream.codec_context.has_b_frames)
+        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+            timed, first = False, stream.start_time
     order, key_order = np.sort(np.asarray(times, np.int64)), np.sort(np.asarray(keys, np.int64))
     if not timed or len(order) != n - early or (np.diff(order) == 0).any():
         none = np.zeros(0, np.int64)
-        return Scan(none, none, tick, None if fields else n, told[0] if told else None, None)
+        start = 0.0 if zero is None or first is None else first * tick - zero
+        return Scan(none, none, tick, None if fields else n, told[0] if told else None, None, start)
     if early:
         note(f"{early} packet(s) before the first whole picture cannot be decoded.")
     seconds = (order - order[0]) * tick
@@ -175,13 +179,19 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
     if claimed > max(n, spanned):
         note(f"The file says it has {claimed} frames, {n} are there.")
     elif length and steady and _ends_early(times, length, tick, steady):
-        note(f"The file says it lasts {length:.2f} s, its last frame is at {seconds[-1]:.2f} s: it ends too early.")
-    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None)
+        last = max(order[-1] * tick, seconds[-1])
+        note(f"The file says it lasts {length:.2f} s, its last frame is at {last:.2f} s: it ends too early.")
+    start = 0.0 if zero is None else float(order[0]) * tick - zero
+    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None, start)
 
 
 def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: Sequence[float]) -> bool:
-    """Whether the last of some frames is shown well before the end that the header tells."""
-    return bool(length and times and rates) and (length or 0) - (max(times) - min(times)) * tick > 2.5 / rates[0]
+    """Return whether the last of some frames is shown well before the end that the header states."""
+    # FFmpeg counts the length from 0, mkvmerge from the first frame: what the file lacks under both is missing.
+    return (
+        bool(length and times and rates)
+        and (length or 0) - max(max(times), max(times) - min(times)) * tick > 2.5 / rates[0]
+    )
 
 
 def _gap(times: Sequence[int], after: int, tick: float, rates: Sequence[float]) -> bool:
@@ -191,6 +201,6 @@ def _gap(times: Sequence[int], after: int, tick: float, rates: Sequence[float]) 
 
 
 def _length(stream: VideoStream) -> float | None:
-    """Seconds from the start to the end of the last frame, as the header of a Matroska file tells."""
+    """Return the seconds up to the end of the last frame, as the header of a Matroska file states."""
     clock = re.match(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3]) if clock else None

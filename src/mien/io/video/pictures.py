@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class _PictureVideo(Video):
 
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, Path]]:
         for index in range(start, min(stop or len(self.paths), len(self.paths)), step):
-            yield index, index / self.rate if self.rate else math.nan, self.paths[index]
+            yield index, self.time_of(index), self.paths[index]
 
     def _pixels(self, raw: Path, grey: bool) -> Pixels | None:
         pixels = _picture(raw)

@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -23,8 +24,9 @@ from mien.io.video.base import Pixels, to_uint8
 
 
 def write_video(
-    path: str | Path, frames: Iterable[NDArray[Any]], fps: float, *, times: Sequence[float] | None = None
-) -> Path:
+    path: str | Path, frames: Iterable[NDArray[Any]], fps: float, *, times: Sequence[float] | None = None,
+    start: float = 0.0,
+) -> Path:  # fmt: skip
     """Writes a film; nothing is at `path` until it is whole.
 
     Args:
@@ -33,7 +35,10 @@ def write_video(
             to a hundredth of a second and at least two hundredths a frame, like frames joined.
         frames: (H, W) grey or (H, W, 3) RGB of one size, uint8; grey ones may be uint16.
         fps: Frames per second.
-        times: Seconds of each frame after the first, ascending; gives a variable rate. None spaces them evenly.
+        times: Seconds of each frame after the first, ascending; gives a variable rate. None spaces them evenly. It is
+            read after each frame, so that it may grow with the frames.
+        start: Seconds that players show for the first frame, >= 0; only `.mp4`. The time before is filled with silence,
+            without which players would take the first frame for 0.
 
     Returns:
         The path.
@@ -51,6 +56,12 @@ def write_video(
         )
     if not (math.isfinite(fps) and fps > 0):
         raise MienError(f"The frame rate {fps} was given.", "a number of frames per second above 0.", "`fps=200`.")
+    if start and (kind != ".mp4" or not (math.isfinite(start) and start > 0)):
+        raise MienError(
+            f"The first frame of {path.name!r} was to be shown at {start} s.",
+            "0 s; a time above 0 for an .mp4 only.",
+            f"`{path.with_suffix('.mp4').name}` and `start` above 0, or no `start`.",
+        )
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +69,8 @@ def write_video(
         if kind == ".gif":
             _write_gif(temporary, timed)
         else:
-            _write_stream(temporary, timed, fps, times is not None, lossless=kind == ".mkv")
+            late = start if start > 0.5 / fps else 0.0
+            _write_stream(temporary, timed, fps, times is not None, lossless=kind == ".mkv", start=late)
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -109,12 +121,12 @@ def _timed(
 
 
 def _write_stream(
-    path: Path, timed: Iterator[tuple[float, Pixels]], fps: float, variable: bool, lossless: bool
+    path: Path, timed: Iterator[tuple[float, Pixels]], fps: float, variable: bool, lossless: bool, start: float
 ) -> None:
     began, first = next(timed)
     rate = Fraction(fps).limit_denominator(1001)
     # Even times are counted in frames, exactly; true ones in the finest unit that containers share.
-    base = Fraction(1, 90_000) if variable else 1 / rate
+    base = Fraction(1, 90_000) if variable or start else 1 / rate
     with av.open(str(path), "w", format="matroska" if lossless else "mp4") as container:
         if lossless:
             layout = "gray16le" if first.dtype == np.uint16 else "gray" if first.ndim == 2 else "bgr0"
@@ -131,6 +143,8 @@ def _write_stream(
         stream.codec_context.thread_type = "AUTO"
         even = [(0, 0 if lossless else side % 2) for side in first.shape[:2]] + [(0, 0)] * (first.ndim - 2)
         stream.height, stream.width = (side + more for side, (_, more) in zip(first.shape, even[:2], strict=False))
+        if start:
+            _write_silence(container, start)
         developer = VideoReformatter()
         for number, (moment, pixels) in enumerate(chain([(began, first)], timed)):
             if not lossless:
@@ -138,9 +152,20 @@ def _write_stream(
             source = {1: "gray", 2: "gray16le"}[pixels.itemsize] if pixels.ndim == 2 else "rgb24"
             stored = av.VideoFrame.from_ndarray(pixels, format=source)  # type: ignore[arg-type]
             picture = developer.reformat(stored, format=layout)
-            picture.pts, picture.time_base = (round((moment - began) / base) if variable else number), base
+            picture.pts = round((start + moment - began) / base) if base.denominator == 90_000 else number
+            picture.time_base = base
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+
+
+def _write_silence(container: OutputContainer, seconds: float) -> None:
+    rate, block = 48_000, 1024
+    stream = container.add_stream("aac", rate, layout="mono")
+    for begin in range(0, math.ceil(seconds * rate), block):
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, block), np.float32), format="fltp", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = rate, begin, Fraction(1, rate)
+        container.mux(stream.encode(sound))
+    container.mux(stream.encode())
 
 
 def _write_gif(path: Path, timed: Iterator[tuple[float, Pixels]]) -> None:
