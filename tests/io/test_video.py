@@ -530,10 +530,11 @@ def test_a_truncated_mp4_whose_index_comes_first(tmp_path: Path) -> None:
     assert "60 frames" in " ".join(video.problems)
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov", ".ts"])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".ts", ".mkv", ".avi"])
 def test_frames_of_a_cut_film_keep_their_numbers_wherever_it_was_cut(tmp_path: Path, ending: str) -> None:
-    path = encode(tmp_path / f"film{ending}", 60, {"g": "15"})
-    if ending != ".ts":
+    # The header of an AVI is as large as a small film.
+    path = encode(tmp_path / f"film{ending}", 60, {"g": "15", **({"crf": "10"} if ending == ".avi" else {})})
+    if ending in (".mp4", ".mov"):
         path = index_first(path)
     plain = decoded_plainly(path)
     data = path.read_bytes()
@@ -573,6 +574,26 @@ def test_damage_in_the_middle_costs_no_more_than_up_to_the_next_key_frame(tmp_pa
     assert np.array_equal(video.frame(119).pixels, plain[119])
     with pytest.raises(MienError, match=f"Frame {missing[-1]}"):
         video.frame(missing[-1])
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".avi", ".h264"])
+@pytest.mark.parametrize("hit", [20, 27, 50])
+def test_a_frame_whose_number_is_not_known_after_damage_is_left_out(tmp_path: Path, hit: int, ending: str) -> None:
+    path = encode(tmp_path / f"film{ending}", 120, {"g": "20", "crf": "10"})
+    plain = decoded_plainly(path)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0)]
+    begin, size = packets[hit]
+    assert begin is not None
+    data = bytearray(path.read_bytes())
+    part = slice(begin + size // 3, begin + size * 3 // 4)
+    data[part] = bytes(0x5A ^ byte for byte in data[part])
+    path.write_bytes(data)
+    video = open_video(path)
+    frames = list(video.frames())
+    assert len(frames) >= hit - 4
+    assert [frame.index for frame in frames if not np.array_equal(frame.pixels, plain[frame.index])] == []
+    assert any("cannot be read" in problem for problem in video.problems)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -213,18 +215,33 @@ def spot(
     stream = Stream(video.fps, name, parameters)
     found: list[Spot] = []
     n = 0
+    read: list[tuple[int, int]] = []  # where frames are missing: how many were read, and the number of the next
     for frame in video.frames(grey=True):
+        if frame.index != (read[-1][1] + n - read[-1][0] if read else -1):
+            read.append((n, frame.index))
         n += 1
         found += stream.add(to_uint8(frame.pixels))
         if progress is not None:
             progress(1)
     found += stream.finish()
     reason = why_abstain(stream.faces, n, video.fps)
-    spots = () if reason else tuple(sorted(found, key=lambda s: (s.onset, s.offset)))
+    numbered = [] if reason else [_numbered(spot, read) for spot in found]
+    spots = tuple(sorted(numbered, key=lambda s: (s.onset, s.offset)))
     return Outcome(
         video.name, name, video.fps, n, stream.faces.found, spots, reason, tuple(_notes(video, stream.faces)),
         time.perf_counter() - started, tuple(_times(video, s) for s in spots),
     )  # fmt: skip
+
+
+def _numbered(spot: Spot, read: Sequence[tuple[int, int]]) -> Spot:
+    """Convert the frames of an interval from the order in which they were read to their numbers in the video."""
+
+    def number(nth: int) -> int:
+        at, first = read[max(0, bisect_right(read, (nth, sys.maxsize)) - 1)]
+        return first + nth - at
+
+    apex = None if spot.apex is None else number(spot.apex)
+    return replace(spot, onset=number(spot.onset), apex=apex, offset=number(spot.offset))
 
 
 def _times(video: Video, spot: Spot) -> tuple[float, float | None, float]:

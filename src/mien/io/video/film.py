@@ -51,8 +51,8 @@ class _FileVideo(Video):
 
     def time_of(self, index: int) -> float:
         scan = self._scan
-        if self.rate is None and 0 <= index < len(scan.times):
-            return scan.start + float(scan.times[index] - scan.times[0]) * scan.tick
+        if self.rate is None and 0 <= index < len(scan.shown):
+            return scan.start + float(scan.shown[index] - scan.shown[0]) * scan.tick
         return scan.start + index / self.fps if self.fps else math.nan
 
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, _Undeveloped]]:
@@ -110,12 +110,15 @@ class _FileVideo(Video):
             if key is not None:
                 container.seek(key, stream=stream)
             lost, since = False, self.first if key is None else key
+            counted = len(times) == 0  # frames are numbered by counting
+            even, adrift = self.fields, False
             for packet in packets_of(container, stream, careful):
                 if lost and not packet.is_keyframe:
                     continue
                 if lost:
                     lost, since = False, packet.pts
                 pictures: list[av.VideoFrame] = []
+                ends = not packet.size
                 try:
                     if packet.is_corrupt:
                         raise av.InvalidDataError(0, "incomplete packet")
@@ -127,8 +130,20 @@ class _FileVideo(Video):
                     with suppress(av.FFmpegError):
                         pictures = decoder.decode(None)
                     decoder.flush_buffers()
+                    adrift = adrift or (counted and count >= 0)
+                    if adrift:
+                        pictures = []
+                if ends and counted and self._scan.cut:
+                    return  # Those left in the decoder may be shown after some that the file lacks.
                 for picture in pictures:
                     count += 1
+                    by_time = self._number(picture) if counted and even else None
+                    if adrift:
+                        # How many were lost is only known if the frames before it were evenly spaced.
+                        if by_time is None:
+                            return
+                        count, adrift = by_time, False
+                    even = even and by_time == count
                     index = count
                     if len(times):
                         # Those before the key frame lean on pictures that were not decoded.
@@ -141,6 +156,12 @@ class _FileVideo(Video):
                         yield index, picture
                     elif not careful:
                         raise av.InvalidDataError(0, "damaged picture")
+
+    def _number(self, picture: av.VideoFrame) -> int | None:
+        """Return the number of a frame of an evenly spaced film, by its time."""
+        if picture.pts is None or self.first is None or self._scan.rate is None:
+            return None
+        return round((picture.pts - self.first) * self._scan.tick * self._scan.rate)
 
     def _pixels(self, raw: _Undeveloped, grey: bool) -> Pixels:
         developer, stored = raw

@@ -42,6 +42,10 @@ class Scan(NamedTuple):
     rate: float | None
     variable: bool | None
     start: float  # seconds from the start of the file's clock to the first frame
+    shown: NDArray[
+        np.int64
+    ]  # when frames are shown, in ticks; also known where packets do not tell frames by their times
+    cut: bool  # whether packets at the end are missing; only told where `times` is empty
 
 
 @contextmanager
@@ -126,6 +130,7 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         FFmpegError: The file is not what it was on opening.
     """
     times, keys, n, hidden, early = array("q"), array("q"), 0, 0, 0
+    slots = array("q")  # when packets are decoded
     timed = not fields
     broken, after = False, None  # is the last packet incomplete; when it, or the one after it, would be decoded
     with opened(path) as (container, stream):
@@ -137,6 +142,8 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
                 hidden += packet.is_discard
                 continue
             n += 1
+            if packet.dts is not None:
+                slots.append(packet.dts)
             if packet.pts is None or first is None:
                 timed = False
             elif packet.pts < first:
@@ -150,24 +157,28 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         claimed, length = stream.frames - hidden, _length(stream)
         # The clock starts with the earliest stream, for example with sound that begins before the picture.
         zero = None if container.start_time is None else container.start_time / av.time_base
-        if after is not None and first is not None:
+        shown, cut = np.zeros(0, np.int64), False
+        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+            # AVI keeps no order of showing: beside B-frames its times are those of decoding, under another name.
+            timed, shown = False, _reordered(slots, n)
+            first = int(shown[0]) if len(shown) else stream.start_time
+            cut = broken or claimed > (after or 0)  # the frames that an AVI dropped count in its header
+        elif after is not None and first is not None:
             # Where a file was cut, frames that it has may be shown after some that it lacks, so that their numbers are
             # not known: all that it lacks would be decoded, and so shown, no sooner than `after`.
             said = claimed > 0 or length is not None  # does the file tell how many there should be
-            cut = claimed > n or _ends_early(times, length, tick, told) if said else _gap(times, after, tick, told)
-            if broken or cut:
+            ends = claimed > n or _ends_early(times, length, tick, told) if said else _gap(times, after, tick, told)
+            if broken or ends or _lacks_bytes(path):
                 known = max(after, first)
                 kept = array("q", (moment for moment in times if moment <= known))
                 keys = array("q", (moment for moment in keys if moment <= known))
                 n, times = n - len(times) + len(kept), kept
-        # AVI keeps no order of showing: beside B-frames its times are those of decoding, under another name.
-        if container.format.name == "avi" and stream.codec_context.has_b_frames:
-            timed, first = False, stream.start_time
     order, key_order = np.sort(np.asarray(times, np.int64)), np.sort(np.asarray(keys, np.int64))
     if not timed or len(order) != n - early or (np.diff(order) == 0).any():
         none = np.zeros(0, np.int64)
         start = 0.0 if zero is None or first is None else first * tick - zero
-        return Scan(none, none, tick, None if fields else n, told[0] if told else None, None, start)
+        varies = True if len(shown) else None
+        return Scan(none, none, tick, None if fields else n, told[0] if told else None, varies, start, shown, cut)
     if early:
         note(f"{early} packet(s) before the first whole picture cannot be decoded.")
     seconds = (order - order[0]) * tick
@@ -182,7 +193,18 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         last = max(order[-1] * tick, seconds[-1])
         note(f"The file says it lasts {length:.2f} s, its last frame is at {last:.2f} s: it ends too early.")
     start = 0.0 if zero is None else float(order[0]) * tick - zero
-    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None, start)
+    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None, start, order, False)
+
+
+def _reordered(slots: Sequence[int], n: int) -> NDArray[np.int64]:
+    """Return when frames are shown, from when they are decoded; empty if no frame was dropped between them.
+
+    A frame is shown when the next one has been decoded, at the earliest.
+    """
+    decoded = np.sort(np.asarray(slots, np.int64))
+    if len(decoded) != n or n < 2 or (np.diff(decoded) == 1).all() or (np.diff(decoded) < 1).any():
+        return np.zeros(0, np.int64)
+    return np.append(decoded[1:] - 1, decoded[-1])
 
 
 def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: Sequence[float]) -> bool:
@@ -192,6 +214,23 @@ def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: 
         bool(length and times and rates)
         and (length or 0) - max(max(times), max(times) - min(times)) * tick > 2.5 / rates[0]
     )
+
+
+def _lacks_bytes(path: Path) -> bool:
+    """Return whether a Matroska file is shorter than its header states."""
+    with path.open("rb") as file:
+        for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+            if file.read(4) != name:
+                return False
+            first = int.from_bytes(file.read(1), "big")
+            if not first:
+                return False
+            more = 8 - first.bit_length()  # the leading zeros tell how many bytes of the length follow
+            length = int.from_bytes(bytes([first & ((1 << (7 - more)) - 1)]) + file.read(more), "big")
+            if length == (1 << 7 * (more + 1)) - 1:
+                return False  # it is not stated, as in a live recording
+            end = file.seek(length, 1)
+        return end > path.stat().st_size
 
 
 def _gap(times: Sequence[int], after: int, tick: float, rates: Sequence[float]) -> bool:
