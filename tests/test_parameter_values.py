@@ -127,6 +127,6 @@ def test_parameters_cannot_be_changed_and_go_to_json_and_back() -> None:
 
 
 def test_ranges_in_words() -> None:
-    assert in_words({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}) == "a number above 0 and below 1"
+    assert in_words({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}) == "a number above 0 to below 1"
     assert in_words(Some.schema_of("alphas")) == "1 or more numbers"
     assert Some.schema_of("weight")["only_if"] == "frames and loss=sum"

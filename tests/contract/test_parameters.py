@@ -20,6 +20,7 @@ from mien.errors import MienError
 from mien.parameters import Parameters
 from mien.preprocessing import RECIPES
 from mien.preprocessing.inputs import ArrayInputs
+from mien.spotting import SPOTTERS
 from mien.synthesis.flow_images import write_flow_images
 from mien.systems import SYSTEMS
 from mien.types import Medium
@@ -27,6 +28,7 @@ from mien.types import Medium
 MODELS = {
     **{f"system {name}": SYSTEMS[name].parameters for name in SYSTEMS},
     **{f"descriptor {name}": DESCRIPTORS[name].parameters for name in DESCRIPTORS},
+    **{f"spotter {name}": SPOTTERS[name].model for name in SPOTTERS},
     **{f"recipe {name}": RECIPES[name].parameters for name in RECIPES},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -12,7 +12,7 @@ from rich.text import Text
 from mien.cli.shell import out, say
 from mien.parameters import Parameters, Preset, as_typed
 
-LONGEST = 22
+LONGEST = 18
 """Characters of a value in the table; the rest is left to the list of presets."""
 
 
@@ -30,8 +30,16 @@ def parameters_as_json(model: type[Parameters], presets: Mapping[str, Preset] | 
     return made
 
 
-def show_parameters(model: type[Parameters], presets: Mapping[str, Preset] | None = None) -> None:
-    """Print a table of parameters, and the presets with what each is for."""
+def show_parameters(
+    model: type[Parameters], presets: Mapping[str, Preset] | None = None, media: Collection[str] = ()
+) -> None:
+    """Print a table of parameters, and the presets with what each is for.
+
+    Args:
+        model: The parameters.
+        presets: The presets by name.
+        media: Kinds of clips that can be read; with two of them the table says which a parameter needs.
+    """
     presets = presets or {}
     names = [name for name in model.model_fields if name != "preset"]
     if not names:
@@ -40,19 +48,20 @@ def show_parameters(model: type[Parameters], presets: Mapping[str, Preset] | Non
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("parameter", style="bold", no_wrap=True)
     table.add_column("default", min_width=8, max_width=LONGEST, overflow="fold")
-    table.add_column("range or choices", min_width=16, ratio=2)
-    table.add_column("meaning", min_width=20, ratio=3)
+    table.add_column("range or choices", min_width=14, max_width=18, overflow="fold")
+    table.add_column("meaning", min_width=20)
     for name in names:
         schema = model.schema_of(name)
         value = Text(_short(schema.get("default")))
         for each, chosen in presets.items():
             if name in chosen.values:
                 value.append(f"\n{each}: {_short(chosen.values[name])}", "dim")
-        unit = f" ({schema['unit']})" if "unit" in schema else ""
-        meaning = Text(f"{schema.get('description', '')}{unit}")
-        if "only_if" in schema and schema["only_if"] != "frames":
-            meaning.append(f" Only with {schema['only_if']}.", "dim")
-        table.add_row(name, value, model.range_of(name), meaning)
+        meaning = Text(schema.get("description", ""))
+        if "unit" in schema:
+            meaning.append(f" Unit: {schema['unit']}.", "dim")
+        if needed := _needed(schema.get("only_if", ""), media):
+            meaning.append(f" {needed}", "dim")
+        table.add_row(name, value, _brief(model.range_of(name)), meaning)
     out.print(table)
     if presets:
         default = model.model_fields["preset"].default
@@ -63,6 +72,18 @@ def show_parameters(model: type[Parameters], presets: Mapping[str, Preset] | Non
                 say("    ", (" ".join(f"{k}={as_typed(v)}" for k, v in preset.values.items()), "dim"))
 
 
+def _needed(only_if: str, media: Collection[str]) -> str:
+    on, _, beside = only_if.partition(" and ") if only_if.startswith("frames") else ("", "", only_if)
+    parts = [*(["on frames"] if on and len(media) > 1 else []), *([f"with {beside}"] if beside else [])]
+    return f"Only {', '.join(parts)}." if parts else ""
+
+
+def _brief(words: str) -> str:
+    for long, short in (("a whole number from", "whole,"), ("a number from ", ""), ("a number ", ""), ("one of ", "")):
+        words = words.replace(long, short)
+    return words
+
+
 def _short(value: Any) -> str:
-    text = as_typed(value) or '""'
+    text = (f"{value:.4g}" if isinstance(value, float) else as_typed(value)) or '""'
     return text if len(text) <= LONGEST else text[: LONGEST - 2].rsplit(",", 1)[0] + ",…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, VideoSource
+from mien.cli.parameters import parameters_as_json, show_parameters
 from mien.cli.shell import Json, listed, note, out, pairs, print_json, say, show, warn
 
 
@@ -97,8 +97,13 @@ def spotters(
 
     chosen = [named(name)] if name else listed(SPOTTERS)
     if as_json:
-        keys = ("name", "title", "paper", "summary", "departures", "parameters", "tuned")
-        print_json([{**{k: getattr(s, k) for k in keys}, "trained": s.train is not None} for s in chosen])
+        keys = ("name", "title", "paper", "summary", "departures", "tuned")
+        print_json(
+            [
+                {**{k: getattr(s, k) for k in keys}, "trained": s.train is not None, **parameters_as_json(s.model)}
+                for s in chosen
+            ]
+        )
         return
     for s in chosen:
         say((s.name, "bold"), ("  (default)" if s.name == DEFAULT else "", "dim"), f"  {s.summary}")
@@ -106,7 +111,7 @@ def spotters(
         if name:
             for departure in s.departures:
                 say(f"  differs from the paper: {departure}")
-            say("  parameters: " + ", ".join(f"{k}={json.dumps(v)}" for k, v in s.parameters.items()))
+            show_parameters(s.model)
             for kind, grid in s.tuned.items():
                 for key, values in grid.items():
                     tried = ", ".join(f"{v:g}" for v in values)

@@ -38,7 +38,7 @@ def systems(
             for departure in s.departures:
                 say(f"  differs from the paper: {departure}")
             say()
-            show_parameters(s.parameters, s.presets)
+            show_parameters(s.parameters, s.presets, list(s.recipes))
     if not name:
         say(("Parameters and differences from the paper: ", "dim"), "mien systems NAME")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from mien.parameters import with_defaults
+from mien.parameters import Parameters, unit
 from mien.spotting.face_stream import Look
 
 Kind = Literal["micro", "macro"]
@@ -89,6 +90,15 @@ class Model(Protocol):
         ...
 
 
+Seconds = Annotated[
+    float,
+    Field(gt=0, le=60, description="Length of the window for expressions of this kind.", json_schema_extra=unit("s")),
+]
+Threshold = Annotated[
+    float, Field(ge=0, le=1, description="Position of the threshold between mean (0) and maximum (1) of the curve.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Spotter:
     """One spotting method.
@@ -99,7 +109,6 @@ class Spotter:
         paper: Citation.
         summary: What the method does, in one sentence.
         departures: Each difference from the paper, with its reason.
-        parameters: Every parameter with its default.
         tuned: Parameters that `benchmark --task spot` chooses on training subjects, by kind, with the values to try.
         watch: Makes a watcher from frames per second and parameters.
         decide: Finds intervals in rows.
@@ -107,6 +116,7 @@ class Spotter:
         margin: Seconds of rows before and after such a part that the decision also sees.
         train: Makes a model from (rows of each training video, their true expressions, frames per second, parameters,
             seed); None if nothing is trained.
+        model: The model of its parameters; a spotter without any leaves this out.
         rate: Sufficient frames per second: of faster videos only every `step`-th frame is used, see `hop`. 0 uses all.
     """
 
@@ -115,7 +125,6 @@ class Spotter:
     paper: str
     summary: str
     departures: tuple[str, ...]
-    parameters: Mapping[str, Any]
     watch: Callable[[float, Mapping[str, Any]], Watcher]
     decide: Decide
     part: float
@@ -125,6 +134,12 @@ class Spotter:
         Callable[[Sequence[Rows], Sequence[Sequence[Spot]], Sequence[float], Mapping[str, Any], int], Model] | None
     ) = None
     rate: float = 0.0
+    model: type[Parameters] = Parameters
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter with its default."""
+        return self.model.defaults()
 
     def hop(self, fps: float) -> int:
         """Return the step between the frames that are used, at a frame rate."""
@@ -134,9 +149,9 @@ class Spotter:
         """Return all parameters: the given values, and the defaults for the others.
 
         Raises:
-            MienError: A parameter is unknown, or a value has the wrong type.
+            MienError: A parameter is unknown, or a value has the wrong type or is out of range.
         """
-        return with_defaults(self.name, self.parameters, given)
+        return self.model.read(given, self.name).model_dump()
 
 
 class Along:

@@ -17,13 +17,15 @@ Regional flow relative to the nose, read as a path over time, comes from OF-FD (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, uniform_filter1d
 
+from mien.parameters import Parameters, unit
 from mien.spotting.base import MACRO_LONGEST, MICRO_LONGEST, Kind, Rows, Spot, Spotter
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look, carried
 
@@ -309,25 +311,69 @@ def _bridged(paths: Floats, lost: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.cumsum(steps, 0), np.float32)
 
 
+class FlowPeaksParameters(Parameters):
+    """Parameters of flow-peaks."""
+
+    micro_height: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=100,
+            description="Least height of a micro-expression's bump.",
+            json_schema_extra=unit("distances between the eyes"),
+        ),
+    ] = 0.004
+    macro_height: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=100,
+            description="Least height of a macro-expression's bump.",
+            json_schema_extra=unit("distances between the eyes"),
+        ),
+    ] = 0.012
+    contrast: Annotated[
+        float, Field(ge=0, le=1000, description="Least height of a bump relative to the mean around it.")
+    ] = 1.5
+    smooth: Annotated[
+        float,
+        Field(ge=0, le=10, description="Standard deviation of the smoothing over time.", json_schema_extra=unit("s")),
+    ] = 0.02
+    back: Annotated[float, Field(ge=0, le=1, description="Least share of the way that the path comes back.")] = 0.4
+    foot: Annotated[float, Field(ge=0, lt=1, description="Share of the height at which a bump begins and ends.")] = 0.1
+    shortest: Annotated[
+        float, Field(ge=0, le=4, description="Shortest duration of an expression.", json_schema_extra=unit("s"))
+    ] = 0.1
+    near_eyes: Annotated[
+        float, Field(ge=0, le=1000, description="Factor on the least heights of regions near the eyes.")
+    ] = 1.5
+    blink: Annotated[
+        float, Field(ge=0, le=1000, description="Change of the eyes beyond which a bump near them is a blink.")
+    ] = 0.3
+    blink_height: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Height from which a bump near the eyes counts in spite of a blink.",
+            json_schema_extra=unit("distances between the eyes"),
+        ),
+    ] = 0.06
+    reference: Annotated[
+        float,
+        Field(
+            gt=0, le=60, description="Time after which a new reference picture is taken.", json_schema_extra=unit("s")
+        ),
+    ] = 0.75
+
+
 FLOW_PEAKS = Spotter(
     name="flow-peaks",
     title="Bumps in regional flow",
     paper="This library; regional flow relative to the nose after He (MEGC 2021, OF-FD) and Liong et al. (SOFTNet).",
     summary="Paths of 14 facial regions by optical flow, without head motion; bumps tested for shape; blinks left out.",
     departures=(),
-    parameters={
-        "micro_height": 0.004,
-        "macro_height": 0.012,
-        "contrast": 1.5,
-        "smooth": 0.02,
-        "back": 0.4,
-        "foot": 0.1,
-        "shortest": 0.1,
-        "near_eyes": 1.5,
-        "blink": 0.3,
-        "blink_height": 0.06,
-        "reference": 0.75,
-    },
+    model=FlowPeaksParameters,
     watch=FlowWatcher,
     decide=decide,
     part=20.0,

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.descriptors.lbp import uniform_map
-from mien.spotting.base import Kind, Rows, Spot, Spotter
+from mien.parameters import Parameters
+from mien.spotting.base import Kind, Rows, Seconds, Spot, Spotter, Threshold
 from mien.spotting.face_stream import HEIGHT, WIDTH, Look
 from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, around_peaks, both_kinds, contrast, half_window
 
@@ -134,6 +135,15 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     return both_kinds(rows, one)
 
 
+class LbpChi2Parameters(Parameters):
+    """Parameters of lbp-chi2."""
+
+    micro_seconds: Seconds = 0.33
+    macro_seconds: Seconds = 1.3
+    micro_p: Threshold = 0.1
+    macro_p: Threshold = 0.1
+
+
 LBP_CHI2 = Spotter(
     name="lbp-chi2",
     title="LBP feature difference analysis",
@@ -146,7 +156,7 @@ LBP_CHI2 = Spotter(
         PARTS_DEPARTURE,
         "The paper spots rapid movements only; here a second, longer window spots macro-expressions.",
     ),
-    parameters={"micro_seconds": 0.33, "macro_seconds": 1.3, "micro_p": 0.1, "macro_p": 0.1},
+    model=LbpChi2Parameters,
     watch=LbpWatcher,
     decide=decide,
     part=120.0,

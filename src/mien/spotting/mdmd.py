@@ -8,13 +8,15 @@ frame k before to the frame k after, it does not. The two motions are compared i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from mien.spotting.base import Kind, Rows, Spot, Spotter
+from mien.parameters import Parameters, unit
+from mien.spotting.base import Kind, Rows, Seconds, Spot, Spotter, Threshold
 from mien.spotting.face_stream import Look
 from mien.spotting.peaks import (
     PARTS_DEPARTURE,
@@ -124,6 +126,27 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     return both_kinds(rows, one)
 
 
+class MdmdParameters(Parameters):
+    """Parameters of mdmd."""
+
+    micro_seconds: Seconds = 25 / 30
+    macro_seconds: Seconds = 79 / 30
+    micro_p: Threshold = 0.01
+    macro_p: Threshold = 0.01
+    micro_least: Annotated[
+        float, Field(ge=0, le=60, description="Shortest duration of a micro-expression.", json_schema_extra=unit("s"))
+    ] = 7 / 30
+    micro_most: Annotated[
+        float, Field(ge=0, le=60, description="Longest duration of a micro-expression.", json_schema_extra=unit("s"))
+    ] = 16 / 30
+    macro_least: Annotated[
+        float, Field(ge=0, le=60, description="Shortest duration of a macro-expression.", json_schema_extra=unit("s"))
+    ] = 17 / 30
+    macro_most: Annotated[
+        float, Field(ge=0, le=60, description="Longest duration of a macro-expression.", json_schema_extra=unit("s"))
+    ] = 4.0
+
+
 MDMD = Spotter(
     name="mdmd",
     title="Main directional maximal difference",
@@ -140,16 +163,7 @@ MDMD = Spotter(
         "slow.",
         "When the crop rectangle changes, earlier pictures are aligned with the new rectangle.",
     ),
-    parameters={
-        "micro_seconds": 25 / 30,
-        "macro_seconds": 79 / 30,
-        "micro_p": 0.01,
-        "macro_p": 0.01,
-        "micro_least": 7 / 30,
-        "micro_most": 16 / 30,
-        "macro_least": 17 / 30,
-        "macro_most": 4.0,
-    },
+    model=MdmdParameters,
     watch=MdmdWatcher,
     decide=decide,
     part=120.0,

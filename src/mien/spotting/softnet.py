@@ -9,15 +9,17 @@ pseudo-labels: 1 if the window overlaps a true interval.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.ndimage import uniform_filter1d
 
 from mien.motion.strain import optical_strain
-from mien.spotting.base import KINDS, Kind, Rows, Spot, Spotter
+from mien.parameters import Parameters
+from mien.spotting.base import KINDS, Kind, Rows, Seconds, Spot, Spotter, Threshold
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look
 from mien.spotting.peaks import PARTS_DEPARTURE, Curve, Delayed, RecentPictures, around_peaks, both_kinds, half_window
 
@@ -221,6 +223,19 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     return both_kinds(rows, one)
 
 
+class SoftnetParameters(Parameters):
+    """Parameters of softnet."""
+
+    micro_seconds: Seconds = 0.4
+    macro_seconds: Seconds = 1.3
+    p: Threshold = 0.55
+    epochs: Annotated[int, Field(ge=1, le=100_000, description="Times that training sees every frame.")] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000, description="Frames in each training step.")] = 12
+    lr: Annotated[float, Field(ge=0, le=100, description="Learning rate.")] = 5e-4
+    momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of gradient descent.")] = 0.0
+    samples: Annotated[int, Field(ge=2, le=1_000_000_000, description="Most frames that are trained on.")] = 20000
+
+
 SOFTNET = Spotter(
     name="softnet",
     title="SOFTNet",
@@ -237,16 +252,7 @@ SOFTNET = Spotter(
         "Equal numbers of frames with and without an expression, at most 20,000 together.",
         PARTS_DEPARTURE,
     ),
-    parameters={
-        "micro_seconds": 0.4,
-        "macro_seconds": 1.3,
-        "p": 0.55,
-        "epochs": 10,
-        "batch_size": 12,
-        "lr": 5e-4,
-        "momentum": 0.0,
-        "samples": 20000,
-    },
+    model=SoftnetParameters,
     watch=SoftWatcher,
     decide=decide,
     part=120.0,

@@ -64,7 +64,6 @@ STILL_FACE = Spotter(
     paper="none: an example",
     summary="runs of frames that differ from those of half a second before",
     departures=(),
-    parameters={},
     watch=Differences,
     decide=runs_above_mean,
     part=60.0,
