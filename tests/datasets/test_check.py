@@ -337,7 +337,7 @@ def test_the_screen_shows_the_first_twenty(clean: Listed) -> None:
 
 def test_the_screen_of_a_clean_copy(clean: Listed) -> None:
     text = printed([check_dataset(clean)])
-    assert "whole" in text
+    assert "complete" in text
     assert "error" not in text
 
 

@@ -273,6 +273,32 @@ def test_the_sheet_of_another_database_is_refused(tmp_path: Path) -> None:
         official("casme2", tmp_path).clips()
 
 
+@pytest.mark.parametrize(
+    ("sheet", "columns", "row", "other"),
+    [
+        (
+            "SAMM_LongVideos_V2_Release.csv",
+            "Subject,Filename,Onset Frame,Apex Frame,Offset Frame,Action Units,Estimated Emotion",
+            "006,006_1_2,1,5,9,4,Anger",
+            "samm",
+        ),
+        (
+            "SAMM_LongVideos_V2_Release.csv",
+            "Subject,Filename,OnsetFrame,ApexFrame,OffsetFrame,Emotion,EmotionId,Fps,AU",
+            "sub0003,sub0003_01,1,5,9,anger,0,500,23",
+            "dfme",
+        ),
+    ],
+)
+def test_a_sheet_with_the_columns_of_another_database_names_it(
+    sheet: str, columns: str, row: str, other: str, tmp_path: Path
+) -> None:
+    write(tmp_path / sheet, f"{columns}\n{row}\n")
+    with pytest.raises(MienError, match=f"has the columns of {other}, not those of samm_lv") as caught:
+        official("samm_lv", tmp_path).expressions()
+    assert f"`{other}=FOLDER`" in caught.value.fix
+
+
 def test_two_releases_side_by_side_are_refused_and_two_copies_of_one_are_not(tmp_path: Path) -> None:
     frames(tmp_path / "Cropped" / "sub24" / "EP07_01", range(1, 10))
     first = write(tmp_path / "CASME2-coding-20140508.csv", f"{CASME2}\n24,EP07_01,,1,5,9,,1,sadness\n")

@@ -24,7 +24,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_clips_are_nobody_elses(corpus: Path) -> None:
     made, inside = open_specs([f"synthetic={corpus}"])[0], open_specs([f"casme2={corpus}"])[0]
-    assert made.drawn
+    assert made.is_synthetic
     assert {c.dataset for c in made.clips()} == {"synthetic"}
     assert [c.name for c in made.clips()] == [c.name for c in inside.clips()]
     # The rate at which it was made, not the one CASME II has.

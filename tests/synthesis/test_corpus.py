@@ -46,7 +46,7 @@ def test_readers_find_every_clip_and_check_reports_no_problem(written: tuple[str
     clips = dataset.clips()
     assert len(clips) == 4
     assert len({clip.subject for clip in clips}) == 2
-    assert dataset.drawn
+    assert dataset.is_synthetic
     for clip in clips:
         assert clip.interval is not None
         assert len(clip.frames) == clip.interval.offset - clip.interval.onset + 1

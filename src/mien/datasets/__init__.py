@@ -38,7 +38,7 @@ def _accept(given: Any) -> type[Dataset]:
         )
     if found.table_file is not None and name not in DATASETS.builtins:
         add_table(name, found.table_file)
-    card(name)  # tells what the table lacks while it is known who brings it
+    card(name)  # what the table lacks is said while it is known who brings it
     return found
 
 

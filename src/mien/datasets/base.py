@@ -128,6 +128,14 @@ def card(dataset_id: str) -> Card:
 _CACHES += [table, card]
 
 
+@cache
+def databases_with_tables() -> tuple[str, ...]:
+    """Return the ids of the databases of this package whose table has a label sheet."""
+    names = sorted(f.name.removesuffix(".toml") for f in (files("mien.datasets") / "tables").iterdir())
+    tables = {name: table(name) for name in names if name != "labels"}
+    return tuple(n for n, each in tables.items() if "card" in each and ("sheet" in each or "shares" in each))
+
+
 def family_of(dataset_id: str) -> str:
     """Return the name that databases recorded by one group share; "" for a database that no table describes.
 
@@ -185,13 +193,13 @@ class Dataset(ABC):
         return card(self.id)
 
     @property
-    def drawn(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Whether this is a synthetic corpus and not the real database."""
         return (self.root / MARKER).is_file()
 
     @cached_property
-    def made(self) -> Mapping[str, Any]:
-        """How `mien synthesise` made this corpus; empty for other databases.
+    def manifest(self) -> Mapping[str, Any]:
+        """How `mien synthesise` made this corpus, as its `synthesis.json` has it; empty for other databases.
 
         Raises:
             MienError: The file that says so is damaged.
@@ -224,7 +232,7 @@ class Dataset(ABC):
         return self.clips()
 
     def videos(self) -> list[Clip]:
-        """Return whole videos for spotting, those without a micro-expression included; none where there are none."""
+        """Return the long videos for spotting, also those without an expression; an empty list where there are none."""
         return []
 
     def expected_at(self, clip: Clip) -> str:

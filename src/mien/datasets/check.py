@@ -30,7 +30,7 @@ SHOWN: Final = 20
 """How many problems `render_check` prints."""
 
 MOST_ABSENT: Final = 3
-"""Up to how many clips without pictures are told one by one."""
+"""Up to how many clips without pictures are named one by one."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures looked at so far and the number of all."""
@@ -177,7 +177,7 @@ def _check(
         emotions=dict(Counter(clip.emotion for clip in clips).most_common()),
         problems=_ordered(found),
         release=release.title if release and release.name != "published" else "",
-        lists=() if dataset.drawn else tuple(_list_lines(clips, release)),
+        lists=() if dataset.is_synthetic else tuple(_list_lines(clips, release)),
         left_out={f"{kind}-expressions without an interval": len(keys) for kind, keys in lost.items()},
     )
     return result, clips, digests
@@ -207,7 +207,7 @@ def _count_problems(
     """Counts of no known release. A synthetic corpus is small by choice, so there they are notes."""
     if release is not None or not known:
         return
-    severity: Literal["error", "note"] = "note" if dataset.drawn else "error"
+    severity: Literal["error", "note"] = "note" if dataset.is_synthetic else "error"
     near = nearest(counts, known)
     where = "" if near.name == "published" else f" The nearest known release is {near.title}."
     wrong = ", ".join(differences(counts, near))
@@ -307,7 +307,7 @@ def _runs(numbers: Sequence[int]) -> str:
 
 
 def _look_at(clips: Sequence[Clip], videos: Sequence[Clip], deep: bool, progress: Progress | None) -> dict[Path, _Seen]:
-    """Opens each picture once. Of whole videos, which may be long, only the ends unless `deep`."""
+    """Open each picture once. Of long videos, only the first and last one unless `deep`."""
     decode: dict[Path, bool] = {}
     first: set[Path] = set()
     flow: set[Path] = set()
@@ -454,8 +454,8 @@ def render_check(results: Sequence[CheckResult]) -> RenderableType:
     for result in results:
         errors = sum(problem.severity == "error" for problem in result.problems)
         notes = len(result.problems) - errors
-        told = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (notes, "note")) if n]
-        verdict = Text(", ".join(told) or "whole", style="red" if errors else "green")
+        counts = [f"{n} {word}{'s' if n > 1 else ''}" for n, word in ((errors, "error"), (notes, "note")) if n]
+        verdict = Text(", ".join(counts) or "complete", style="red" if errors else "green")
         emotions = ", ".join(f"{name or 'none'} {n}" for name, n in result.emotions.items())
         cells = (result.title, str(result.root), str(result.n_clips), str(result.n_subjects), emotions)
         # Text and not str: names on disk may look like markup.

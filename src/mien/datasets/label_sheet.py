@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mien.datasets.base import databases_with_tables
 from mien.datasets.layout import Layout
-from mien.datasets.rows import Row, rows_by_position, rows_by_title
+from mien.datasets.layout import layout as known_layout
+from mien.datasets.rows import HEADER_WITHIN, Row, plain_title, rows_by_position, rows_by_title
 from mien.datasets.sheet import Page, find_sheets, read_pages
 from mien.errors import MienError
 
@@ -60,7 +62,7 @@ def find_label_sheet(root: Path, layout: Layout, dataset_id: str) -> Path | None
         except MienError as error:
             problem = problem or error
     if not read:
-        return found[0]  # reading it tells what is wrong
+        return found[0]  # reading it reports what is wrong
     first, rows = read[0]
     for other, more in read[1:]:
         if _content(rows) != _content(more):
@@ -96,18 +98,49 @@ def read_label_sheet(path: Path, layout: Layout, dataset_id: str) -> LabelSheet:
     if layout.positions:
         rows = rows_by_position(page.cells, layout.positions, page, layout.numbers)
     else:
+        _require_columns(page, layout, dataset_id)
         rows = rows_by_title(page.cells, layout.columns, layout.optional, page, layout.numbers)
     _require_own(rows, page, layout, dataset_id)
     return LabelSheet(page, rows)
 
 
+def _require_columns(page: Page, layout: Layout, dataset_id: str) -> None:
+    """Refuses a sheet that lacks columns of this database and has all of another's."""
+    if _fit(page, layout) >= len(layout.columns):
+        return
+    fitting = [
+        other
+        for other in databases_with_tables()
+        if other != dataset_id and (theirs := known_layout(other)).columns and _fit(page, theirs) >= len(theirs.columns)
+    ]
+    # Several databases have the same titles; how the clips are named tells them apart.
+    fitting.sort(key=lambda other: -_share_named_as(page, known_layout(other)))
+    if fitting:
+        raise MienError(
+            f"{page} has the columns of {fitting[0]}, not those of {dataset_id}.",
+            f"the label sheet of {dataset_id}, with the columns "
+            f"{', '.join(titles[0] for titles in layout.columns.values())}.",
+            f"`{fitting[0]}=FOLDER`, or the label sheet of {dataset_id} in its place.",
+        )
+
+
+def _share_named_as(page: Page, layout: Layout) -> float:
+    """Share of the rows whose clip is named as a database names its clips; 0 where it is not known how."""
+    try:
+        rows = rows_by_title(page.cells, layout.columns, {}, page)
+    except MienError:
+        return 0
+    named = sum(bool(re.fullmatch(layout.clip_pattern, row["clip"], re.IGNORECASE)) for row in rows)
+    return named / len(rows) if rows and layout.clip_pattern else 0
+
+
 def _fit(page: Page, layout: Layout) -> int:
-    """How many of the titles a table has in one line; 0 for a sheet without a header."""
+    """How many of the columns a table has in one line; 0 for a sheet without a header."""
     if layout.positions:
         return 0
-    wanted = {re.sub(r"[\s_.]+", "", t).lower() for titles in layout.columns.values() for t in titles}
-    lines = ({re.sub(r"[\s_.]+", "", cell).lower() for cell in row} for row in page.cells[:40])
-    return max((len(wanted & line) for line in lines), default=0)
+    wanted = {plain_title(t): name for name, titles in layout.columns.items() for t in titles}
+    lines = ({wanted[cell] for cell in map(plain_title, row) if cell in wanted} for row in page.cells[:HEADER_WITHIN])
+    return max((len(line) for line in lines), default=0)
 
 
 def _require_own(rows: Sequence[Row], page: Page, layout: Layout, dataset_id: str) -> None:

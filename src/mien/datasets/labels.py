@@ -210,16 +210,16 @@ def relabelled(clips: Sequence[Clip], name: str) -> list[str]:
         name: Name of the label map.
     """
     chosen = label_map(name)
-    told: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for clip in clips:
         entry = chosen.left_out.get((clip.dataset, clip.subject, clip.name))
         if entry is not None and entry.printed and clip.emotion != entry.printed:
             text = f"{clip.subject}/{clip.name} is {clip.emotion or 'unlabelled'} here and {entry.printed} there"
-            told.setdefault(clip.dataset, []).append(text)
+            found.setdefault(clip.dataset, []).append(text)
     return [
         f"The label sheet of {dataset} is not the one that the list of {name} was made from: {'; '.join(texts)}. "
         f"{name} leaves {'it' if len(texts) == 1 else 'them'} out, as the list does."
-        for dataset, texts in told.items()
+        for dataset, texts in found.items()
     ]
 
 

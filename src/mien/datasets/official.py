@@ -3,7 +3,7 @@
 Known corrections that no table holds: the row numbers of CASME, CASME II, SAMM, 4DME, MMEW and CAS(ME)^3 that public
 code mends are given there by position only, without the clip's name or the value printed, so they cannot be applied
 safely to a sheet that may be sorted otherwise or be newer. Where such a mistake shows in the numbers themselves (an
-apex or offset that is missing or out of order) the general rules of `read_interval` catch it, and `problems` tells it.
+apex or offset that is missing or out of order) the general rules of `read_interval` catch it, and `problems` says so.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class OfficialDataset(Dataset):
             if span and clip.frame_nos and not any(span.onset <= no <= span.offset for no in clip.frame_nos):
                 numbers = f"{clip.frame_nos[0]}..{clip.frame_nos[-1]}"
                 outside = f"Its frames {numbers} lie outside {span.onset}..{span.offset}."
-                found.append(Problem(clip.key, outside, "note" if self._cut_out else "error"))
+                found.append(Problem(clip.key, outside, "note"))
         return found
 
     def expected_at(self, clip: Clip) -> str:
@@ -152,7 +152,7 @@ class OfficialDataset(Dataset):
                 "one row per expression.",
                 "the label sheet as its owners ship it.",
             )
-        return self._told_apart(records)
+        return self._with_own_keys(records)
 
     def _joined(self, rows: list[Row]) -> list[Row]:
         for join in self.layout.joins:
@@ -190,7 +190,7 @@ class OfficialDataset(Dataset):
             extra.setdefault("video", record.clip.name)
             yield replace(again, clip=replace(clip, name=f"{clip.name}_{number}", extra=extra))
 
-    def _told_apart(self, records: Sequence[Record]) -> list[Record]:
+    def _with_own_keys(self, records: Sequence[Record]) -> list[Record]:
         """Records under different keys where one name stands for a micro- and a macro-expression.
 
         Raises MienError where one clip has two labels over the same frames.
@@ -256,8 +256,8 @@ class OfficialDataset(Dataset):
         return Record(clip, printed.number, (*notes, *remarks), places)
 
     def _fps(self, row: Mapping[str, str]) -> float | None:
-        if "fps" in self.made:
-            return float(self.made["fps"])
+        if "fps" in self.manifest:
+            return float(self.manifest["fps"])
         own = row.get("fps", "")
         return float(own) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]+)?", own) and float(own) > 0 else self.card.fps
 
@@ -331,7 +331,7 @@ class OfficialDataset(Dataset):
                 emotion="",
                 frames=tuple(path for _, path in frames),
                 frame_nos=tuple(no for no, _ in frames),
-                fps=self.made.get("fps", self.card.fps),
+                fps=self.manifest.get("fps", self.card.fps),
                 extra={"kind": kind},
             )
 

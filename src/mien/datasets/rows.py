@@ -12,7 +12,9 @@ from typing import Final
 from mien.datasets.sheet import Page
 from mien.errors import MienError
 
-_HEADER_WITHIN: Final = 40  # SAMM prints 13 lines of remarks before its header
+HEADER_WITHIN: Final = 40
+"""Lines in which the header is looked for; SAMM prints 13 lines of remarks before it."""
+
 _ABSENT: Final = frozenset({"", "/", "\\", "-", "--", "\u2013", "\u2014", "?", "x", "na", "n/a", "nan", "null", "none"})
 _WHOLE: Final = re.compile(r"([+-]?[0-9]{1,15})(?:\.0*)?\??")
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}(?:[, ][0-9]{3})+")
@@ -59,10 +61,10 @@ def rows_by_title(
         is digits alone, "" where the sheet gives none.
 
     Raises:
-        MienError: A column is missing (tells the nearest title found), or a cell holds no frame number.
+        MienError: A column is missing (the nearest title is suggested), or a cell holds no frame number.
     """
-    wanted = {_plain(title): name for name, titles in columns.items() for title in titles}
-    lines = [[_plain(cell) for cell in row] for row in cells[:_HEADER_WITHIN]]
+    wanted = {plain_title(title): name for name, titles in columns.items() for title in titles}
+    lines = [[plain_title(cell) for cell in row] for row in cells[:HEADER_WITHIN]]
     scores = [len({wanted[cell] for cell in line if cell in wanted}) for line in lines]
     best = max(scores, default=0)
     at = scores.index(best) if best else 0
@@ -70,11 +72,15 @@ def rows_by_title(
     place = {name: _place(header, titles) for name, titles in {**optional, **columns}.items()}
     missing = [columns[name][0] for name in columns if place[name] is None]
     if missing:
-        known = {_plain(title) for titles in columns.values() for title in titles}
+        known = {plain_title(title) for titles in columns.values() for title in titles}
         found = [cell for cell in (cells[at] if cells else []) if cell]
-        spare = [cell for cell in found if _plain(cell) not in known]
-        near = {title: difflib.get_close_matches(title, spare, n=1, cutoff=0.4) for title in missing}
-        fixes = [f"rename {guess[0]!r} to {title!r}" for title, guess in near.items() if guess]
+        spare = [cell for cell in found if plain_title(cell) not in known]
+        fixes = []
+        for title in missing:
+            near = difflib.get_close_matches(title, spare, n=1, cutoff=0.4)
+            if near:
+                fixes.append(f"rename {near[0]!r} to {title!r}")
+                spare.remove(near[0])
         raise MienError(
             f"{_named(where)} has no column {', '.join(map(repr, missing))}; it has {_cut(found) or 'none'}.",
             f"the columns {', '.join(titles[0] for titles in columns.values())}.",
@@ -84,7 +90,7 @@ def rows_by_title(
     body = [
         Row({name: line[i] if i < len(line) else "" for name, (i, _) in titles.items()}, number)
         for number, line in enumerate(cells[at + 1 :], at + 2)
-        if [_plain(cell) for cell in line] != header
+        if [plain_title(cell) for cell in line] != header
     ]
     return _checked(body, titles, where, numbers)
 
@@ -180,7 +186,7 @@ def _checked(
     """
     wrong: list[str] = []
 
-    def tell(row: Row, name: str, what: str) -> None:
+    def report(row: Row, name: str, what: str) -> None:
         place, title = titles[name]
         wrong.append(f"row {row.number}, column {letter(place)} ({title}): {what}")
 
@@ -191,7 +197,7 @@ def _checked(
         if not named:
             # Blank lines and closing remarks have no frame number either.
             if counted and _is_number(row.get("onset", "")):
-                tell(row, "clip" if row["subject"] else "subject", "nothing, in a row that has an onset")
+                report(row, "clip" if row["subject"] else "subject", "nothing, in a row that has an onset")
             continue
         read = {}
         for name in counted:
@@ -199,10 +205,10 @@ def _checked(
                 number = frame_number(row[name])
                 read[name] = "" if number is None else str(number)
             except ValueError:
-                tell(row, name, _meaning(row[name]))
+                report(row, name, _meaning(row[name]))
         for name in ("subject", "clip", "action_units"):
             if row.get(name, "").startswith(("formula =", "date ")):
-                tell(row, name, _meaning(row[name]))
+                report(row, name, _meaning(row[name]))
         kept.append(row.changed(read))
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -233,12 +239,13 @@ def _cut(found: Sequence[str], most: int = 20) -> str:
     return ", ".join(text[:60] for text in found[:most]) + more
 
 
-def _plain(text: str) -> str:
+def plain_title(text: str) -> str:
+    """Return a title without spaces, dots, underscores and case, by which titles are compared."""
     return re.sub(r"[\s_.]+", "", text).lower()
 
 
 def _place(header: Sequence[str], titles: Sequence[str]) -> int | None:
     for title in titles:
-        if _plain(title) in header:
-            return header.index(_plain(title))
+        if plain_title(title) in header:
+            return header.index(plain_title(title))
     return None

@@ -95,6 +95,8 @@ class Smic(OfficialDataset):
         return bool(self._in_folders)
 
     def _unnumbered(self, frames: tuple[Frame, ...]) -> Interval | None:
+        if not self._cut_out:
+            return None  # a long video is no expression
         return Interval(frames[0][0], None, frames[-1][0])
 
 

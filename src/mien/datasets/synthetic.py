@@ -12,7 +12,7 @@ from mien.types import Clip, Problem
 
 
 class Synthetic(Dataset):
-    """A made-up corpus in whatever official layout it has; its clips belong to `synthetic`, not to that database.
+    """A synthetic corpus in any official layout; its clips belong to `synthetic`, not to that database.
 
     Args:
         root: Folder that `mien synthesise` wrote.
@@ -25,7 +25,7 @@ class Synthetic(Dataset):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        if not self.made:
+        if not self.manifest:
             raise MienError(
                 f"{str(root)!r} holds no {MANIFEST}.",
                 "a folder that `mien synthesise` wrote.",
@@ -37,16 +37,20 @@ class Synthetic(Dataset):
     def _inside(self) -> Dataset:
         from mien.datasets import DATASETS
 
-        return DATASETS[self.made["layout"]](self.root)
+        return DATASETS[self.manifest["layout"]](self.root)
 
     def clips(self) -> list[Clip]:
-        """All micro-expressions, in the order of the label sheet."""
+        """Return all micro-expressions, in the order of the label sheet."""
         return [replace(clip, dataset=self.id) for clip in self._inside.clips()]
 
+    def expressions(self) -> list[Clip]:
+        """Return all expressions, macro-expressions included."""
+        return [replace(clip, dataset=self.id) for clip in self._inside.expressions()]
+
     def videos(self) -> list[Clip]:
-        """Whole videos for spotting."""
+        """Return the long videos for spotting."""
         return [replace(clip, dataset=self.id) for clip in self._inside.videos()]
 
     def problems(self) -> list[Problem]:
-        """As the layout's own reader tells them."""
+        """Return the problems that the layout's own reader finds."""
         return self._inside.problems()

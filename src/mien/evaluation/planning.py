@@ -112,7 +112,7 @@ def make_plan(
     clips = [clip for _, own in listed for clip in own]
     _require_unique(clips)
     classes = (own_labels(clips) if name == "own" else label_map(name)).classes
-    remarks = list_remarks([clip for d, own in listed if not d.drawn for clip in own], name)
+    remarks = list_remarks([clip for d, own in listed if not d.is_synthetic for clip in own], name)
     dropped = left_out(clips, name)
     table = samples(clips, name, lambda text: None)  # the remarks have it
     units = name != "own" and bool(label_map(name).units)
@@ -181,7 +181,7 @@ def make_plan(
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
-        "synthetic": any(d.drawn for d in data),
+        "synthetic": any(d.is_synthetic for d in data),
         "lacking": lacking_units(table, folds, classes)
         if units
         else {

@@ -118,7 +118,7 @@ def train(
 def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
     clips = Counter(s.clip.dataset for s in plan.samples)
     people = {s.clip.person for s in plan.samples}
-    synthetic = any(d.drawn for d in data)
+    synthetic = any(d.is_synthetic for d in data)
     return tuple(
         {"dataset": name, "clips": n, "subjects": sum(p[0] == name for p in people), "synthetic": synthetic}
         for name, n in sorted(clips.items())

@@ -218,7 +218,7 @@ def spot_benchmark(
         "video_table": hashlib.sha256(_video_table(films).encode()).hexdigest()[:16],
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
-        "synthetic": any(d.drawn for d in data),
+        "synthetic": any(d.is_synthetic for d in data),
         **({"recogniser": dict(recogniser.settings)} if recogniser else {}),
     }
     if recogniser and not any(spot.emotion for film in films for spot in film.true if spot.kind == "micro"):
