@@ -164,7 +164,7 @@ def content(clips: Sequence[Clip], root: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(["xlsx", "csv", "csv;", "csv\t"]), bom=st.booleans())
 def test_any_legal_dress_is_read_back_equal(
     name: str, seed: int, kind: str, bom: bool, corpora: dict[str, tuple[Path, list[Clip]]]
@@ -188,7 +188,7 @@ def test_any_legal_dress_is_read_back_equal(
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), wrong=st.sampled_from(["12.5", "twelve", "=1+2", "12 to 20", "1e3", "#REF!"]))
 def test_a_number_that_is_none_is_refused_with_row_and_column(
     name: str, seed: int, wrong: str, corpora: dict[str, tuple[Path, list[Clip]]]

@@ -336,6 +336,22 @@ def test_a_workbook_with_a_password_is_refused(tmp_path: Path) -> None:
     assert "without" in caught.value.fix
 
 
+@pytest.mark.parametrize("cell", ["4-Jul", "Jul-04", "2019-04-07", "4/7/2019"])
+def test_action_units_that_a_spreadsheet_took_for_a_date_are_refused(cell: str, tmp_path: Path) -> None:
+    frames(tmp_path / "Cropped" / "sub06" / "EP01_01", range(1, 10))
+    write(tmp_path / "CASME2-coding-20140508.csv", f"{CASME2}\n06,EP01_01,,1,5,9,,{cell},happiness\n")
+    with pytest.raises(MienError, match=r"row 2, column H \(Action Units\): the date"):
+        official("casme2", tmp_path).clips()
+
+
+def test_the_case_of_a_name_does_not_bring_a_clip_into_a_published_list(tmp_path: Path) -> None:
+    frames(tmp_path / "Cropped" / "sub05" / "EP09_05f", range(1, 10))
+    write(tmp_path / "CASME2-coding-20140508.csv", f"{CASME2}\n05,ep09_05F,,1,5,9,,4,disgust\n")
+    (clip,) = official("casme2", tmp_path).clips()
+    assert len(clip.frames) == 9
+    assert samples([clip], "megc2019", pytest.fail) == []
+
+
 def test_a_row_without_a_subject_is_named(tmp_path: Path) -> None:
     frames(tmp_path / "Cropped" / "sub06" / "EP01_01", range(1, 10))
     write(

@@ -18,7 +18,7 @@ __all__ = ["DATASETS", "Databases", "label_maps_of", "open_dataset", "open_specs
 
 
 def _accept(given: Any) -> type[Dataset]:
-    """The class of a dataset: a class with a table, or a table alone, which is read as every official layout is."""
+    """Return the class of a dataset from a class, or from a table alone, which is read as every official layout is."""
     if isinstance(given, type) and issubclass(given, Dataset):
         found: type[Dataset] = given
     elif isinstance(given, Traversable):

@@ -70,7 +70,7 @@ def parse(text: str) -> tuple[ActionUnit, ...]:
     """Return the action units of one cell of a label sheet, in the order printed.
 
     Of alternatives, the first is in the result and holds the others. Words that name no unit ("glare", "chewing") are
-    passed over.
+    skipped.
 
     Args:
         text: The cell, such as "4+L12", "AU4 + AU7B", "(R6 or R12) + R15", "A1B+A2C" or "4D+ref(6)+7(B/C)".
@@ -126,14 +126,14 @@ def parse_action_units(text: str) -> tuple[tuple[str | None, int], ...]:
 
 
 class _Parser:
-    """Reads one cell from left to right; whatever cannot be a unit is passed over, so it never fails."""
+    """Reads one cell from left to right. What cannot be a unit is skipped, so any text can be parsed."""
 
     def __init__(self, text: str) -> None:
         self.tokens = [part for token in _TOKEN.findall(text) for part in _words(token)]
         self.at = 0
 
     def sequence(self, closing: bool = False) -> list[ActionUnit]:
-        """Units up to the end, or to the parenthesis that closes the group."""
+        """Return the units up to the end, or to the parenthesis that closes the group."""
         units: list[ActionUnit] = []
         lost = False
         while self.at < len(self.tokens):
@@ -152,7 +152,7 @@ class _Parser:
         return units
 
     def choice(self) -> list[ActionUnit]:
-        """One item and the alternatives that follow it; the first that names a unit is preferred."""
+        """Return one item with the alternatives that follow it; the first one is preferred."""
         readings = [self.item()]
         while self.at < len(self.tokens) and self._is_or(self.at):
             self.at += 1
@@ -167,7 +167,7 @@ class _Parser:
         return first
 
     def item(self) -> list[ActionUnit]:
-        """A group in parentheses or one unit; nothing where the next word is neither, which is then passed over."""
+        """Return a group in parentheses or one unit. Any other word is skipped and gives nothing."""
         start = self.at
         while self._peek() == "-":
             self.at += 1
@@ -205,7 +205,7 @@ class _Parser:
         return []
 
     def _prefixes(self) -> list[str]:
-        """Letters before a number: one, or several by "/" or "or", with or without parentheses round them."""
+        """Return the letters before a number: one, or alternatives ("A/", "(A/R)")."""
         at = self.at
         wrapped = self._peek() == "("
         at += wrapped
@@ -232,7 +232,7 @@ class _Parser:
         return found
 
     def _suffixed(self, units: list[ActionUnit]) -> list[ActionUnit]:
-        """The units with the intensity and the marks printed after them."""
+        """Return the units with the intensity and the marks that follow them."""
         letters = self._intensity()
         if letters:
             units = [_intense(unit, letters) for unit in units]
@@ -247,7 +247,7 @@ class _Parser:
                 return units
 
     def _intensity(self) -> tuple[str, ...]:
-        """Letters A to E after a number, in parentheses or not; never the first letter of the next unit."""
+        """Return the letters A to E after a number, with or without parentheses; not those of the next unit."""
         at = self.at
         wrapped = self._peek() == "("
         at += wrapped
@@ -277,7 +277,7 @@ class _Parser:
 
 
 def _words(token: str) -> Iterable[str]:
-    """A run of letters as what it is made of: "Aor" is an intensity and "or", "ABC" stays one word."""
+    """Split an intensity from an "or" that follows it directly: "Aor" is "A", "or"."""
     glued = re.fullmatch(r"([A-Ea-e])(or)(.*)", token)
     return [part for part in glued.groups() if part] if glued and not glued[3].islower() else [token]
 

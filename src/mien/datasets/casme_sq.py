@@ -47,7 +47,7 @@ class CasmeSq(OfficialDataset):
 
     @cached_property
     def _naming(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Subject number -> folder, stimulus -> its four-digit code."""
+        """Return the folder of each subject number and the four-digit code of each stimulus."""
         assert self.sheet is not None
         names = layout_table(self.id)["naming"]
         if self.sheet.suffix.lower() in (".csv", ".tsv"):

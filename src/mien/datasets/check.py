@@ -33,7 +33,7 @@ MOST_ABSENT: Final = 3
 """Up to how many clips without pictures are named one by one."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures looked at so far and the number of all."""
+"""Called with the number of pictures checked so far and the total."""
 
 _Person = tuple[str, str]
 _Owned = tuple[_Person, str]
@@ -42,7 +42,7 @@ _Printed = tuple[str, set[str]]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the check of one copy found.
+    """Result of checking one copy.
 
     Attributes:
         dataset: Dataset id.
@@ -72,13 +72,13 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """True when no problem is an error."""
+        """Whether no problem is an error."""
         return all(problem.severity != "error" for problem in self.problems)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What one picture file turned out to be; `fault` is "" for a good one."""
+    """Facts about one picture file; `fault` is "" for a good one."""
 
     size: tuple[int, int] = (0, 0)
     mode: str = ""
@@ -204,7 +204,7 @@ def _counts(clips: Sequence[Clip], videos: Sequence[Clip], expressions: Sequence
 def _count_problems(
     dataset: Dataset, counts: Mapping[str, int], known: Sequence[Release], release: Release | None
 ) -> Iterator[Problem]:
-    """Counts of no known release. A synthetic corpus is small by choice, so there they are notes."""
+    """Report counts that no known release has; a note for a synthetic corpus, which is small by choice."""
     if release is not None or not known:
         return
     severity: Literal["error", "note"] = "note" if dataset.is_synthetic else "error"
@@ -215,7 +215,7 @@ def _count_problems(
 
 
 def _without_interval(expressions: Sequence[Clip]) -> dict[str, list[str]]:
-    """Keys of the expressions that have no interval, by kind; ready flow pictures need none."""
+    """Return the keys of expressions without an interval, by kind; ready flow pictures need none."""
     lost: dict[str, list[str]] = defaultdict(list)
     for clip in expressions:
         if clip.interval is None and clip.medium == "frames":
@@ -234,7 +234,7 @@ def _lost_problems(
 
 
 def _absent_problems(dataset: Dataset, absent: Sequence[Clip]) -> Iterator[Problem]:
-    """Clips without pictures: each by itself where they are few, else once, with the place that was looked in."""
+    """Report clips without pictures: one by one if there are few, else once, with the folder that was searched."""
     if len(absent) <= MOST_ABSENT:
         for clip in absent:
             yield from _no_frames(clip)
@@ -254,7 +254,7 @@ def _list_lines(clips: Sequence[Clip], release: Release | None) -> Iterator[str]
 
 
 def _same_people(earlier: Sequence[Clip], clips: Sequence[Clip]) -> Iterator[Problem]:
-    """People who are in two of the folders under two names."""
+    """Report people who are in two of the folders under two names."""
     before = {clip.person for clip in earlier}
     for names in same_people([*earlier, *clips]):
         if any(name in before for name in names) and any(name not in before for name in names):
@@ -273,7 +273,7 @@ def _no_frames(clip: Clip) -> Iterator[Problem]:
 
 
 def _interval_problems(clip: Clip) -> Iterator[Problem]:
-    """Onset, apex and offset out of order, and frames that the interval needs but the folder lacks."""
+    """Report onset, apex and offset out of order, and frames of the interval that are missing."""
     numbers = clip.frame_nos
     if clip.medium == "frames" and clip.frames and len(numbers) != len(clip.frames):
         yield Problem(clip.key, f"{len(clip.frames)} pictures have {len(numbers)} frame numbers.")
@@ -295,7 +295,7 @@ def _interval_problems(clip: Clip) -> Iterator[Problem]:
 
 
 def _runs(numbers: Sequence[int]) -> str:
-    """Ascending numbers in short: "3-7, 9", at most five runs."""
+    """Return ascending numbers as runs: "3-7, 9"; at most five runs."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -335,7 +335,7 @@ def _look_at(clips: Sequence[Clip], videos: Sequence[Clip], deep: bool, progress
 
 
 def _key_frames(clip: Clip) -> list[Path]:
-    """First, apex and last picture of the interval, or of the clip where it has none."""
+    """Return the first, apex and last picture of the interval, or of the clip if it has none."""
     interval = clip.interval
     if not clip.frames or interval is None or len(clip.frame_nos) != len(clip.frames):
         return [*clip.frames[:1], *clip.frames[-1:]]
@@ -384,7 +384,7 @@ def _picture_problems(clips: Sequence[Clip], videos: Sequence[Clip], seen: Mappi
 
 
 def _shared_pictures(pairs: Iterable[tuple[_Owned, _Owned]]) -> Iterator[Problem]:
-    """The same bytes under two people, one problem for each two; a pair is two (person, clip key)."""
+    """Report pictures with the same bytes under two people, one problem for each pair of people."""
     examples: dict[tuple[_Person, _Person], list[str]] = defaultdict(list)
     for (a, key_a), (b, key_b) in pairs:
         if a != b:
@@ -403,7 +403,7 @@ def _shared_keys(earlier: Sequence[Clip], clips: Sequence[Clip]) -> Iterator[Pro
 
 
 def _printed(clips: Sequence[Clip]) -> list[_Printed]:
-    """Subjects of each database as printed, by database."""
+    """Return the subjects of each database as printed."""
     printed: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         printed[clip.dataset].add(clip.subject)
@@ -411,7 +411,7 @@ def _printed(clips: Sequence[Clip]) -> list[_Printed]:
 
 
 def _same_print(pairs: Iterable[tuple[_Printed, _Printed]]) -> Iterator[Problem]:
-    """Subjects of two databases that are printed the same. Only a note: keys carry the database."""
+    """Note subjects that are printed the same in two databases; their keys differ by the database."""
     for (a, subjects_a), (b, subjects_b) in pairs:
         both = sorted(subjects_a & subjects_b)
         if a != b and both:
@@ -421,7 +421,7 @@ def _same_print(pairs: Iterable[tuple[_Printed, _Printed]]) -> Iterator[Problem]
 
 
 def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
-    """All that was found, as JSON values; every problem is listed."""
+    """Return the results as JSON values, with every problem."""
     return {
         "ok": all(result.ok for result in results),
         "datasets": [
@@ -445,7 +445,7 @@ def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
 
 
 def render_check(results: Sequence[CheckResult]) -> RenderableType:
-    """One line per database and the first problems below, to be printed by rich on one screen."""
+    """Return a table with one line per database, its release, and the first problems, to be printed by rich."""
     lines = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("database", "left"), ("folder", "left"), ("clips", "right"), ("subjects", "right")):
         lines.add_column(title, justify="right" if justify == "right" else "left", overflow="fold")

@@ -44,7 +44,7 @@ def _column(key: str) -> str:
 
 @cache
 def _database_of(subject: str) -> str | None:
-    """Dataset id from how a subject is printed; None when no database prints subjects so."""
+    """Return the dataset id from the form of a subject's name; None for an unknown form."""
     return next((str(k["dataset"]) for k in _names()["subjects"] if re.fullmatch(k["pattern"], subject)), None)
 
 
@@ -70,7 +70,7 @@ def _emotion(label: str, where: str) -> str:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Picture files right in a folder, by name; hidden files are no pictures."""
+    """Return the picture files directly in a folder, sorted by name, without hidden files."""
     suffixes = set(_names()["layout"]["suffixes"])
     found = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
     return sorted(p for p in found if p.is_file())
@@ -98,7 +98,7 @@ class _Row:
 
 
 def _read_csv(path: Path) -> list[_Row]:
-    """The CSV of clips, line by line; names as the pictures have them, without suffix.
+    """Return the lines of the CSV of clips; names are those of the pictures, without suffix.
 
     Raises:
         MienError: It is not a CSV in UTF-8 or lacks a column.
@@ -182,7 +182,7 @@ class FlowImages(Dataset):
         )
 
     def clips(self) -> list[Clip]:
-        """One clip per picture: by subject, label and name, or in the order of the CSV.
+        """Return one clip per picture, sorted by subject, label and name, or in the order of the CSV.
 
         A line of the CSV without a picture gives a clip without frames, which `mien check` reports.
 
@@ -227,7 +227,7 @@ class FlowImages(Dataset):
             yield _clip(dataset, row.subject, row.name, emotion, pictures.get(row.picture) or pictures.get(row.name))
 
     def problems(self) -> list[Problem]:
-        """Pictures and CSV that disagree, pictures of one subject under another, test pictures among the training ones.
+        """Return where pictures and CSV disagree, misfiled pictures, and test pictures among the training ones.
 
         Raises:
             MienError: As `clips`.
@@ -274,7 +274,7 @@ def _with_second(clips: list[Clip], folder: Path) -> list[Clip]:
 
 
 def _train_problems(subject: Path, clips: list[Clip]) -> Iterator[Problem]:
-    """A subject's training pictures against everybody's test pictures."""
+    """Report training pictures of a subject that are test pictures of anyone."""
     emotions = {clip.name: clip.emotion for clip in clips}
     own = {clip.name for clip in clips if clip.subject == subject.name}
     labels: Mapping[str, str] = _names()["labels"]
@@ -288,7 +288,7 @@ def _train_problems(subject: Path, clips: list[Clip]) -> Iterator[Problem]:
 
 
 def _misplaced(clips: list[Clip]) -> Iterator[Problem]:
-    """Pictures whose name begins with another subject than the one they are filed under."""
+    """Report pictures whose name begins with another subject than their folder."""
     for clip in clips:
         named = clip.name.split("_")[0]
         if named != clip.subject and _database_of(named) is not None:
@@ -331,7 +331,7 @@ def _against_csv(clips: list[Clip], path: Path | None, root: Path, layout: Layou
 
 
 def read_flow_picture(path: Path) -> NDArray[np.uint8]:
-    """One ready flow picture, channels in the order u, v, optical strain.
+    """Return one ready flow picture, channels in the order u, v, optical strain.
 
     Args:
         path: A colour picture whose red, green and blue are u, v and strain (that is, B, G, R = strain, v, u).

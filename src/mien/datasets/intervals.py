@@ -48,7 +48,7 @@ def read_interval(row: Mapping[str, str]) -> tuple[Interval | None, list[str]]:
 
 
 def _too_late(onset: int, apex: int | None, offset: int) -> str:
-    """That an onset lies after what follows it, with the number that one changed digit makes of it."""
+    """Return the remark on an onset after its apex and offset, with the likely number if one digit is wrong."""
     after = f"apex {apex} and offset {offset}" if apex is not None else f"offset {offset}"
     latest = offset if apex is None else min(apex, offset)
     digits = str(onset)

@@ -125,7 +125,7 @@ def _require_columns(page: Page, layout: Layout, dataset_id: str) -> None:
 
 
 def _share_named_as(page: Page, layout: Layout) -> float:
-    """Share of the rows whose clip is named as a database names its clips; 0 where it is not known how."""
+    """Return the share of rows whose clip name has the form of a database; 0 if the form is not known."""
     try:
         rows = rows_by_title(page.cells, layout.columns, {}, page)
     except MienError:
@@ -135,7 +135,7 @@ def _share_named_as(page: Page, layout: Layout) -> float:
 
 
 def _fit(page: Page, layout: Layout) -> int:
-    """How many of the columns a table has in one line; 0 for a sheet without a header."""
+    """Return how many of the columns are in one line of a table; 0 for a sheet without a header."""
     if layout.positions:
         return 0
     wanted = {plain_title(t): name for name, titles in layout.columns.items() for t in titles}

@@ -96,7 +96,7 @@ class LabelMap:
 
     def of(self, clip: Clip) -> int | None:
         """Return the class of a clip, as an index; None when the map leaves the clip out."""
-        place = clip.dataset, clip.subject, clip.name
+        place = _place(clip.dataset, clip.subject, clip.name)
         if place in self.left_out:
             return None
         if self.units:
@@ -123,6 +123,11 @@ def _own_rules(dataset_id: str) -> Mapping[str, Mapping[str, str]]:
     return rules
 
 
+def _place(dataset: str, subject: str, clip: str) -> tuple[str, str, str]:
+    """Return the key of a clip in a published list; the case of names does not count."""
+    return dataset, subject.lower(), clip.lower()
+
+
 def _read(name: str, entry: Mapping[str, Any]) -> LabelMap:
     return LabelMap(
         name=name,
@@ -131,8 +136,8 @@ def _read(name: str, entry: Mapping[str, Any]) -> LabelMap:
         datasets=tuple(entry.get("datasets", ())),
         by=entry.get("field", "emotion"),
         rules=entry.get("rules", {}),
-        left_out={(c["dataset"], c["subject"], c["clip"]): LeftOut(**c) for c in entry.get("leave_out", ())},
-        as_listed={(c["dataset"], c["subject"], c["clip"]): c["class"] for c in entry.get("as_listed", ())},
+        left_out={_place(c["dataset"], c["subject"], c["clip"]): LeftOut(**c) for c in entry.get("leave_out", ())},
+        as_listed={_place(c["dataset"], c["subject"], c["clip"]): c["class"] for c in entry.get("as_listed", ())},
         lists={e["dataset"]: PublishedList(e["classes"], e.get("digest", "")) for e in entry.get("lists", ())},
         source=entry["source"],
         units=tuple(entry.get("units", ())),
@@ -212,7 +217,7 @@ def relabelled(clips: Sequence[Clip], name: str) -> list[str]:
     chosen = label_map(name)
     found: dict[str, list[str]] = {}
     for clip in clips:
-        entry = chosen.left_out.get((clip.dataset, clip.subject, clip.name))
+        entry = chosen.left_out.get(_place(clip.dataset, clip.subject, clip.name))
         if entry is not None and entry.printed and clip.emotion != entry.printed:
             text = f"{clip.subject}/{clip.name} is {clip.emotion or 'unlabelled'} here and {entry.printed} there"
             found.setdefault(clip.dataset, []).append(text)
@@ -239,7 +244,7 @@ def left_out(clips: Sequence[Clip], name: str) -> dict[str, int]:
         if chosen.of(clip) is not None:
             continue
         printed = clip.emotion if chosen.by == "emotion" else clip.extra.get(chosen.by, "")
-        if (clip.dataset, clip.subject, clip.name) in chosen.left_out:
+        if _place(clip.dataset, clip.subject, clip.name) in chosen.left_out:
             reason = f"not in the published list of {name}"
         else:
             what = "action units" if chosen.units else chosen.by

@@ -18,6 +18,12 @@ HEADER_WITHIN: Final = 40
 _ABSENT: Final = frozenset({"", "/", "\\", "-", "--", "\u2013", "\u2014", "?", "x", "na", "n/a", "nan", "null", "none"})
 _WHOLE: Final = re.compile(r"([+-]?[0-9]{1,15})(?:\.0*)?\??")
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}(?:[, ][0-9]{3})+")
+_MONTH: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DATE: Final = re.compile(
+    rf"[0-9]{{1,2}}-(?:{_MONTH})(?:-[0-9]+)?|(?:{_MONTH})-[0-9]{{1,4}}|[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}.*|"
+    r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}",
+    re.IGNORECASE,
+)
 _SHOWN: Final = 6
 SECOND: Final = re.compile(r"(onset|apex|offset)_([0-9]+)")
 """Canonical name of the columns of a second or later interval of one row: `onset_2`."""
@@ -209,6 +215,8 @@ def _checked(
         for name in ("subject", "clip", "action_units"):
             if row.get(name, "").startswith(("formula =", "date ")):
                 report(row, name, _meaning(row[name]))
+        if _DATE.fullmatch(row.get("action_units", "")):
+            report(row, "action_units", _meaning(f"date {row['action_units']}"))
         kept.append(row.changed(read))
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
