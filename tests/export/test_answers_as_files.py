@@ -22,6 +22,7 @@ from mien.errors import MienError
 from mien.export import WRITERS, check_target
 from mien.export.page import MOST_PICTURED, clock, timeline, write_page
 from mien.io.video import open_video, write_video
+from mien.recognition import recognise
 from mien.recognition.naming import open_namer
 from mien.recognition.records import (
     Answer,
@@ -137,6 +138,19 @@ def test_elan_intervals_that_touch_do_not_overlap(answer: Answer, tmp_path: Path
     out = WRITERS["eaf"](replace(answer, tracks=(close,)), tmp_path / "a.eaf", print)
     first, second = Eaf(str(out)).get_annotation_data_for_tier("person 1: expression")
     assert first[1] <= second[0]
+
+
+def test_elan_intervals_follow_the_film_where_another_frame_rate_was_given(answer: Answer, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    slow = replace(answer, video=replace(answer.video, start=0.3, slower=8))
+    tiers = Eaf(str(WRITERS["eaf"](slow, tmp_path / "a.eaf", print)))
+    spans = tiers.get_annotation_data_for_tier("person 1: expression")
+    assert [(a, b) for a, b, *_ in spans] == [(300 + 8 * 100, 300 + 8 * 330), (300 + 8 * 400, 300 + 8 * 1010)]
+    film = write_video(tmp_path / "slow.mkv", [np.full((64, 64), 128, np.uint8)] * 30, 25)
+    video = recognise(film, open_namer(answer.weights), fps=200).video
+    assert (video.fps, video.slower) == (200, 8)
+    assert recognise(film, open_namer(answer.weights)).video.slower == 1
 
 
 def test_video_is_marked_during_expressions_only(answer: Answer, tmp_path: Path) -> None:

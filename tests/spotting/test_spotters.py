@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
+import played
 import pytest
 from numpy.typing import NDArray
 from staged import Film, film, frames
@@ -134,6 +136,23 @@ def test_videos_without_an_answer_and_wrong_arguments_are_reported(
         spot(tmp_path / "short.mkv", parameters={"hight": 1})
     with pytest.raises(MienError, match="frames per second"):
         Stream(12.0)
+
+
+def test_intervals_keep_their_frame_numbers_where_frames_before_them_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for n, frame in enumerate(played.film(41, 150, [(60, 78, 95, "positive")])):
+        cv2.imwrite(str(folder / f"{n:03}.png"), frame)
+    (expected,) = spot(folder, fps=100).spots
+    for n in range(10, 30):
+        (folder / f"{n:03}.png").write_bytes(b"not a picture")
+    outcome = spot(folder, fps=100)
+    (found,) = outcome.spots
+    assert [found.onset, found.apex, found.offset] == pytest.approx(
+        [expected.onset, expected.apex, expected.offset], abs=2
+    )
+    assert outcome.n_frames == 130
+    assert outcome.times == ((found.onset / 100, (found.apex or 0) / 100, found.offset / 100),)
 
 
 def test_spotting_benchmark_counts_every_video_resumes_and_reports(corpus: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pympi.Elan import to_string
 
 from mien.export.tables import write
 from mien.recognition import wording
-from mien.recognition.records import Answer, Event
+from mien.recognition.records import Answer, Event, VideoFacts
 
 _KINDS = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".avi": "video/x-msvideo",
@@ -59,13 +59,13 @@ def write_eaf(answer: Answer, out: Path, beside: str | None = None) -> Path:
     ):
         document.add_property(f"mien: {name}", text)
     for track in answer.tracks:
-        _tiers(document, f"person {track.person}", track.events, answer.video.fps)
+        _tiers(document, f"person {track.person}", track.events, answer.video)
     if not answer.tracks:
         document.add_tier("no face")
     return write(out, to_string(document, encoding="UTF-8"))
 
 
-def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) -> None:
+def _tiers(document: Eaf, person: str, events: tuple[Event, ...], video: VideoFacts) -> None:
     kind = f"{person}: expression"
     document.add_tier(kind, part=person)
     parts = {name: f"{person}: {name}" for name in ("class", "probability", "not named because")}
@@ -74,7 +74,7 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) ->
     document.add_tier(f"{person}: apex", part=person)
     end = -1
     for event in events:
-        first, last = _span(event.onset.seconds, event.offset.seconds, fps)
+        first, last = _span(event.onset.seconds, event.offset.seconds, video)
         # In ELAN, the annotations of one tier must not overlap.
         first = max(first, end)
         last = max(last, first + 1)
@@ -87,15 +87,20 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], fps: float) ->
         for name, value in values.items():
             if value is not None:
                 document.add_ref_annotation(parts[name], kind, (first + last) // 2, value)
-        apex = _span(event.apex.seconds, event.apex.seconds, fps)
+        apex = _span(event.apex.seconds, event.apex.seconds, video)
         document.add_annotation(f"{person}: apex", max(apex[0], first), min(max(apex[1], first + 1), last), "apex")
         end = last
 
 
-def _span(first: float, last: float, fps: float) -> tuple[int, int]:
-    """Return the milliseconds from the beginning of one frame to the end of another."""
-    begin = max(0, round(1000 * first))
-    return begin, max(begin + 1, round(1000 * (last + 1 / fps)))
+def _span(first: float, last: float, video: VideoFacts) -> tuple[int, int]:
+    """Return the milliseconds of the file from the beginning of one frame to the end of another."""
+
+    def played(seconds: float) -> int:
+        # ELAN plays the file at its own rate, also where the user gave another one.
+        return max(0, round(1000 * (video.start + (seconds - video.start) * video.slower)))
+
+    begin = played(first)
+    return begin, max(begin + 1, played(last + 1 / video.fps))
 
 
 def _relative(film: Path, folder: Path) -> str:

@@ -203,7 +203,7 @@ def recognise(
     facts = VideoFacts(
         str(getattr(film, "path", film.name) if isinstance(video, int | Video) else video), film.name,
         film.height, film.width, n, seconds, rate, film.variable_rate, tuple(film.problems),
-        0.0 if math.isnan(film.time_of(0)) else film.time_of(0),
+        0.0 if math.isnan(film.time_of(0)) else film.time_of(0), rate / (film.own_fps or rate),
     )  # fmt: skip
     return Answer(
         facts, tuple(tracks), None if interval else spotter, str(namer.path), namer.card, tuple(reasons),

@@ -167,6 +167,8 @@ class VideoFacts:
         variable_rate: Whether the time between frames varies; None if that is not known.
         problems: What is missing or damaged.
         start: Time of the first frame on the clock of the file; above 0 if, for example, the sound starts earlier.
+        slower: Seconds of the file for each second of the answer: 8 if 240 frames per second were given for a file that
+            plays 30.
     """
 
     source: str
@@ -179,6 +181,7 @@ class VideoFacts:
     variable_rate: bool | None
     problems: tuple[str, ...] = ()
     start: float = 0.0
+    slower: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ class Video(ABC):
         """Mean frames per second: as given on opening, else from the timestamps; None when nothing tells."""
 
     @property
+    def own_fps(self) -> float | None:
+        """Mean frames per second at which players show the video, whatever rate was given on opening."""
+        return self.fps
+
+    @property
     @abstractmethod
     def n_frames(self) -> int | None:
         """Number of frames, without decoding any; None when that cannot be known. A damaged film yields fewer."""

@@ -42,6 +42,10 @@ class _FileVideo(Video):
         return self.rate or self._scan.rate
 
     @property
+    def own_fps(self) -> float | None:
+        return self._scan.rate
+
+    @property
     def n_frames(self) -> int | None:
         return self._scan.n_frames
 
