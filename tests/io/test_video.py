@@ -576,6 +576,29 @@ def test_damage_in_the_middle_costs_no_more_than_up_to_the_next_key_frame(tmp_pa
         video.frame(missing[-1])
 
 
+@pytest.mark.parametrize("ending", [".mkv", ".ts"])
+@pytest.mark.parametrize("hit", [19, 27, 50, 77])
+def test_frames_after_lost_packets_keep_their_numbers(tmp_path: Path, hit: int, ending: str) -> None:
+    """The beginning of a packet is lost, so that a reader of the file passes over it and some that follow."""
+    path = encode(tmp_path / f"film{ending}", 120, {"g": "20", "crf": "10"})
+    plain = decoded_plainly(path)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0)]
+    begin, size = packets[hit]
+    assert begin is not None
+    whole = path.read_bytes()
+    for lost in (slice(begin - 8, begin + size * 3 // 4), slice(begin, begin + size // 2)):
+        data = bytearray(whole)
+        data[lost] = bytes(lost.stop - lost.start)
+        path.write_bytes(data)
+        video = open_video(path)
+        frames = list(video.frames())
+        assert len(frames) < 120
+        assert [frame.index for frame in frames if not np.array_equal(frame.pixels, plain[frame.index])] == []
+        assert [frame.time for frame in frames] == pytest.approx([frame.index / 100 for frame in frames], abs=1e-3)
+        assert any("cannot be read" in problem for problem in video.problems)
+
+
 @pytest.mark.parametrize("ending", [".mkv", ".avi", ".h264"])
 @pytest.mark.parametrize("hit", [20, 27, 50])
 def test_a_frame_whose_number_is_not_known_after_damage_is_left_out(tmp_path: Path, hit: int, ending: str) -> None:

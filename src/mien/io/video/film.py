@@ -156,6 +156,8 @@ class _FileVideo(Video):
                         index = int(np.searchsorted(times, picture.pts))
                         if index == len(times) or times[index] != picture.pts:
                             continue
+                        if len(self._scan.unsure) and self._scan.unsure[index]:
+                            continue
                     if not picture.is_corrupt:
                         yield index, picture
                     elif not careful:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import av
 import numpy as np
@@ -27,6 +27,16 @@ _STRICT: Final = {"err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
 
 _HOLDS_BOXES: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
 """Parts of an MP4 on the way to its tables of frames."""
+
+_EBML: Final = 0x1A45DFA3
+_SEGMENT: Final = 0x18538067
+_CLUSTER: Final = 0x1F43B675
+_BLOCK: Final = 0xA3
+_PARTS: Final = frozenset(
+    {_EBML, _SEGMENT, _CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+    | {_BLOCK, 0xE7, 0xA0, 0xAB, 0xA7, 0x5854, 0xEC, 0xBF}
+)
+"""Names of what may stand in a Matroska file, in its segment, and in a cluster of frames."""
 
 _MOST_BOXES: Final = 2_000_000
 """Parts that an MP4 may have: some in every second of a film that was sent in fragments."""
@@ -46,6 +56,7 @@ class Scan(NamedTuple):
         np.int64
     ]  # when frames are shown, in ticks; also known where packets do not tell frames by their times
     cut: bool  # whether packets at the end are missing; only told where `times` is empty
+    unsure: NDArray[np.bool_]  # whether each frame is lost or built upon a lost one; empty if none is
 
 
 @contextmanager
@@ -130,6 +141,7 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         FFmpegError: The file is not what it was on opening.
     """
     times, keys, n, hidden, early = array("q"), array("q"), 0, 0, 0
+    damaged = False  # are packets missing or incomplete
     slots = array("q")  # when packets are decoded
     timed = not fields
     broken, after = False, None  # is the last packet incomplete; when it, or the one after it, would be decoded
@@ -140,6 +152,7 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
                 after = packet.dts if broken or packet.dts is None else packet.dts + (packet.duration or 0)
             if packet.is_discard or not packet.size or packet.is_corrupt:
                 hidden += packet.is_discard
+                damaged = damaged or broken
                 continue
             n += 1
             if packet.dts is not None:
@@ -163,6 +176,8 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
             timed, shown = False, _reordered(slots, n)
             first = int(shown[0]) if len(shown) else stream.start_time
             cut = broken or claimed > (after or 0)  # the frames that an AVI dropped count in its header
+            if cut and claimed > n:
+                note(f"The file says it has {claimed} frames, {n} are there.")
         elif after is not None and first is not None:
             # Where a file was cut, frames that it has may be shown after some that it lacks, so that their numbers are
             # not known: all that it lacks would be decoded, and so shown, no sooner than `after`.
@@ -173,12 +188,20 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
                 kept = array("q", (moment for moment in times if moment <= known))
                 keys = array("q", (moment for moment in keys if moment <= known))
                 n, times = n - len(times) + len(kept), kept
+    unsure = np.zeros(0, bool)
     order, key_order = np.sort(np.asarray(times, np.int64)), np.sort(np.asarray(keys, np.int64))
     if not timed or len(order) != n - early or (np.diff(order) == 0).any():
         none = np.zeros(0, np.int64)
         start = 0.0 if zero is None or first is None else first * tick - zero
         varies = True if len(shown) else None
-        return Scan(none, none, tick, None if fields else n, told[0] if told else None, varies, start, shown, cut)
+        return Scan(
+            none, none, tick, None if fields else n, told[0] if told else None, varies, start, shown, cut, unsure
+        )
+    gaps = bool(told) and len(order) > 1 and np.diff(order).max() * tick * told[0] > 1.5
+    if gaps and (damaged or _broken_inside(path)):
+        left, order = order, _with_lost(order, 1 / (tick * told[0]))
+        unsure = _after_lost(order, left, key_order)
+        n = len(order) + early
     if early:
         note(f"{early} packet(s) before the first whole picture cannot be decoded.")
     seconds = (order - order[0]) * tick
@@ -193,7 +216,9 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         last = max(order[-1] * tick, seconds[-1])
         note(f"The file says it lasts {length:.2f} s, its last frame is at {last:.2f} s: it ends too early.")
     start = 0.0 if zero is None else float(order[0]) * tick - zero
-    return Scan(order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None, start, order, False)
+    return Scan(
+        order, key_order, tick, len(order), rate, not steady if len(order) > 2 else None, start, order, False, unsure
+    )
 
 
 def _reordered(slots: Sequence[int], n: int) -> NDArray[np.int64]:
@@ -205,6 +230,35 @@ def _reordered(slots: Sequence[int], n: int) -> NDArray[np.int64]:
     if len(decoded) != n or n < 2 or (np.diff(decoded) == 1).all() or (np.diff(decoded) < 1).any():
         return np.zeros(0, np.int64)
     return np.append(decoded[1:] - 1, decoded[-1])
+
+
+def _with_lost(order: NDArray[np.int64], each: float) -> NDArray[np.int64]:
+    """Return the times of the frames of a damaged film and of those that it lost: the others keep their numbers.
+
+    Args:
+        order: Times of the frames that are left, ascending, in ticks.
+        each: Ticks from one frame to the next.
+
+    Returns:
+        The times; unchanged where the frames were not evenly spaced: how many were lost is not known then.
+    """
+    numbers = np.rint((order - order[0]) / each).astype(np.int64)
+    if np.abs(order - order[0] - numbers * each).max() > 1 or (np.diff(numbers) < 1).any() or numbers[-1] > 10**7:
+        return order
+    every = order[0] + np.rint(np.arange(numbers[-1] + 1) * each).astype(np.int64)
+    every[numbers] = order
+    return np.asarray(every)
+
+
+def _after_lost(order: NDArray[np.int64], left: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each frame whether it was lost or follows a lost one before the next key frame; empty if none was."""
+    if len(order) == len(left):
+        return np.zeros(0, bool)
+    unsure = ~np.isin(order, left)
+    ends = np.append(keys, order[-1] + 1)
+    for lost in np.flatnonzero(unsure):
+        unsure[lost : np.searchsorted(order, ends[np.searchsorted(ends, order[lost])])] = True
+    return unsure
 
 
 def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: Sequence[float]) -> bool:
@@ -219,18 +273,51 @@ def _ends_early(times: Sequence[int], length: float | None, tick: float, rates: 
 def _lacks_bytes(path: Path) -> bool:
     """Return whether a Matroska file is shorter than its header states."""
     with path.open("rb") as file:
-        for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
-            if file.read(4) != name:
-                return False
-            first = int.from_bytes(file.read(1), "big")
-            if not first:
-                return False
-            more = 8 - first.bit_length()  # the leading zeros tell how many bytes of the length follow
-            length = int.from_bytes(bytes([first & ((1 << (7 - more)) - 1)]) + file.read(more), "big")
-            if length == (1 << 7 * (more + 1)) - 1:
-                return False  # it is not stated, as in a live recording
-            end = file.seek(length, 1)
-        return end > path.stat().st_size
+        head, segment = _element(file), None
+        if head is not None and head[0] == _EBML and head[1] is not None:
+            file.seek(head[1], 1)
+            segment = _element(file)
+        if segment is None or segment[1] is None:
+            return False  # another kind of file, or a live recording
+        return file.tell() + segment[1] > path.stat().st_size
+
+
+def _broken_inside(path: Path) -> bool:
+    """Return whether something stands in a Matroska file, before its end, that is no part of one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        part = _element(file)
+        if part is None or part[0] != _EBML:
+            return False
+        file.seek(0)
+        while file.tell() < size:
+            part = _element(file)
+            if part is None or part[0] not in _PARTS:
+                return True
+            if part[0] not in (_SEGMENT, _CLUSTER):
+                if part[1] is None:
+                    return True
+                begin = file.tell()
+                if part[0] == _BLOCK and file.read(1) == b"\0":  # it belongs to no track
+                    return True
+                file.seek(begin + part[1])
+    return False
+
+
+def _element(file: BinaryIO) -> tuple[int, int | None] | None:
+    """Return the name and the length of a part of a Matroska file, read from its beginning; None if not stated."""
+    numbers = []
+    for marked in (True, False):
+        first = int.from_bytes(file.read(1), "big")
+        if not first:
+            return None
+        more = 8 - first.bit_length()  # the leading zeros tell how many bytes follow
+        rest = file.read(more)
+        if len(rest) < more:
+            return None
+        numbers.append(int.from_bytes(bytes([first if marked else first & ((1 << (7 - more)) - 1)]) + rest, "big"))
+    name, length = numbers
+    return name, None if length == (1 << 7 * (more + 1)) - 1 else length
 
 
 def _gap(times: Sequence[int], after: int, tick: float, rates: Sequence[float]) -> bool:
