@@ -63,7 +63,7 @@ class Video(ABC):
     @property
     @abstractmethod
     def fps(self) -> float | None:
-        """Mean frames per second: as given on opening, else from the timestamps; None when nothing tells."""
+        """Mean frames per second: as given on opening, otherwise from the timestamps; None if unknown."""
 
     @property
     def own_fps(self) -> float | None:
@@ -73,11 +73,11 @@ class Video(ABC):
     @property
     @abstractmethod
     def n_frames(self) -> int | None:
-        """Number of frames, without decoding any; None when that cannot be known. A damaged film yields fewer."""
+        """Number of frames, known without decoding; None if it cannot be known. A damaged video yields fewer."""
 
     @property
     def variable_rate(self) -> bool | None:
-        """Whether frames follow each other at changing intervals; None when nothing tells."""
+        """Whether the time between frames varies; None if that is not known."""
         return None if self.fps is None else False
 
     def time_of(self, index: int) -> float:
@@ -101,24 +101,25 @@ class Video(ABC):
 
     @abstractmethod
     def _raw(self, start: int, stop: int | None, step: int) -> Generator[tuple[int, float, Any]]:
-        """Index, time and undeveloped picture of (at least) the frames asked for, in order."""
+        """Yield index, time and stored picture of (at least) the requested frames, in order."""
 
     @abstractmethod
     def _pixels(self, raw: Any, grey: bool) -> Pixels | None:
-        """The finished picture; None when it cannot be read."""
+        """Return the finished picture; None if it cannot be read."""
 
     def frames(self, start: int = 0, stop: int | None = None, step: int = 1, *, grey: bool = False) -> Iterator[Frame]:
-        """Frames in order, one at a time in memory. Those that cannot be decoded are left out and told in `problems`.
+        """Yield the frames in order, one at a time in memory. Frames that cannot be decoded are left out and noted.
 
-        So are those after a damaged one, up to the next key frame, for they are built upon it, and one or two before it
-        that may wait in the decoder. Where a file was cut, so are the last ones that it has if others, which it lacks,
-        are shown before them: their numbers are not known. What a decoder itself does not notice stays: a few flipped
-        bits, and in FFV1 a broken slice, which shows the one before.
+        The notes are in `problems`. After a damaged frame, the frames up to the next key frame are left out, because
+        they are built upon it, and so are one or two before it that may wait in the decoder. Frames whose number is not
+        known are left out as well: the last ones of a file that was cut, if others that it lacks are shown before them,
+        and, in files without timestamps, all frames after a damaged one. Damage that the decoder does not notice stays:
+        a few flipped bits, and in FFV1 a broken slice, which shows the one before.
 
         Args:
             start: Index of the first frame.
             stop: Index after the last; None goes to the end (a camera has none).
-            step: Every so manieth frame.
+            step: Yield every `step`-th frame.
             grey: Grey frames (H, W) also of a colour film: its own luma, stretched to the whole range where it is
                 stored in the limited one, wherever the film's luma is that of grey pictures (ITU-R BT.601); else by
                 the same weights from RGB.
@@ -166,7 +167,7 @@ class Video(ABC):
             self.problems.append(problem)
 
     def frame(self, index: int, *, grey: bool = False) -> Frame:
-        """One frame, the very one that `frames` gives with this index.
+        """Return one frame, the same one that `frames` yields with this index.
 
         Raises:
             MienError: There is no such frame, or it is damaged.
@@ -182,11 +183,11 @@ class Video(ABC):
         )
 
     def _place(self, index: int) -> str:
-        """Where a frame lies, where it has a file of its own."""
+        """Return where a frame is stored, if it has a file of its own."""
         return ""
 
     def read(self, start: int = 0, stop: int | None = None, *, grey: bool = False) -> Pixels:
-        """Frames as one array (T, H, W) or (T, H, W, 3); damaged ones are left out and told in `problems`.
+        """Return frames as one array (T, H, W) or (T, H, W, 3); damaged ones are left out and noted in `problems`.
 
         Raises:
             MienError: More than `READ_LIMIT` bytes, no end, or not one readable frame.

@@ -73,7 +73,7 @@ class _FileVideo(Video):
                 return
 
     def _beginnings(self, index: int) -> Iterator[int | None]:
-        """Times of key frames from which decoding may reach a frame, the best first; None is the very beginning."""
+        """Yield times of key frames from which decoding may reach a frame, the best first; None is the beginning."""
         scan = self._scan
         if index < len(scan.times):
             before = scan.keys[: np.searchsorted(scan.keys, scan.times[index], side="right")]
@@ -82,7 +82,7 @@ class _FileVideo(Video):
             yield None
 
     def _numbered(self, key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decoded frames with their indices, in order. Threads first; one thread from where damage shows."""
+        """Yield decoded frames with their indices, in order: by several threads, by one from where damage shows."""
         last = -1
         try:
             for index, picture in self._decoded(key, careful=False):
@@ -100,12 +100,12 @@ class _FileVideo(Video):
                 last = index
 
     def _decoded(self, key: int | None, careful: bool) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decodes from a key frame on.
+        """Decode from a key frame on.
 
         Args:
             key: Time of the key frame; None begins at the beginning.
-            careful: False: fast, raises FFmpegError at damage, possibly some frames late. True: passes over damage, to
-                the next key frame, for what lies between is built upon the damaged picture.
+            careful: False: fast, raises FFmpegError at damage, possibly some frames late. True: continues at the next
+                key frame after damage, because the frames between are built upon the damaged picture.
         """
         times, count = self._scan.times, -1
         with opened(self.path) as (container, stream):
@@ -196,7 +196,7 @@ _LUMA_OF_GREY: Final = (2, 5, 6)
 
 
 def open_film(path: Path, fps: float | None) -> Video:
-    """Reads the header and the first frame."""
+    """Open a video file, reading its header and its first frame."""
     problem = "no frame could be decoded"
     try:
         with opened(path) as (container, stream):
