@@ -94,6 +94,7 @@ class Video(ABC):
             known, and for cameras, whose frames get their times when they arrive.
 
         Example:
+            >>> from mien.io.video import open_video
             >>> open_video("face.mkv").time_of(13)
             0.13
         """
