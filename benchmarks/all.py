@@ -71,7 +71,6 @@ PARTS: Mapping[str, Part] = {
     "ststnet_loso": Part(("FLOW",), None),
     "export": Part(),
     "whole_machine": Part(),
-    "stacked": Part(),
     "ray_folds": Part(quick=("--subjects", "4", "--epochs", "5", "--workers", "1", "2")),
 }
 """Every part, the shortest first."""

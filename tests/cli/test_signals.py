@@ -55,7 +55,8 @@ def test_a_benchmark_that_is_stopped_unlocks_its_folder(
         [sys.executable, "-c", MAIN, *words, "--jobs", str(jobs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
     )  # fmt: skip
-    wait_for(run / "log" / "folds.json", process)
+    wait_for(run / "run.json", process)
+    time.sleep(5)  # until it trains
     assert (run / LOCK).exists()
     process.send_signal(number)
     out, err = process.communicate(timeout=60)

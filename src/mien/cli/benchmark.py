@@ -40,9 +40,6 @@ def benchmark(
     jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
     ray: Ray = None,
     gpus_per_fold: GpusPerFold = 0.0,
-    folds: Annotated[
-        str, typer.Option(help="How folds are trained: stacked (as one program), processes, sequential or auto.")
-    ] = "auto",
     label_sheet: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,7 +101,6 @@ def benchmark(
             bars=True,
             on_warning=warn,
             executor=cluster,
-            folds=folds,
         )
     reports = report_many([run])
     if as_json:

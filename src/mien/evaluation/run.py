@@ -13,7 +13,7 @@ from mien.datasets import Databases, open_specs
 from mien.errors import MienError
 from mien.evaluation.execution.base import Executor, RunInputs
 from mien.evaluation.execution.folds import write_fold
-from mien.evaluation.execution.local import LocalExecutor
+from mien.evaluation.execution.processes import Processes
 from mien.evaluation.leakage import check_ledger
 from mien.evaluation.ledger import Ledger, fold_file, machine_errors, open_folder, read_ledger
 from mien.evaluation.planning import Plan, clip_table, make_plan
@@ -39,7 +39,6 @@ def benchmark(
     bars: bool = False,
     on_warning: Callable[[str], None] | None = None,
     executor: Executor | None = None,
-    folds: str = "auto",
 ) -> Ledger:
     """Score a system on every fold of a protocol, for every seed. Resumes if `out` holds part of the same run.
 
@@ -55,9 +54,7 @@ def benchmark(
         jobs: Folds trained at once; None takes the number of cores.
         bars: Show progress on the terminal.
         on_warning: Called with a sentence where clips could not be prepared, before training starts.
-        executor: Where clips are prepared and folds trained; None is this machine, in the way that `folds` names.
-        folds: "processes" and "sequential" train each fold by itself; "stacked" trains all as one program, with the
-            same ledger up to rounding; "auto" takes the way that is estimated to be the fastest.
+        executor: Where clips are prepared and folds trained; None is processes of this machine.
         system, protocol, labels, seeds, parameters, protocol_parameters, shuffle_labels: See `make_plan`.
 
     Returns:
@@ -72,8 +69,8 @@ def benchmark(
         >>> ledger.complete
         True
     """
-    out = Path(out)
-    executor = _executor(executor, jobs, folds)
+    out = Path(out).absolute()  # worker processes may have another current folder
+    executor = executor or Processes(max(1, jobs or os.cpu_count() or 1))
     plan = make_plan(
         open_specs(data),
         system,
@@ -92,15 +89,6 @@ def benchmark(
         if alone:
             sweep(out)
         return _run(plan, settings["seeds"], out, executor, bars, on_warning)
-
-
-def _executor(given: Executor | None, jobs: int | None, folds: str) -> Executor:
-    """Return the executor that is given, or that of this machine."""
-    if given is None:
-        return LocalExecutor(max(1, jobs or os.cpu_count() or 1), folds)
-    if folds != "auto":
-        raise MienError(f"--folds {folds} is for this machine alone.", "--ray without --folds.", "one of the two.")
-    return given
 
 
 def _run(

@@ -1,1 +1,1 @@
-"""How the folds of a run are executed: in processes, stacked on one device, or on Ray."""
+"""How the folds of a run are executed: in processes of this machine, or on Ray."""

@@ -92,7 +92,7 @@ class FoldResult:
 class Executor(ABC):
     """Prepares the clips of a run and trains its folds; only the process that asks writes the run's ledger.
 
-    The ledger does not depend on the executor, except that stacked folds differ by rounding.
+    The ledger does not depend on the executor.
     """
 
     @property
