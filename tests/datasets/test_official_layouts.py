@@ -196,6 +196,9 @@ def test_casme_sq_has_three_sheets_without_headers(corpora: dict[str, tuple[Path
 def test_casme2_objective_classes_come_from_their_own_sheet(copy: Copy) -> None:
     root = copy("casme2")
     assert {clip.extra["objective"] for clip in open_dataset("casme2", root).clips()} == {"1", "2", "3", "5"}
+    edit(root / "CASME2-ObjectiveClasses.xlsx", lambda s: s.delete_rows(2))
+    (note,) = open_dataset("casme2", root).problems()
+    assert (note.severity, "1 of 15 clips" in note.what, "01/EP01_01f" in note.what) == ("note", True, True)
     (root / "CASME2-ObjectiveClasses.xlsx").unlink()
     assert all("objective" not in clip.extra for clip in open_dataset("casme2", root).clips())
 

@@ -89,9 +89,10 @@ class OfficialDataset(Dataset):
 
     def problems(self) -> list[Problem]:
         """Return oddities of the label sheet, corrections applied, clips named twice, frames outside their interval."""
-        found: list[Problem] = []
         seen: set[str] = set()
-        for record in self._records:
+        records = self._records
+        found: list[Problem] = [*self._unjoined]
+        for record in records:
             clip = record.clip
             found.extend(Problem(clip.key, note, "note") for note in record.notes)
             if clip.key in seen:
@@ -162,6 +163,11 @@ class OfficialDataset(Dataset):
             page = read_pages(path)[0]
             more = rows_by_title(page.cells, join.columns, {}, page)
             added = {(self._subject(row), row["clip"].lower()): row for row in more}
+            absent = [row for row in rows if (self._subject(row), row["clip"].lower()) not in added]
+            if absent:
+                some = ", ".join(f"{self._subject(row)}/{row['clip']}" for row in absent[:3])
+                text = f"{len(absent)} of {len(rows)} clips of the label sheet are not in it, such as {some}."
+                self._unjoined.append(Problem(str(path), text, "note"))
             rows = [
                 row.changed(
                     {
@@ -314,6 +320,10 @@ class OfficialDataset(Dataset):
         """The folder of a clip below `root`, and the places that were tried."""
         places = tuple(dict.fromkeys(pattern.format(**fields) for pattern in self.layout.folders))
         return next((found for place in places if (found := self._disk.find(root, place))), None), places
+
+    @cached_property
+    def _unjoined(self) -> list[Problem]:
+        return []
 
     @cached_property
     def _disk(self) -> Folders:

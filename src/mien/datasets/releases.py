@@ -102,14 +102,12 @@ def differences(counts: Mapping[str, int], release: Release) -> list[str]:
 
 
 def nearest(counts: Mapping[str, int], known: Sequence[Release]) -> Release:
-    """Return the release whose counts are nearest: fewest that differ, then the least difference of clips."""
-    return min(
-        known,
-        key=lambda r: (
-            len(differences(counts, r)),
-            abs(counts.get("clips", 0) - r.counts.get("clips", 0)),
-        ),
-    )
+    """Return the release whose counts are nearest: the least mean difference, each as a share of its count."""
+
+    def distance(release: Release) -> float:
+        return sum(abs(counts.get(what, 0) - n) / max(n, 1) for what, n in release.counts.items()) / len(release.counts)
+
+    return min(known, key=distance)
 
 
 def list_digest(clips: Sequence[tuple[str, str, str]]) -> str:
