@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,9 @@ from mien.synthesis.writer import OFFICIAL, write_corpus
 from mien.types import Clip
 
 Lines = list[list[Any]]
+
+FORMULA = "formula"
+"""In place of a number format: the cell holds a formula with its stored result."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,8 @@ def dressed(name: str, lines: Lines, rng: random.Random) -> tuple[Lines, dict[tu
                 formats[len(made) + 1, column] = rng.choice(["0", "#,##0", "0_ ", "0;[Red]-0"])
             elif way == 3:
                 row[place] = float(row[place])
+            else:
+                formats[len(made) + 1, column] = FORMULA
         for place, value in enumerate(row):
             if isinstance(value, str) and place not in counted and rng.random() < 0.2:
                 row[place] = f" {value} "
@@ -133,10 +140,27 @@ def write_book(path: Path, tables: dict[str, Lines], formats: dict[tuple[int, in
             sheet.append(line)
         if number == 0:
             for (row, column), number_format in formats.items():
-                sheet.cell(row, column).number_format = number_format
+                if number_format != FORMULA:
+                    sheet.cell(row, column).number_format = number_format
             if merge:
                 _merge_titles(sheet)
     book.save(path)
+    store_formulas(path, [place for place, kind in formats.items() if kind == FORMULA])
+
+
+def store_formulas(path: Path, places: Sequence[tuple[int, int]]) -> None:
+    """Turn numbers of the first table into formulas with a stored result, which openpyxl cannot write."""
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    text = parts["xl/worksheets/sheet1.xml"].decode()
+    for row, column in places:
+        cell = f"{get_column_letter(column)}{row}"
+        text, n = re.subn(rf'(<c r="{cell}"[^>]*>)<v>([0-9]+)</v>', r"\1<f>0+\2</f><v>\2</v>", text)
+        assert n == 1
+    parts["xl/worksheets/sheet1.xml"] = text.encode()
+    with zipfile.ZipFile(path, "w") as book:
+        for name, content_ in parts.items():
+            book.writestr(name, content_)
 
 
 def _merge_titles(sheet: Worksheet) -> None:
