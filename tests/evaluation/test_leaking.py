@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from mien.cli.main import app
 from mien.datasets import open_dataset
 from mien.errors import MienError
-from mien.evaluation.experiments import grid
-from mien.evaluation.experiments.grid import Experiment, GridRow, experiments
+from mien.evaluation.experiments import grid, tables
+from mien.evaluation.experiments.catalogue import Experiment, GridRow, experiments, resolve
 from mien.evaluation.leaking import Leak, claims, leaking, render_leaks
 from mien.evaluation.published.claims import published_rows
 from mien.evaluation.run import benchmark
@@ -92,21 +92,20 @@ def test_a_best_pass_lifts_guesses() -> None:
     assert abs(leak.last[0] - 1 / 3) < 0.1
 
 
-def test_both_are_printed_beside_the_paper(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_are_printed_beside_the_paper(corpus: Path, tmp_path: Path) -> None:
     rows = (GridRow("MicroExpSTCNN", "microexp-stcnn", {"epochs": 2, "maps": 2}),)
     made = Experiment("leaky", "Table 0", "none", "both", ("loso",), "own", rows, leaking=True)
-    monkeypatch.setattr(grid, "experiments", lambda: {**experiments(), "leaky": made})
-    cells = grid.experiment("leaky", [open_dataset("smic_hs", corpus)], tmp_path, preset="small", jobs=1)
+    cells = grid.experiment(made, [open_dataset("smic_hs", corpus)], tmp_path, preset="small", jobs=1)
     assert cells[0].leak is not None
     assert cells[0].result is not None
     console = Console(width=160, record=True)
-    console.print(grid.render("leaky", cells))
+    console.print(tables.render(made, cells))
     text = console.export_text()
     for piece in ("0.688", "0.625", "best epoch", "new subjects", "trained on", "comparable: no", "comparable: partly"):
         assert piece in text
     assert f"{cells[0].leak.best:.3f} ({cells[0].leak.best_epoch})" in text
     assert f"{cells[0].result['accuracy']:.3f}" in text
-    content = json.loads(json.dumps(grid.as_json("leaky", cells)))
+    content = json.loads(json.dumps(tables.as_json(made, cells)))
     assert content["cells"][0]["leaking"]["best"] == cells[0].leak.best
 
 
@@ -126,9 +125,9 @@ def test_every_row_of_the_papers_tables_is_printed() -> None:
 
 def test_presets_of_the_tables_are_those_of_the_systems() -> None:
     chosen = experiments()["reddy-table5"]
-    full = grid._parameters(chosen.rows[0], chosen.presets["casme_sq"], {}).model_dump()
+    full = resolve(chosen, chosen.rows[0], chosen.presets["casme_sq"], {}, "frames")[1].model_dump()
     assert (full["frames"], full["stretch"]) == (96, True)
-    assert grid._parameters(chosen.rows[0], chosen.presets["smic_hs"], {}).model_dump()["frames"] == 18
+    assert resolve(chosen, chosen.rows[0], chosen.presets["smic_hs"], {}, "frames")[1].model_dump()["frames"] == 18
 
 
 def test_nothing_run_is_a_dash() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mien.datasets import open_dataset
 from mien.errors import MienError
-from mien.evaluation.experiments.grid import experiments
+from mien.evaluation.experiments.catalogue import experiments
 from mien.evaluation.report import report
 from mien.evaluation.run import benchmark
 from mien.motion.dssi import dssi_weights

@@ -127,33 +127,52 @@ def experiment(
         list[str] | None,
         typer.Option(help="Protocol instead of the paper's; may be repeated.", autocompletion=complete_protocol),
     ] = None,
+    protocol_settings: Annotated[
+        list[str] | None,
+        typer.Option("--protocol-set", metavar="KEY=VALUE", help="Change a parameter of the protocols that have it."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="Run this row alone, by name or system; may be repeated.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="Leave out this row, by name or system; may be repeated.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
     ray: Ray = None,
     gpus_per_fold: GpusPerFold = 0.0,
     as_json: Json = False,
 ) -> None:
     """Reproduce a table or figure of a paper on your databases."""
-    from mien.evaluation.experiments import grid
+    from mien.evaluation.experiments import claims, grid, tables
+    from mien.evaluation.experiments.catalogue import find_experiment
     from mien.motion.pictures import save
 
+    chosen = find_experiment(name)
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
         cells = grid.experiment(
-            name, data, folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
-            parameters=pairs(settings, "--set"), protocols=protocol or (), jobs=jobs, bars=True,
-            on_warning=None if as_json else lambda text: say((text, "dim")), executor=cluster,
+            chosen, data, folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"), protocols=protocol or (),
+            protocol_parameters=pairs(protocol_settings, "--protocol-set"), only=only or (), skip=skip or (),
+            jobs=jobs, bars=True, on_warning=None if as_json else lambda text: say((text, "dim")), executor=cluster,
         )  # fmt: skip
-    picture = save(grid.figure(name, cells), folder / f"{name}.png") if grid.experiments()[name].axis else None
+    picture = save(tables.figure(chosen, cells), folder / f"{name}.png") if chosen.axis else None
+    judged = claims.judge(chosen, cells)
     if as_json:
-        print_json(grid.as_json(name, cells))
-        return
-    show(grid.render(name, cells))
-    if picture:
-        say(("Figure: ", "dim"), str(picture))
+        more = {"claims": claims.judgements_as_json(judged)} if chosen.claims else {}
+        print_json({**tables.as_json(chosen, cells), **more})
+    else:
+        show(tables.render(chosen, cells))
+        if judged:
+            show(claims.render_judgements(judged))
+        if picture:
+            say(("Figure: ", "dim"), str(picture))
+    if any(cell.failed for cell in cells):
+        raise typer.Exit(1)
 
 
 def experiments(as_json: Json = False) -> None:
     """List the tables and figures that `mien experiment` reproduces."""
-    from mien.evaluation.experiments.grid import experiments as known
+    from mien.evaluation.experiments.catalogue import experiments as known
 
     if as_json:
         print_json([{"name": e.name, "title": e.title, "shows": e.shows, "paper": e.paper} for e in known().values()])

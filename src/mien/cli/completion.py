@@ -82,7 +82,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 def complete_experiment(incomplete: str) -> list[str]:
     """Return the experiments whose names start so."""
-    from mien.evaluation.experiments.grid import experiments
+    from mien.evaluation.experiments.catalogue import experiments
 
     return _matching(experiments(), incomplete)
 

@@ -26,6 +26,8 @@ class Comparison:
         uf1, uar, accuracy: (A, B), each the mean over the run's seeds, pooled over folds.
         uf1_difference: A minus B.
         uf1_interval: 95 % bootstrap interval of that difference, over persons.
+        accuracy_interval: The same of the difference in accuracy.
+        uf1_seeds, accuracy_seeds: A minus B with each seed that both have.
         uf1_p: Share of bootstrap samples on the other side of zero, doubled; at most 1.
         only_a, only_b: Clips that only A, only B got right, by the mean probabilities of the seeds.
         mcnemar_p: Exact two-sided McNemar test of those two counts.
@@ -37,6 +39,9 @@ class Comparison:
     accuracy: tuple[float, float]
     uf1_difference: float
     uf1_interval: tuple[float, float]
+    accuracy_interval: tuple[float, float]
+    uf1_seeds: tuple[float, ...]
+    accuracy_seeds: tuple[float, ...]
     uf1_p: float
     only_a: int
     only_b: int
@@ -105,9 +110,16 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
     ]  # (seeds, persons, C, C + 1)
     weights = resamples(tables[0].shape[1], n, seed)
     point = [[float(of(t.sum(1)).mean()) for t in tables] for of in (uf1_of, uar_of, accuracy_of)]
-    sampled = [uf1_of(np.einsum("np,spij->snij", weights, t, optimize=True)).mean(0) for t in tables]  # (n,)
-    difference = sampled[0] - sampled[1]
+    drawn = [np.einsum("np,spij->snij", weights, t, optimize=True) for t in tables]
+    difference, accurate = (of(drawn[0]).mean(0) - of(drawn[1]).mean(0) for of in (uf1_of, accuracy_of))  # (n,)
     low, high = np.quantile(difference, [0.025, 0.975])
+    low_accuracy, high_accuracy = np.quantile(accurate, [0.025, 0.975])
+    both = [seed for seed in a.seeds if seed in b.seeds]
+    places = [[ledger.seeds.index(seed) for seed in both] for ledger in (a, b)]
+    by_seed = [
+        tuple((of(tables[0].sum(1)[places[0]]) - of(tables[1].sum(1)[places[1]])).tolist())
+        for of in (uf1_of, accuracy_of)
+    ]
     # One is added to each count: a finite number of draws cannot show a probability of nothing.
     tail = (1 + min(int((difference <= 0).sum()), int((difference >= 0).sum()))) / (n + 1)
     right = [_answers(each.mean(0)) == y for each in probabilities]
@@ -115,7 +127,19 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     (uf1, uar, accuracy) = ((values[0], values[1]) for values in point)
     return Comparison(
-        len(keys), uf1, uar, accuracy, uf1[0] - uf1[1], (float(low), float(high)), min(1.0, 2 * tail), only_a, only_b, p
+        n_clips=len(keys),
+        uf1=uf1,
+        uar=uar,
+        accuracy=accuracy,
+        uf1_difference=uf1[0] - uf1[1],
+        uf1_interval=(float(low), float(high)),
+        accuracy_interval=(float(low_accuracy), float(high_accuracy)),
+        uf1_seeds=by_seed[0],
+        accuracy_seeds=by_seed[1],
+        uf1_p=min(1.0, 2 * tail),
+        only_a=only_a,
+        only_b=only_b,
+        mcnemar_p=p,
     )
 
 

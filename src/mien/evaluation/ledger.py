@@ -379,6 +379,30 @@ def _barely_begun(out: Path, name: str, table: str) -> bool:
     return not left or ([path.name for path in left] == [name] and left[0].read_bytes() == table.encode())
 
 
+def require_same_folder(
+    out: Path,
+    settings: Mapping[str, Any],
+    differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
+) -> dict[str, Any] | None:
+    """Return the settings of the run in a folder, or None where there is none; see `open_folder`.
+
+    Raises:
+        MienError: The folder holds another run.
+    """
+    if not (out / "run.json").is_file():
+        return None
+    there = read_settings(out)
+    changed = differences(there, settings)
+    if changed:
+        raise MienError(
+            f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
+            + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
+            "the same settings, to resume that run.",
+            f"`--out {out}-2`; nothing was changed.",
+        )
+    return there
+
+
 def open_folder(
     out: Path,
     settings: Mapping[str, Any],
@@ -402,16 +426,8 @@ def open_folder(
         MienError: The folder holds another run, or is not a run.
     """
     wanted = dict(settings)
-    if (out / "run.json").is_file():
-        there = read_settings(out)
-        changed = differences(there, wanted)
-        if changed:
-            raise MienError(
-                f"{str(out)!r} holds a run with other settings: {'; '.join(changed[:3])}"
-                + (f"; and {len(changed) - 3} more." if len(changed) > 3 else "."),
-                "the same settings, to resume that run.",
-                f"`--out {out}-2`; nothing was changed.",
-            )
+    there = require_same_folder(out, wanted, differences)
+    if there is not None:
         wanted["seeds"] = sorted({*there["seeds"], *wanted["seeds"]})
         if wanted["seeds"] == there["seeds"]:
             return there

@@ -117,6 +117,16 @@ def macro_precision_of(counts: NDArray[Any]) -> NDArray[np.float64]:
     return _mean_where(hit / np.where(predictions > 0, predictions, 1), predictions > 0)
 
 
+def f1_micro_of(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute F1 from true positives, false positives and false negatives summed over the classes (micro F1).
+
+    Equal to accuracy where every clip has an answer. Source: STRCN (Xia et al. 2020), section IV-B.
+    """
+    hit, truths, predictions = _parts(counts)
+    total = truths.sum(-1) + predictions.sum(-1)
+    return np.asarray(2 * hit.sum(-1) / np.where(total > 0, total, 1))
+
+
 METRICS = {"uf1": uf1_of, "uar": uar_of, "accuracy": accuracy_of}
 
 
@@ -196,9 +206,9 @@ def scores(
         persons: (dataset, subject) of each prediction.
 
     Returns:
-        n_clips, n_subjects, accuracy, uf1, uar, f1_weighted, f1_fold_mean, macro_precision, majority_accuracy,
-        majority_uf1, confusion (rows are true classes; answers only), per_class, and per_dataset: the same pooled
-        predictions restricted to one database, which is not the score of training on it alone.
+        n_clips, n_subjects, accuracy, uf1, uar, f1_micro, f1_weighted, f1_fold_mean, macro_precision,
+        majority_accuracy, majority_uf1, confusion (rows are true classes; answers only), per_class, and per_dataset:
+        the same pooled predictions restricted to one database, which is not the score of training on it alone.
 
     Raises:
         MienError: No prediction at all, or lists of different lengths.
@@ -233,6 +243,7 @@ def scores(
         "accuracy": float(accuracy_of(counts)),
         "uf1": float(uf1_of(counts)),
         "uar": float(uar_of(counts)),
+        "f1_micro": float(f1_micro_of(counts)),
         "f1_weighted": f1_weighted(y_true, y_pred, n),
         "f1_fold_mean": f1_fold_mean(y_true, y_pred, folds, n),
         "macro_precision": float(macro_precision_of(counts)),

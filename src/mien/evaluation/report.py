@@ -28,7 +28,7 @@ from mien.registry import is_import_path
 
 VERDICTS = ("yes", "partly", "no")
 AVERAGING = "pooled over folds"
-SPREAD = ("uf1", "uar", "accuracy", "f1_weighted", "f1_fold_mean")
+SPREAD = ("uf1", "uar", "accuracy", "f1_micro", "f1_weighted", "f1_fold_mean")
 _NEEDED = ("system", "system_title", "protocol", "labels", "datasets", "data", "parameters", "version")
 METRICS = (*SPREAD, "macro_precision", "majority_accuracy", "majority_uf1")
 

@@ -15,7 +15,7 @@ from mien.evaluation.execution.base import Executor, RunInputs
 from mien.evaluation.execution.folds import write_fold
 from mien.evaluation.execution.processes import Processes
 from mien.evaluation.leakage import check_ledger
-from mien.evaluation.ledger import Ledger, fold_file, machine_errors, open_folder, read_ledger
+from mien.evaluation.ledger import Ledger, fold_file, machine_errors, open_folder, read_ledger, require_same_folder
 from mien.evaluation.planning import Plan, clip_table, make_plan
 from mien.evaluation.preparing import prepare_inputs, settle_failures, write_notes
 from mien.io.atomic import lock_run, sweep
@@ -158,6 +158,15 @@ def _train(
 def open_run(out: Path, plan: Plan) -> dict[str, Any]:
     """Create the folder of a run, or check that it holds the same run; seeds may be added. Return the settings."""
     return open_folder(out, plan.settings, "clips.csv", clip_table(plan.samples, plan.classes), _differences)
+
+
+def require_same_run(out: Path, plan: Plan) -> None:
+    """Refuse a folder that holds a run with other settings; nothing is written.
+
+    Raises:
+        MienError: As `open_run`.
+    """
+    require_same_folder(out, plan.settings, _differences)
 
 
 def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from mien.evaluation.execution.ray_connect import connect
 from mien.evaluation.execution.ray_executor import RayExecutor
 from mien.evaluation.execution.ray_tasks import Machine, StoredInputs, differences, this_machine
 from mien.evaluation.experiments import grid
+from mien.evaluation.experiments.catalogue import Experiment, GridRow
 from mien.evaluation.planning import make_plan
 from mien.evaluation.run import benchmark
 from mien.preprocessing import FLOW_PICTURE
@@ -195,19 +196,16 @@ def test_an_error_of_a_fold_is_raised_and_leaves_no_file(pictures: Path, tmp_pat
 
 
 @needs_ray
-def test_cells_of_an_experiment_run_side_by_side(
-    pictures: Path, tmp_path: Path, local: RayExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_of_an_experiment_run_side_by_side(pictures: Path, tmp_path: Path, local: RayExecutor) -> None:
     rows = (
-        grid.GridRow("One", "flow-svm", QUICK),
-        grid.GridRow("Two", "flow-svm", {**QUICK, "C": [3.0]}),
-        grid.GridRow("Three", "no-such-system"),
+        GridRow("One", "flow-svm", QUICK),
+        GridRow("Two", "flow-svm", {**QUICK, "C": [3.0]}),
+        GridRow("Three", "no-such-system"),
     )
-    chosen = grid.Experiment("tiny", "Tiny", "-", "-", ("loso",), "megc2019", rows)
-    monkeypatch.setattr(grid, "experiments", lambda: {"tiny": chosen})
+    chosen = Experiment("tiny", "Tiny", "-", "-", ("loso",), "megc2019", rows)
     data = [open_dataset("flow_images", pictures)]
-    ours = grid.experiment("tiny", data, tmp_path / "ray", executor=local)
-    plain = grid.experiment("tiny", data, tmp_path / "plain", jobs=1)
+    ours = grid.experiment(chosen, data, tmp_path / "ray", executor=local)
+    plain = grid.experiment(chosen, data, tmp_path / "plain", jobs=1)
     assert [(c.row.name, c.protocol, c.why) for c in ours] == [(c.row.name, c.protocol, c.why) for c in plain]
     for a, b in zip(ours, plain, strict=True):
         if a.result is not None:

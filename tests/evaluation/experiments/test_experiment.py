@@ -2,19 +2,28 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.datasets import open_dataset
 from mien.errors import MienError
-from mien.evaluation.experiments import grid
-from mien.evaluation.experiments.grid import Experiment, GridRow, experiment, experiments
+from mien.evaluation.experiments import grid, tables
+from mien.evaluation.experiments.catalogue import Experiment, GridRow, choose_rows, experiments, resolve
+from mien.evaluation.experiments.grid import experiment
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.published.claims import published_rows
+from mien.evaluation.run import benchmark
 from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
+
+FLAT = {"face": "none", "size": [24, 20], "alphas": [8.0], "shares": [1.0, 0.8], "mirror": False}
+"""Parameters under which the small preset of STRCN-G is prepared and trained in a moment."""
 
 TABLES = [e for e in experiments().values() if "-table" in e.name]
 
@@ -30,77 +39,199 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_grids_are_well_formed(name: str) -> None:
     chosen = experiments()[name]
     assert set(chosen.protocols) <= set(PROTOCOLS)
-    assert len({row.name for row in chosen.rows}) == len(chosen.rows)
-    for row in chosen.rows:
-        assert (row.x is None) == (not chosen.axis)
-        if row.system in SYSTEMS:
-            for preset in ("paper", "small"):
-                default = SYSTEMS[row.system].defaults.get("preset")
-                assert grid._parameters(row, preset, {}).model_dump().get("preset") in (preset, default)
+    for preset in ("paper", "small"):
+        rows = []
+        for row in chosen.rows:
+            default = SYSTEMS[row.system].defaults.get("preset")
+            final, parameters = resolve(chosen, row, preset, {}, "frames")
+            assert parameters.model_dump().get("preset") in (preset, default)
+            assert (final.x is None) == (not chosen.axis)
+            rows.append(final)
+        assert len({row.name for row in rows}) == len(rows)
+    for claim in chosen.claims:
+        assert {name for pair in (*claim.pairs, *claim.also) for name in pair} <= {row.id for row in chosen.rows}
 
 
 @pytest.mark.parametrize("name", [e.name for e in TABLES])
 def test_rows_have_the_names_under_which_the_paper_prints_them(name: str) -> None:
     printed = {row.method.removesuffix(", best epoch") for row in published_rows()}
-    assert {row.name for row in experiments()[name].rows} <= printed
+    assert {row.name for row in experiments()[name].rows if not row.ours} <= printed
 
 
 def test_without_augmentation_trains_as_many_batches() -> None:
-    row = next(r for r in experiments()["strcn-table4"].rows if r.name == "STRCN-G without augmentation")
+    chosen = experiments()["strcn-table4"]
+    row = next(r for r in chosen.rows if r.name == "STRCN-G without augmentation")
     full = SYSTEMS["strcn-g"].with_parameters({"preset": "paper"})
-    bare = SYSTEMS["strcn-g"].with_parameters(grid._parameters(row, "paper", {}).model_dump())
-    assert bare.alphas == (8.0,)
-    assert bare.epochs == 50 * full.epochs
+    bare = resolve(chosen, row, "paper", {}, "frames")[1]
+    assert bare.model_dump()["alphas"] == (8.0,)
+    assert bare.model_dump()["repeats"] == 50
+    assert bare.model_dump()["epochs"] == full.epochs
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An experiment of two cells that train in a second, and one that cannot be run."""
-    rows = (
+def test_a_row_of_a_small_run_is_named_by_its_own_maps() -> None:
+    chosen = experiments()["strcn-fig7"]
+    final = [resolve(chosen, row, "small", {}, "frames")[0] for row in chosen.rows]
+    assert [row.name for row in final if row.system == "strcn-a"][-1] == "STRCN-A, M = 32"
+    assert [row.x for row in final if row.system == "strcn-a"] == [2, 4, 8, 16, 32]
+
+
+def test_the_image_cnn_is_the_papers_only_with_its_weights() -> None:
+    chosen = experiments()["strcn-table2"]
+    row = next(r for r in chosen.rows if r.system == "image-cnn")
+    scratch = resolve(chosen, row, "paper", {}, "frames")
+    assert "scratch" in scratch[0].name
+    assert scratch[0].name not in {published.method for published in published_rows()}
+    given = resolve(chosen, row, "small", {"weights": "vgg_face.safetensors"}, "frames")
+    assert given[0].name == "Image-based CNN"
+    values = given[1].model_dump()
+    assert (values["preset"], values["lr"], values["batch_size"], values["dropout"]) == ("vgg-face", 1e-3, 2, 0.5)
+
+
+def test_rows_are_chosen_by_name_or_system() -> None:
+    chosen = experiments()["strcn-table2"]
+    assert [row.name for row in choose_rows(chosen, only=["strcn-g", "LBP-TOP"])] == ["LBP-TOP", "STRCN-G"]
+    assert len(choose_rows(chosen, skip=["mdmo"])) == 10
+    assert [row.set["maps"] for row in choose_rows(experiments()["strcn-fig7"], only=["STRCN-A, M = 64"])] == [64]
+    with pytest.raises(MienError, match="'STRCN-H'") as caught:
+        choose_rows(chosen, only=["STRCN-H"])
+    assert "'STRCN-" in caught.value.fix
+    with pytest.raises(MienError, match="leave no row"):
+        choose_rows(chosen, only=["mdmo"], skip=["mdmo"])
+
+
+TINY = Experiment(
+    "tiny", "Table 0", "none", "two cells", ("kfold_subject",), "strcn4",
+    (
         GridRow("STRCN-G", "strcn-g", {"maps": 4, "epochs": 1}, x=1, curve="G"),
         GridRow("STRCN-G without balanced loss", "strcn-g", {"maps": 4, "epochs": 1, "loss": "cross_entropy"}, x=2),
         GridRow("Nothing yet", "nothing-yet", x=3),
-    )
-    made = Experiment("tiny", "Table 0", "none", "two cells", ("kfold_subject",), "strcn4", rows, "x", "A note.")
-    monkeypatch.setattr(grid, "experiments", lambda: {**experiments(), "tiny": made})
-    return "tiny"
+    ),
+    "x", "", "A note.",
+)  # fmt: skip
+"""Two cells that train in a second, and one that cannot be run."""
 
 
-def test_cells_are_run_once_and_printed(corpus: Path, tmp_path: Path, tiny: str) -> None:
+def printed(chosen: Experiment, cells: list[grid.Cell]) -> str:
+    console = Console(width=140, record=True)
+    console.print(tables.render(chosen, cells))
+    return console.export_text()
+
+
+def test_cells_are_run_once_and_printed(corpus: Path, tmp_path: Path) -> None:
     data = [open_dataset("casme2", corpus)]
     told: list[str] = []
-    parameters = {"face": "none", "mirror": False}
-    cells = experiment(tiny, data, tmp_path, preset="pictures", parameters=parameters, jobs=1, on_warning=told.append)
-    assert len(told) == 3
+
+    def run() -> list[grid.Cell]:
+        return experiment(TINY, data, tmp_path, preset="small", parameters=FLAT, jobs=1, on_warning=told.append)
+
+    cells = run()
     assert [cell.result is not None for cell in cells] == [True, True, False]
+    assert any("Nothing yet" in text and "no such system" in text for text in told)
     assert cells[0].result is not None
     assert cells[0].result["system"] == "strcn-g"
     assert "no such system" in cells[2].why
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("**/ledger/*.csv")}
-    again = experiment(tiny, data, tmp_path, preset="pictures", parameters=parameters, jobs=1)
+    again = run()
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("**/ledger/*.csv")} == before
     assert again[0].result == cells[0].result
-    from rich.console import Console
-
-    console = Console(width=140, record=True)
-    console.print(grid.render(tiny, cells))
-    text = console.export_text()
+    text = printed(TINY, cells)
     assert "STRCN-G without balanced loss" in text
-    assert "majority class" in text
-    assert "Nothing yet (this version has no such system)" in text
+    assert "most frequent class" in text
+    assert "not run: this version has no" in text
     assert "A note." in text
     assert f"{cells[0].result['accuracy']:.3f}" in text
-    content = grid.as_json(tiny, cells)
+    content = tables.as_json(TINY, cells)
     assert [cell["why_not"] == "" for cell in content["cells"]] == [True, True, False]
     json.dumps(content)
-    axes = grid.figure(tiny, cells).axes
+    axes = tables.figure(TINY, cells).axes
     assert len(axes) == 1
     assert len(axes[0].lines) >= 4
 
 
-def test_ready_flow_is_no_input_for_appearance(composite: Path, tmp_path: Path) -> None:
+def test_several_seeds_are_printed_as_mean_and_spread(corpus: Path, tmp_path: Path) -> None:
+    data = [open_dataset("casme2", corpus)]
+    cells = experiment(
+        TINY, data, tmp_path, preset="small", parameters=FLAT, jobs=1, seeds=(0, 1), only=["STRCN-G"]
+    )  # fmt: skip
+    result = cells[0].result
+    assert result is not None
+    assert f"{result['accuracy']:.3f} ±{result['spread']['accuracy']['sd']:.3f}" in printed(TINY, cells)
+    assert tables.as_json(TINY, cells)["cells"][0]["spread"] == result["spread"]
+
+
+def test_the_formula_of_the_paper_is_printed_beside_macro_f1(corpus: Path, tmp_path: Path) -> None:
+    cells = experiment(
+        "strcn-ablation", [open_dataset("casme2", corpus)], tmp_path, preset="small", jobs=1,
+        parameters={**FLAT, "epochs": 1}, protocols=["kfold_subject"], protocol_parameters={"k": "2"}, only=["STRCN-G"],
+    )  # fmt: skip
+    result = cells[0].result
+    assert result is not None
+    assert result["folds"]["total"] == 2
+    assert result["f1_micro"] == result["accuracy"]
+    assert "summed TP, FP" in printed(experiments()["strcn-ablation"], cells)
+
+
+def test_a_failure_is_the_reason_of_its_cell_alone(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **settings: Any) -> Any:
+        if settings["parameters"].loss == "cross_entropy":
+            raise RuntimeError("the disk melted")
+        return benchmark(*args, **settings)
+
+    monkeypatch.setattr("mien.evaluation.experiments.grid.benchmark", broken)
+    sets = [word for k, v in FLAT.items() for word in ("--set", f"{k}={v if isinstance(v, str) else json.dumps(v)}")]
+    words = ["experiment", "strcn-ablation", f"casme2={corpus}", "--small", "--out", str(tmp_path), *sets]
+    rows = ["--only", "without balanced loss", "--only", "1 recurrent layer", "--set", "epochs=1"]
+    done = CliRunner().invoke(app, [*words, *rows, "--protocol", "kfold_subject", "--jobs", "1", "--json"])
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, SystemExit), done.exception
+    cells = json.loads(done.stdout)["cells"]
+    assert [(cell["row"], cell["failed"]) for cell in cells] == [
+        ("without balanced loss", True),
+        ("1 recurrent layer", False),
+    ]
+    assert cells[0]["why_not"] == "RuntimeError: the disk melted"
+    assert "uf1" in cells[1]
+
+
+def test_what_the_pictures_lack_is_known_before_any_work(composite: Path, tmp_path: Path) -> None:
     data = open_dataset("flow_images", composite)
-    assert "cannot read" in grid._cannot(GridRow("STRCN-A", "strcn-a"), data)
+    planned = grid.plan_cells(experiments()["strcn-table4"], [data], tmp_path)
+    assert {each.row.name for each in planned if not each.why} == {"STRCN-G", "STRCN-G without balanced loss"}
+    reasons = {each.row.name: each.why for each in planned if each.why}
+    assert "cannot read ready flow pictures" in reasons["STRCN-A"]
+    assert "alphas needs frames" in reasons["STRCN-G without augmentation"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_are_refused_before_any_work(corpus: Path, tmp_path: Path) -> None:
+    data = [open_dataset("casme2", corpus)]
+
+    def refused(match: str, name: str = "strcn-table2", **given: Any) -> MienError:
+        with pytest.raises(MienError, match=match) as caught:
+            experiment(name, data, tmp_path / "runs", **{"preset": "small", "jobs": 1, **given})
+        assert not (tmp_path / "runs").exists()
+        return caught.value
+
+    assert "'STRCN-G'" in refused("no row called 'STRCN_GG'", only=["STRCN_GG"]).fix
+    assert "alphas" in refused("no parameter of these systems", parameters={"alphs": [8]}).fix
+    assert "loso" in refused("no protocol", protocols=["losso"]).fix
+    refused("vgg", parameters={"weights": str(tmp_path / "vgg.safetensors")})
+    other = tmp_path / "other.safetensors"
+    save_file({"conv.weight": torch.zeros(3)}, other)
+    refused("not of VGG-16", parameters={"weights": str(other)}, only=["image-cnn"])
+    refused("k is 9", protocols=["kfold_subject"], protocol_parameters={"k": "9"})
+
+
+def test_an_experiment_continued_with_other_settings_is_refused(corpus: Path, tmp_path: Path) -> None:
+    data = [open_dataset("casme2", corpus)]
+    one = {"preset": "small", "jobs": 1, "only": ["STRCN-G"]}
+    experiment(TINY, data, tmp_path, parameters=FLAT, **one)  # type: ignore[arg-type]
+    before = {p: p.read_bytes() for p in tmp_path.glob("**/*.csv")}
+    with pytest.raises(MienError, match="shift is 0 there and 1 now"):
+        experiment(TINY, data, tmp_path, parameters={**FLAT, "shift": 1}, **one)  # type: ignore[arg-type]
+    assert {p: p.read_bytes() for p in tmp_path.glob("**/*.csv")} == before
 
 
 def test_an_unknown_experiment_is_told(tmp_path: Path) -> None:
