@@ -58,5 +58,5 @@ def test_trained_on_made_clips_tested_on_others(tmp_path: Path, corpus: Path) ->
 def test_both_sides_are_needed(corpus: Path) -> None:
     from mien.datasets.labels import samples
 
-    with pytest.raises(MienError, match="made-up corpora alone"):
+    with pytest.raises(MienError, match="synthetic corpora alone"):
         make_folds("synthetic_to_real", samples(open_specs([f"synthetic={corpus}"])[0].clips(), "megc2019"))

@@ -220,7 +220,7 @@ def check_classifier(
         problems.append(Problem(fold.name, "a clip's prediction depends on the test clips beside it"))
     again = np.asarray(make().fit(inputs.copy(), labels.copy(), people, seed=0).predict_proba(kept.copy()))
     if not np.array_equal(answer, again):
-        return [*problems, Problem(fold.name, "two fits with one seed differ, so a leak cannot be told from chance")]
+        return [*problems, Problem(fold.name, "two fits with one seed differ, so leaks cannot be seen")]
     ruined = {
         "test clips": (np.full_like(kept, np.nan if np.issubdtype(x.dtype, np.floating) else 0), truth),
         "the classes of test clips": (kept, classes[(np.searchsorted(classes, truth) + 1) % len(classes)]),

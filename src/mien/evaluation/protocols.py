@@ -204,7 +204,7 @@ def kfold_subject(samples: Sequence[Sample], k: int = 5, seed: int = 0) -> list[
     labels = np.array([s.label for s in samples])
     if np.bincount(labels)[np.unique(labels)].max() >= k:
         with warnings.catch_warnings():
-            # Classes with fewer clips than folds are told by `lacking_classes`.
+            # Classes with fewer clips than folds are reported by `lacking_classes`.
             warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
             parts = [test.tolist() for _, test in StratifiedGroupKFold(k).split(labels, labels, group)]
     else:
@@ -243,12 +243,12 @@ def cross_dataset(samples: Sequence[Sample], train: str = "", test: str = "") ->
 
 
 def synthetic_to_real(samples: Sequence[Sample]) -> list[Fold]:
-    """Train on made-up clips, test on all real ones, whose labels are only ever tested with."""
+    """Train on synthetic clips and test on all real ones, whose labels are used for testing alone."""
     real = sorted({s.clip.dataset for s in samples} - {"synthetic"})
     if len(real) == len({s.clip.dataset for s in samples}) or not real:
         raise MienError(
-            f"The clips come from {', '.join(real) or 'made-up corpora alone'}.",
-            "a made-up corpus and at least one real database.",
+            f"The clips come from {', '.join(real) or 'synthetic corpora alone'}.",
+            "a synthetic corpus and at least one real database.",
             "`mien benchmark synthetic=CORPUS flow_images=FOLDER --protocol synthetic_to_real`.",
         )
     return cross_dataset(samples, "synthetic", ",".join(real))
@@ -276,7 +276,7 @@ _BUILTINS = {
             cross_dataset,
             parameters={"train": "", "test": ""},
         ),
-        Protocol("synthetic_to_real", "train on made-up clips, test on every real one", synthetic_to_real),
+        Protocol("synthetic_to_real", "train on synthetic clips, test on every real one", synthetic_to_real),
         Protocol("lovo", "leave one video out", lovo, True, SHARED),
         Protocol(
             "lovo5",

@@ -138,7 +138,7 @@ def export_onnx(
         int8: Write a second file, `NAME.int8.onnx`, with weights and activations of eight bits. It is measured, not
             held to `TOLERANCE`.
         clips: (N, *shape), N > 0: inputs that set the ranges of the eight bits, and on which both files are measured;
-            None takes made-up ones.
+            None takes synthetic ones.
         threads: For the times; None takes torch's number.
         seconds: How long each time is taken.
 

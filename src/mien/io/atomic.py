@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def unwritable(path: Path, error: Exception, fix: str) -> MienError:
-    """What is told when a result cannot be written.
+    """Return the error for a result that cannot be written.
 
     Args:
         path: The file or folder.

@@ -230,7 +230,7 @@ def frame_rate_warning(fps: float | None) -> str | None:
     """
     if fps is None or not math.isfinite(fps):
         return (
-            f"The frame rate is not known: durations cannot be told, and micro-expressions need at least "
+            f"The frame rate is not known: durations are unknown, and micro-expressions need at least "
             f"{ENOUGH_FPS:g} frames per second. Give it with `--fps`."
         )
     if fps < ENOUGH_FPS - 0.5:  # television's 59.94 are 60

@@ -55,7 +55,7 @@ class Scan(NamedTuple):
     shown: NDArray[
         np.int64
     ]  # when frames are shown, in ticks; also known where packets do not tell frames by their times
-    cut: bool  # whether packets at the end are missing; only told where `times` is empty
+    cut: bool  # whether packets at the end are missing; only known where `times` is empty
     unsure: NDArray[np.bool_]  # whether each frame is lost or built upon a lost one; empty if none is
 
 
@@ -165,7 +165,7 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
                 times.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
-        told = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         tick = float(stream.time_base or 0)
         claimed, length = stream.frames - hidden, _length(stream)
         # The clock starts with the earliest stream, for example with sound that begins before the picture.
@@ -182,7 +182,7 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
             # Where a file was cut, frames that it has may be shown after some that it lacks, so that their numbers are
             # not known: all that it lacks would be decoded, and so shown, no sooner than `after`.
             said = claimed > 0 or length is not None  # does the file tell how many there should be
-            ends = claimed > n or _ends_early(times, length, tick, told) if said else _gap(times, after, tick, told)
+            ends = claimed > n or _ends_early(times, length, tick, rates) if said else _gap(times, after, tick, rates)
             if broken or ends or _lacks_bytes(path):
                 known = max(after, first)
                 kept = array("q", (moment for moment in times if moment <= known))
@@ -195,21 +195,21 @@ def scan(path: Path, first: int | None, fields: bool, note: Callable[[str], None
         start = 0.0 if zero is None or first is None else first * tick - zero
         varies = True if len(shown) else None
         return Scan(
-            none, none, tick, None if fields else n, told[0] if told else None, varies, start, shown, cut, unsure
+            none, none, tick, None if fields else n, rates[0] if rates else None, varies, start, shown, cut, unsure
         )
-    gaps = bool(told) and len(order) > 1 and np.diff(order).max() * tick * told[0] > 1.5
+    gaps = bool(rates) and len(order) > 1 and np.diff(order).max() * tick * rates[0] > 1.5
     if gaps and (damaged or _broken_inside(path)):
-        left, order = order, _with_lost(order, 1 / (tick * told[0]))
+        left, order = order, _with_lost(order, 1 / (tick * rates[0]))
         unsure = _after_lost(order, left, key_order)
         n = len(order) + early
     if early:
         note(f"{early} packet(s) before the first whole picture cannot be decoded.")
     seconds = (order - order[0]) * tick
-    steady = [rate for rate in told if np.abs(seconds * rate - np.arange(len(order))).max() <= tick * rate + 1e-6]
+    steady = [rate for rate in rates if np.abs(seconds * rate - np.arange(len(order))).max() <= tick * rate + 1e-6]
     mean = (len(order) - 1) / seconds[-1] if len(order) > 1 else None
     rate = steady[0] if steady else mean
     # The frames that an AVI dropped count in its header.
-    spanned = round(seconds[-1] * told[0]) + 1 if told else n
+    spanned = round(seconds[-1] * rates[0]) + 1 if rates else n
     if claimed > max(n, spanned):
         note(f"The file says it has {claimed} frames, {n} are there.")
     elif length and steady and _ends_early(times, length, tick, steady):
