@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.classifiers.linear_svm import LinearSvm
+from mien.classifiers.texture_svm import KernelSvm
 from mien.datasets import open_dataset
+from mien.errors import MienError
 from mien.evaluation.report import report
 from mien.evaluation.run import benchmark
 from mien.synthesis.flow_images import write_flow_images
@@ -80,3 +83,26 @@ def test_the_recipe_says_what_it_makes() -> None:
         assert recipe.axes == "D"
         assert recipe.shape == {"bi-woof": (512,), "mdmo": (72,), "fdm": (512,)}[name]
     assert SYSTEMS["bi-woof"].recipe("frames", {"blocks": [5, 5]}).shape == (200,)
+
+
+def test_bi_woof_of_the_tables_has_the_kernel_of_the_lbp_rows_and_the_flow_of_strcn_g() -> None:
+    system = SYSTEMS["bi-woof"]
+    tables = system.with_parameters({}, ("frames",))
+    assert (tables.preset, tables.blocks) == ("strcn", (8, 8))
+    machine = system.build(3, tables)
+    assert isinstance(machine, KernelSvm)
+    lbp = SYSTEMS["lbp-top"].build(3, SYSTEMS["lbp-top"].with_parameters({}))
+    assert isinstance(lbp, KernelSvm)
+    assert (machine.kernel, machine.gamma, machine.shift, machine.degree) == ("poly", 0.22, 0.0, 2)
+    assert (machine.costs, machine.balanced) == (lbp.costs, lbp.balanced)
+    paper = SYSTEMS["strcn-g"].with_parameters({"preset": "paper"})
+    assert (tables.flow, tables.apex, tables.exaggeration) == (paper.flow, paper.apex, paper.exaggeration)
+    for preset in ("authors", "pictures"):
+        assert isinstance(system.build(3, system.with_parameters({"preset": preset})), LinearSvm)
+    with pytest.raises(MienError, match="mirror=false has no effect in bi-woof"):
+        tables.require_effect(["mirror"], "bi-woof", ["frames"])
+
+
+def test_bi_woof_keeps_its_linear_machine_on_ready_flow_pictures() -> None:
+    pictures = SYSTEMS["bi-woof"].with_parameters({}, ("flow",))
+    assert (pictures.preset, pictures.kernel, pictures.balanced) == ("pictures", "linear", False)

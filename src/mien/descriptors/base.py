@@ -122,12 +122,19 @@ def _type_of(default: Any) -> Any:
     return type(default) if isinstance(default, bool | int | float | str) else Any
 
 
-def face_steps(p: FaceParameters) -> tuple[Step, ...]:
-    """Return the steps from a clip's frames to its aligned face, magnified unless alpha is 0."""
+def face_steps(p: FaceParameters, exaggeration: float = 2.0) -> tuple[Step, ...]:
+    """Return the steps from a clip's frames to its aligned face, magnified unless alpha is 0.
+
+    Args:
+        p: The parameters of the face.
+        exaggeration: See `mien.motion.magnify.level_gains`.
+    """
     aligned = Step("aligned_face", steps.aligned_face, {"size": p.size, "transform": p.face}, version=2)
     if not p.alpha:
         return (aligned,)
     settings = {"alpha": p.alpha, "r1": 0.4, "r2": 0.05, "wavelength": 16.0}
+    if exaggeration != 2.0:
+        settings["exaggeration"] = exaggeration
     return aligned, Step("magnify", steps.magnify, settings)
 
 
@@ -145,10 +152,10 @@ def colour_steps(p: ColourFaces) -> tuple[Step, ...]:
     return (*face_steps(p), *_length_steps(p.frames, p.time))
 
 
-def flow_steps(p: ApexFlow) -> tuple[Step, ...]:
-    """Return the steps to the flow from onset to apex (H, W, 2)."""
+def flow_steps(p: ApexFlow, exaggeration: float = 2.0) -> tuple[Step, ...]:
+    """Return the steps to the flow from onset to apex (H, W, 2); see `face_steps`."""
     return (
-        *face_steps(p),
+        *face_steps(p, exaggeration),
         Step("apex_and_onset", steps.apex_and_onset, {"apex": p.apex}),
         Step("flow_of_pair", steps.flow_of_pair, {"method": p.flow}),
     )

@@ -4,24 +4,31 @@ Input      optical flow from onset to apex; in each block a histogram of its dir
            length; each histogram times the block's strain; all of unit length (section 3.2).
 Classifier linear support vector machine (section 4).
 
-`--set preset=strcn`, the default, is the baseline of STRCN's tables II and III: 8x8 blocks and the flow of STRCN-G, on
-magnified clips. `preset=authors` is the paper's own: 5x5 blocks, TV-L1, clips as they are.
+`--set preset=strcn`, the default on frames, is the baseline of STRCN's tables II and III: 8x8 blocks, the flow of
+STRCN-G on magnified clips, and the machine of its LBP rows, (0.22 a.b)^2. `preset=authors` is the paper's own: 5x5
+blocks, TV-L1, clips as they are, a linear machine. `preset=pictures`, the default on ready flow pictures, has 8x8
+blocks and a linear machine.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.descriptors.base import Described, flow_steps
 from mien.descriptors.bi_woof import bi_woof, mirror_bi_woof, picture_bi_woof
 from mien.descriptors.parameters import BiWoofOptions
-from mien.parameters import Preset
+from mien.parameters import OnlyIf, Preset
 from mien.preprocessing import CENTRED_FLOW_PICTURE, Recipe, Step
-from mien.preprocessing.parameters import Alpha, Apex, ApexFlow, Flow, PresetName
+from mien.preprocessing.parameters import Alpha, Apex, ApexFlow, Exaggeration, Flow, PresetName
 from mien.systems.base import System
-from mien.systems.support_vectors import SupportVectors
+from mien.systems.schedule import Mirror
+from mien.systems.support_vectors import Balanced, Costs, Degree, Gamma, KernelShift, SupportVectors
+
+POLYNOMIAL = OnlyIf(kernel="poly")
 
 
 class BiWoofParameters(SupportVectors, BiWoofOptions, ApexFlow):
@@ -31,13 +38,29 @@ class BiWoofParameters(SupportVectors, BiWoofOptions, ApexFlow):
     alpha: Alpha = 8.0
     apex: Apex = "found"
     flow: Flow = "classic_nl_published"
+    exaggeration: Exaggeration = 1.0
+    kernel: Annotated[
+        Literal["poly", "linear"], Field(description="Kernel of the machine: (gamma a.b + shift)^degree, or a.b.")
+    ] = "poly"
+    gamma: Annotated[Gamma, POLYNOMIAL] = 0.22
+    shift: Annotated[KernelShift, POLYNOMIAL] = 0.0
+    degree: Annotated[Degree, POLYNOMIAL] = 2
+    C: Costs = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+    balanced: Balanced = True
+    mirror: Annotated[Mirror, OnlyIf(kernel="linear")] = False
 
+
+LINEAR = {"kernel": "linear", "C": (0.1, 1.0, 10.0, 100.0, 1000.0), "balanced": False}
 
 PRESETS = {
-    "strcn": Preset("The baseline of STRCN's tables II and III: 8x8 blocks, magnified clips, the flow of STRCN-G."),
+    "strcn": Preset(
+        "The baseline of STRCN's tables II and III: 8x8 blocks, magnified clips, the flow of STRCN-G, the machine of "
+        "its LBP rows."
+    ),
+    "pictures": Preset("Ready flow pictures: 8x8 blocks and a linear machine.", {**LINEAR, "exaggeration": 2.0}),
     "authors": Preset(
         "The paper's own: 5x5 blocks, TV-L1 flow, clips as they are.",
-        {"alpha": 0.0, "apex": "given", "flow": "tvl1", "blocks": (5, 5)},
+        {"alpha": 0.0, "apex": "given", "flow": "tvl1", "blocks": (5, 5), **LINEAR},
     ),
     "small": Preset("Half the size and a fast flow, to try things out.", {"size": (150, 122), "flow": "dis"}),
 }
@@ -53,7 +76,7 @@ def _recipe(steps: tuple[Step, ...], p: BiWoofOptions) -> Recipe:
 
 def from_frames(p: BiWoofParameters) -> Recipe:
     """Return the way from frames: face, magnification, apex, flow, descriptor."""
-    return _recipe((*flow_steps(p), Step("bi_woof", Described(bi_woof), _settings(p))), p)
+    return _recipe((*flow_steps(p, p.exaggeration), Step("bi_woof", Described(bi_woof), _settings(p))), p)
 
 
 def from_flow(p: BiWoofParameters) -> Recipe:
@@ -64,7 +87,20 @@ def from_flow(p: BiWoofParameters) -> Recipe:
 def build(n_classes: int, p: BiWoofParameters) -> Classifier:
     """Return an untrained machine."""
     from mien.classifiers.linear_svm import LinearSvm
+    from mien.classifiers.texture_svm import KernelSvm
 
+    if p.kernel == "poly":
+        return KernelSvm(
+            n_classes,
+            kernel="poly",
+            gamma=p.gamma,
+            shift=p.shift,
+            degree=p.degree,
+            costs=p.C,
+            inner_folds=p.inner_folds,
+            inner_repeats=p.inner_repeats,
+            balanced=p.balanced,
+        )
     return LinearSvm(
         n_classes,
         costs=p.C,
@@ -80,11 +116,14 @@ BI_WOOF = System(
     title="Bi-WOOF",
     paper="Liong et al., Less is more: micro-expression recognition from video using apex frame, Signal Processing: "
     "Image Communication 62, 2018; settings of Xia et al., IEEE TMM 2020, section IV",
-    summary="block histograms of flow direction, weighted by magnitude and strain; linear SVM",
+    summary="block histograms of flow direction, weighted by magnitude and strain; support vector machine",
     departures=(
         "Blocks do not overlap, and a block's strain is its mean; the authors' code lets blocks share a line of pixels "
         "and sums. With blocks of one size the last normalisation makes mean and sum the same.",
-        "The cost of the machine comes from inner folds by subject; the authors give one number.",
+        "The cost of the machine comes from inner folds by subject; the authors give one number. `preset=strcn` "
+        "weights classes by the inverse of their frequency, as its LBP rows do here; STRCN prints neither.",
+        "`preset=strcn`: STRCN does not say whether these clips were magnified; the flow estimation method of STRCN-G "
+        "is read as its flow, of magnified clips. `--set alpha=0` leaves magnification out.",
         "An apex that is not annotated is the frame that differs most from the onset; the authors use D&C-RoIs.",
         "Ready flow pictures: u and v are stretched one by one, so that directions are those of the stretched flow; "
         "the median is taken as zero motion. On 28x28 pixels a block has 9 to 16 of them.",
@@ -92,5 +131,6 @@ BI_WOOF = System(
     recipes={"flow": from_flow, "frames": from_frames},
     parameters=BiWoofParameters,
     presets=PRESETS,
+    default_presets={"flow": "pictures"},
     build=build,
 )

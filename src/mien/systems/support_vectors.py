@@ -20,6 +20,9 @@ Costs = Annotated[
 ]
 InnerFolds = Annotated[int, Field(ge=2, le=1000, description="Inner folds by subject on which settings are chosen.")]
 InnerRepeats = Annotated[int, Field(ge=1, le=1000, description="Times that subjects are dealt into inner folds anew.")]
+Gamma = Annotated[float, Field(gt=0, le=1e9, description="Factor on a.b in the polynomial kernel.")]
+KernelShift = Annotated[float, Field(ge=0, le=1e9, description="Constant in the polynomial kernel.")]
+Degree = Annotated[int, Field(ge=1, le=20, description="Exponent of the polynomial kernel.")]
 Balanced = Annotated[bool, Field(description="Weight classes by the inverse of their frequency.")]
 
 

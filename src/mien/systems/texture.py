@@ -8,7 +8,16 @@ from pydantic import Field
 
 from mien.classifiers.base import Classifier
 from mien.parameters import Not, OnlyIf, Parameters
-from mien.systems.support_vectors import Balanced, Costs, InnerFolds, InnerRepeats, Positive
+from mien.systems.support_vectors import (
+    Balanced,
+    Costs,
+    Degree,
+    Gamma,
+    InnerFolds,
+    InnerRepeats,
+    KernelShift,
+    Positive,
+)
 
 Machine = Literal["svm", "mkl", "forest"]
 MACHINES = ("svm", "mkl")
@@ -37,11 +46,9 @@ class TextureMachines(Parameters):
     """How vectors of histograms are classified, but for the name of the classifier."""
 
     kernel: KernelName = "poly"
-    gamma: Annotated[float, Field(gt=0, le=1e9, description="Factor on a.b in the polynomial kernel."), POLYNOMIAL] = (
-        0.22
-    )
-    shift: Annotated[float, Field(ge=0, le=1e9, description="Constant in the polynomial kernel."), POLYNOMIAL] = 0.0
-    degree: Annotated[int, Field(ge=1, le=20, description="Exponent of the polynomial kernel."), POLYNOMIAL] = 2
+    gamma: Annotated[Gamma, POLYNOMIAL] = 0.22
+    shift: Annotated[KernelShift, POLYNOMIAL] = 0.0
+    degree: Annotated[Degree, POLYNOMIAL] = 2
     C: Annotated[Costs, OnlyIf(classifier=MACHINES)] = (1.0, 10.0, 100.0, 1000.0, 10000.0)
     width: Annotated[
         tuple[Positive, ...],
