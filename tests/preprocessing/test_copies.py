@@ -1,16 +1,21 @@
 """Training copies: how many, in which order, and that copy 0 is the clip as it is tested."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from mien.errors import MienError
 from mien.motion.apex import find_apex
 from mien.motion.flow import optical_flow
 from mien.motion.interpolate import resample
-from mien.motion.magnify import magnify
-from mien.preprocessing import Context
+from mien.motion.magnify import coefficients, level_gains, magnify
+from mien.preprocessing import Context, steps
 from mien.preprocessing.copies import appearance_copies, geometry_copies, jitter_copies, magnified_small
 from mien.preprocessing.steps import as_grey
+from mien.systems import SYSTEMS
 from mien.types import Clip
 
 T, H, W = 12, 60, 50
@@ -31,8 +36,8 @@ def frames() -> np.ndarray:
     return np.repeat(grey[..., None], 3, -1)
 
 
-def context(apex: int | None = None) -> Context:
-    found = Context(Clip("casme2", "s", "c", None, ""))
+def context(apex: int | None = None, fps: float | None = None) -> Context:
+    found = Context(Clip("casme2", "s", "c", None, "", fps=fps))
     found.apex = apex
     return found
 
@@ -100,3 +105,57 @@ def test_copies_of_a_still_clip_are_still(frames: np.ndarray) -> None:
     small = magnified_small(still, context(), alphas=(14.0,), size=(32, 24))
     made = appearance_copies(small, context(), shares=(1.0, 0.6), n=9, method="tim")
     assert (made == made[:, :1]).all()
+
+
+def test_frames_are_removed_by_a_draw_for_each_clip(frames: np.ndarray) -> None:
+    small = np.repeat(np.arange(T, dtype=np.uint8)[None, :, None, None, None], 1, 0)  # each pixel is its frame's number
+
+    def copies(of: Context) -> np.ndarray:
+        return appearance_copies(small, of, shares=(1.0, 0.6, 0.6), n=30, method="linear").ravel()
+
+    one, other = context(fps=100.0), context(fps=200.0)
+    assert np.array_equal(copies(one), copies(one))
+    assert np.array_equal(copies(one)[:30], copies(other)[:30])
+    assert not np.array_equal(copies(one)[30:], copies(other)[30:])
+    assert not np.array_equal(copies(one)[30:60], copies(one)[60:])
+    one.clip, other.clip = (replace(one.clip, name=name) for name in ("c", "renamed"))
+    assert np.array_equal(copies(one), copies(other))  # what a file is called does not matter
+    jittered = [jitter_copies(frames, context(fps=fps), size=(8, 6), copies=4, n=8) for fps in (100.0, 200.0)]
+    assert np.array_equal(jittered[0][0], jittered[1][0])
+    assert not np.array_equal(jittered[0], jittered[1])
+
+
+def test_the_limit_on_fine_detail_and_the_band_are_those_asked_for(frames: np.ndarray) -> None:
+    usual, paper = (
+        geometry_copies(
+            frames, context(7), alphas=(8.0,), shares=(1.0,), method="dis", apex="given", size=(H, W), exaggeration=e
+        )
+        for e in (2.0, 1.0)
+    )
+    pair = magnify(frames, 8.0, exaggeration=1.0)[[0, 7]]
+    plain = optical_flow(as_grey(pair[0]), as_grey(pair[1]), "dis")
+    assert np.allclose(paper[0], plain.transpose(2, 0, 1), atol=1e-6)
+    assert not np.allclose(usual, paper)
+    r1, r2 = coefficients(0.05, 0.4, 200.0)
+    slow = magnified_small(frames, context(fps=200.0), alphas=(8.0,), size=(H, W), hertz=True)
+    assert np.array_equal(slow[0], magnify(frames, 8.0, r1=r1, r2=r2))
+    step = steps.magnify(
+        frames, context(fps=200.0), alpha=8.0, r1=0.4, r2=0.05, wavelength=16.0, exaggeration=2.0, hertz=True
+    )
+    assert np.array_equal(step, slow[0])
+
+
+def test_a_band_in_hertz_needs_a_frame_rate(frames: np.ndarray, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), frames[0])
+    still = Context(Clip("casme2", "s", "c", None, "", frames=(tmp_path / "1.png",)))
+    with pytest.raises(MienError, match="no frame rate"):
+        magnified_small(frames, still, alphas=(8.0,), size=(H, W), hertz=True)
+
+
+def test_the_limits_are_the_papers_at_its_size() -> None:
+    gains = level_gains(300, 245, 8.0, 16.0, exaggeration=1.0)
+    assert np.allclose(gains[1:4], [1.27, 3.54, 8.0], atol=0.005)
+    paper = SYSTEMS["strcn-g"].with_parameters({"preset": "paper"})
+    assert paper.exaggeration == SYSTEMS["strcn-a"].with_parameters({"preset": "paper"}).exaggeration == 1.0
+    step = SYSTEMS["strcn-g"].recipe("frames", paper).steps[1]
+    assert step.parameters["exaggeration"] == 1.0

@@ -64,7 +64,7 @@ def flow(
     method: Annotated[
         str,
         typer.Option(
-            help="Method: classic_nl, classic_l, tvl1, dis, dis_fine, farneback, deepflow.",
+            help="Method: classic_nl, classic_nl_published, classic_l, tvl1, dis, dis_fine, farneback, deepflow.",
             autocompletion=complete_flow,
         ),
     ] = "classic_nl",

@@ -79,7 +79,8 @@ def _magnify(p: MagnifiedClip) -> tuple[Step, ...]:
     if p.alpha == 0:
         return ()
     settings = {"alpha": p.alpha, "r1": p.r1, "r2": p.r2, "wavelength": p.wavelength}
-    return (Step("magnify", steps.magnify, settings),)
+    own = {"exaggeration": p.exaggeration, "hertz": p.hertz}
+    return (Step("magnify", steps.magnify, {**settings, **own}),)
 
 
 def _aligned(p: AlignedClip) -> Recipe:

@@ -61,6 +61,21 @@ Wavelength = Annotated[
     Field(gt=0, le=4096, description="Waves shorter than this are magnified less.", json_schema_extra=unit("pixels")),
     _MAGNIFIED,
 ]
+Exaggeration = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=100,
+        description="Factor on the limit that keeps fine detail from tearing: 2 in the magnification's released code, "
+        "1 in STRCN's formula.",
+    ),
+    _MAGNIFIED,
+]
+Hertz = Annotated[
+    bool,
+    Field(description="Read the cut-offs of the magnified band as hertz, not as filter coefficients."),
+    _MAGNIFIED,
+]
 Apex = Annotated[
     Literal["given", "found"],
     Field(description="The annotated apex where there is one (given), or the frame found by largest change."),
@@ -220,6 +235,8 @@ class MagnifiedClip(AlignedClip):
     r1: FastLowPass = 0.4
     r2: SlowLowPass = 0.05
     wavelength: Wavelength = 16.0
+    exaggeration: Exaggeration = 2.0
+    hertz: Hertz = False
 
 
 class StillMagnifiedClip(MagnifiedClip):
@@ -232,7 +249,7 @@ class FlowOfClip(MagnifiedClip):
     """Flow from onset to apex of the magnified clip."""
 
     apex: Apex = "given"
-    flow: Flow = "classic_nl"
+    flow: Flow = "classic_nl_published"
 
 
 class SmallFlowOfClip(FlowOfClip):

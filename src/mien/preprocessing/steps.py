@@ -209,11 +209,53 @@ def aligned_face(
 # Time
 
 
-def magnify(frames: Array, context: Context, *, alpha: float, r1: float, r2: float, wavelength: float) -> Array:
-    """Step: magnify the movements of a clip (T, H, W) or (T, H, W, 3) (STRCN, equation 3)."""
+def magnify(
+    frames: Array,
+    context: Context,
+    *,
+    alpha: float,
+    r1: float,
+    r2: float,
+    wavelength: float,
+    exaggeration: float = 2.0,
+    hertz: bool = False,
+) -> Array:
+    """Step: magnify the movements of a clip (T, H, W) or (T, H, W, 3) (STRCN, equation 3).
+
+    Args:
+        frames: (T, H, W) or (T, H, W, 3).
+        context: The context of the step.
+        alpha, wavelength, exaggeration: See `mien.motion.magnify.magnify`.
+        r1, r2: See there; with `hertz`, the upper and the lower end of the band in hertz.
+        hertz: Whether r1 and r2 are hertz; the clip then needs its frame rate.
+
+    Raises:
+        MienError: As `mien.motion.magnify.magnify`, or `hertz` without a frame rate.
+    """
     from mien.motion.magnify import magnify as magnify_clip
 
-    return magnify_clip(frames, alpha, r1=r1, r2=r2, wavelength=wavelength)
+    r1, r2 = band(context, r1, r2, hertz)
+    return magnify_clip(frames, alpha, r1=r1, r2=r2, wavelength=wavelength, exaggeration=exaggeration)
+
+
+def band(context: Context, r1: float, r2: float, hertz: bool) -> tuple[float, float]:
+    """Return the coefficients of the magnified band, at the frame rate of a clip where r1 and r2 are hertz.
+
+    Raises:
+        MienError: Hertz without a frame rate, or a band that is not possible at it.
+    """
+    if not hertz:
+        return r1, r2
+    from mien.motion.magnify import coefficients
+
+    fps = context.clip.fps or clip_video(context.clip).fps
+    if not fps:
+        raise MienError(
+            f"{context.clip.key} has no frame rate.",
+            "one, for a band in hertz.",
+            "`--fps 200`, or `--set hertz=false`.",
+        )
+    return coefficients(r2, r1, fps)
 
 
 def apex_and_onset(frames: Array, context: Context, *, apex: Literal["given", "found"] = "given") -> Array:

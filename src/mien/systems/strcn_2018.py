@@ -49,7 +49,7 @@ def from_frames(p: Strcn2018Parameters) -> Recipe:
     """Return the clip and its jittered copies, before the mask."""
     steps = (
         aligned_face_step(p.face),
-        Step("jitter_copies", jitter_copies, {"size": p.size, "copies": p.copies, "n": p.frames}),
+        Step("jitter_copies", jitter_copies, {"size": p.size, "copies": p.copies, "n": p.frames}, version=2),
     )
     return Recipe(steps, "KTHWC", (p.copies, p.frames, *p.size, 1), (0, 255), "uint8")
 

@@ -25,10 +25,21 @@ from mien.preprocessing import Recipe, Step
 from mien.preprocessing.copies import ALPHAS, SHARES, appearance_copies, magnified_small
 from mien.preprocessing.inputs import Inputs
 from mien.preprocessing.named import aligned_face_step
-from mien.preprocessing.parameters import FRAMES, Alphas, Face, Length, PresetName, Shares, Size
+from mien.preprocessing.parameters import (
+    FRAMES,
+    Alphas,
+    Exaggeration,
+    Face,
+    Hertz,
+    Length,
+    PerFrame,
+    PresetName,
+    Shares,
+    Size,
+)
 from mien.systems.base import System
 from mien.systems.schedule import EpochsOrSteps, LearningRate, Training, schedule
-from mien.systems.strcn import PAPER, OneVariant, RecurrentNetwork, network
+from mien.systems.strcn import PAPER, PAPER_DEPARTURES, PLACED, OneVariant, RecurrentNetwork, network
 
 
 class MaskedNetwork(RecurrentNetwork, Training):
@@ -68,6 +79,9 @@ class StrcnAParameters(MaskedNetwork):
     ] = "linear"
     alphas: Alphas = (8.0, 5.0, 11.0, 14.0)
     shares: Shares = (1.0, 0.8)
+    exaggeration: Exaggeration = 2.0
+    hertz: Hertz = False
+    per_frame: Annotated[PerFrame, PLACED] = False
 
 
 PRESETS = {
@@ -77,6 +91,7 @@ PRESETS = {
         {
             "alphas": ALPHAS,
             "shares": SHARES,
+            "exaggeration": 1.0,
             "maps": 128,
             "epochs": 40,
             "min_change": 1e-3,
@@ -100,10 +115,12 @@ PRESETS = {
 
 def from_frames(p: StrcnAParameters) -> Recipe:
     """Return every copy of a clip, before the mask: the mask is learned from training clips."""
+    magnified = {"alphas": p.alphas, "size": p.size, "exaggeration": p.exaggeration, "hertz": p.hertz}
+    copies = {"shares": p.shares, "n": p.frames, "method": p.time}
     steps = (
-        aligned_face_step(p.face),
-        Step("magnified_small", magnified_small, {"alphas": p.alphas, "size": p.size}),
-        Step("appearance_copies", appearance_copies, {"shares": p.shares, "n": p.frames, "method": p.time}),
+        aligned_face_step(p.face, p.per_frame),
+        Step("magnified_small", magnified_small, magnified),
+        Step("appearance_copies", appearance_copies, copies, version=2),
     )
     shape = (len(p.alphas) * len(p.shares), p.frames, *p.size, 3)
     return Recipe(steps, "KTHWC", shape, (0, 255), "uint8")
@@ -140,11 +157,11 @@ STRCN_A = System(
         "included, for it.",
         "Differences are summed over the 30 frames of the input, not over the clip's own, so long clips do not count "
         "more.",
-        "Default preset: 16 maps, 8 copies, 10 passes with a half cosine from 1e-2, so that a fold trains on a CPU. "
-        "`preset=paper`: 128 maps, the least that the authors tried, and 50 copies.",
-        "The balanced loss is scaled to a mean weight of 1; the paper leaves the scale open.",
-        "`preset=paper` reads the stop at a change below 1e-3 as one of the mean loss of a pass.",
         "Grey levels reach the network as -1..1.",
+        *PAPER_DEPARTURES,
+        "Default preset, so that a fold trains on a CPU: 16 maps, 8 copies, 10 epochs with a half cosine from 1e-2, "
+        "and the limit on magnified detail of the magnification's code (`exaggeration=2`). `preset=paper` has 50 "
+        "copies, 1e-3 times 0.8 per epoch, and the paper's limit.",
     ),
     recipes={"frames": from_frames},
     parameters=StrcnAParameters,
