@@ -1,6 +1,7 @@
 """Commands that make inputs: what they print, write and exit with."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from mien.cli.inputs import read_interval
 from mien.cli.main import app
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
+from mien.motion.flow import METHODS
+from mien.preprocessing import RECIPES
 from mien.synthesis.moving_face import render_clip
+from mien.systems import SYSTEMS
 from mien.types import Interval
 
 runner = CliRunner()
@@ -109,6 +113,14 @@ def test_flow_of_a_video_and_of_two_pictures(film: Path, tmp_path: Path) -> None
     pair = json.loads(run("flow", *both, "--method", "dis", "--out", tmp_path / "g.png", "--json")[1])
     assert pair["first"] == "a.png"
     assert pair["p99_px"] == pytest.approx(told["p99_px"], rel=0.3)
+
+
+def test_one_flow_is_that_of_the_recipe_the_system_and_the_help() -> None:
+    paper = SYSTEMS["strcn-g"].with_parameters({"preset": "paper"}).flow
+    assert paper == SYSTEMS["strcn-g"].with_parameters({}, ("frames",)).flow == "classic_nl_published"
+    assert RECIPES["strcn-g"].parameters.defaults()["flow"] == paper
+    words = re.sub(r"[^\w]+", " ", run("flow", "--help")[1]).split()
+    assert set(METHODS) <= set(words)
 
 
 def test_recipes_and_cache_tell_what_there_is(film: Path, tmp_path: Path) -> None:

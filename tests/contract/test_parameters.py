@@ -17,7 +17,7 @@ from mien.classifiers.net import NetClassifier
 from mien.cli.main import main
 from mien.descriptors import DESCRIPTORS
 from mien.errors import MienError
-from mien.parameters import Parameters
+from mien.parameters import OnlyIf, Parameters
 from mien.preprocessing import RECIPES
 from mien.preprocessing.inputs import ArrayInputs
 from mien.spotting import SPOTTERS
@@ -213,3 +213,50 @@ def changes_beside(name: str, key: str, medium: Medium) -> bool:
                 if p.idle(key, [medium]) is None:
                     return changes(name, {**given, **more}, key, medium, made(name, p, medium, deep=True))
     return False
+
+
+def reading(name: str) -> set[str]:
+    """The parameters of a system that need frames: how its input is made from them."""
+    model = SYSTEMS[name].parameters
+    marks = {key: [m for m in model.model_fields[key].metadata if isinstance(m, OnlyIf)] for key in model.model_fields}
+    return {key for key, found in marks.items() if any(mark.medium == "frames" for mark in found)}
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+def test_by_default_what_reads_frames_changes_the_recipe_and_is_refused_on_ready_pictures(name: str) -> None:
+    system = SYSTEMS[name]
+    base = system.with_parameters({}, ("frames",))
+    usual = system.recipe("frames", base).fingerprint
+    for key in reading(name):
+        if base.idle(key, ["frames"]) is None:
+            values = list(others(system.parameters.schema_of(key), getattr(base, key)))
+            assert any(fingerprint(name, key, value) not in (usual, None) for value in values), key
+    if "flow" in system.recipes:
+        on_pictures = system.with_parameters({}, ("flow",))
+        for key in reading(name):
+            with pytest.raises(MienError, match=rf"^{key}=.*no effect in {name}"):
+                on_pictures.require_effect([key], name, ["flow"])
+
+
+def fingerprint(name: str, key: str, value: Any) -> str | None:
+    """The recipe from frames with one parameter set; None where that is refused."""
+    system = SYSTEMS[name]
+    try:
+        return system.recipe("frames", system.with_parameters({key: value}, ("frames",))).fingerprint
+    except MienError:
+        return None
+
+
+def test_strcn_g_on_frames_follows_the_paper_and_on_ready_pictures_refuses_what_it_cannot_do() -> None:
+    system = SYSTEMS["strcn-g"]
+    frames, flow = system.with_parameters({}, ("frames",)), system.with_parameters({}, ("flow",))
+    assert (frames.preset, flow.preset) == ("cpu", "pictures")
+    assert system.with_parameters({}, ("frames", "flow")).preset == "pictures"
+    recipe = system.recipe("frames", frames)
+    assert [step.name for step in recipe.steps] == ["aligned_face", "geometry_copies"]
+    assert recipe.steps[0].parameters["transform"] == "lwm"
+    assert recipe.steps[1].parameters["method"] == "classic_nl_published"
+    assert recipe.steps[1].parameters["apex"] == "found"
+    assert {"face", "alphas", "apex", "size", "shares"} < reading("strcn-g")
+    for key in ("face", "alphas", "apex", "size", "shares"):
+        assert frames.idle(key, ["frames"]) is None

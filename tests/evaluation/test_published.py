@@ -9,6 +9,7 @@ import pytest
 from mien.datasets.labels import LABEL_MAPS
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.published.claims import PublishedRow, published_for, published_rows
+from mien.systems import SYSTEMS
 
 COMPOSITE = ("casme2", "samm", "smic_hs")
 
@@ -91,3 +92,28 @@ def test_other_databases_classes_or_protocols_find_nothing() -> None:
     assert published_for(settings("loso", "megc2019", ["casme2", "samm"])) == []
     assert published_for(settings("loso", "own", ["casme2"])) == []
     assert published_for(settings("kfold_subject", "megc2019", COMPOSITE)) == []
+
+
+def run(preset: str, medium: str = "frames", **changed: object) -> dict[str, object]:
+    parameters = SYSTEMS["strcn-g"].with_parameters({"preset": preset, **changed}).model_dump(mode="json")
+    return {
+        **settings("loso", "strcn4", ["casme2"]),
+        "system": "strcn-g", "parameters": parameters, "recipes": {medium: ""},
+    }  # fmt: skip
+
+
+def test_a_figure_is_comparable_with_the_papers_preset_on_frames_only() -> None:
+    assert one(published_for(run("paper")), "STRCN-G").comparable == "partly"
+    assert (
+        one(published_for(run("paper", per_frame=True, flow="classic_l", maps=512)), "STRCN-G").comparable == "partly"
+    )
+    for other, said in (
+        (run("cpu"), "preset is cpu"),
+        (run("pictures"), "preset is pictures"),
+        (run("paper", "flow"), "ready flow pictures"),
+        (run("paper", epochs=3, flow="dis"), "sets epochs, flow"),
+    ):
+        row = one(published_for(other), "STRCN-G")
+        assert row.comparable == "no"
+        assert said in row.why
+        assert one(published_for(other), "LBP-TOP").comparable == "partly"  # another system than that of the run

@@ -162,7 +162,7 @@ def test_numbers_are_those_of_scikit_learn(one: Path) -> None:
 def test_one_run_has_the_promised_keys(one: Path) -> None:
     result = report(read_ledger(one))
     promised = (
-        "n_clips n_subjects accuracy uf1 uar f1_weighted f1_fold_mean majority_accuracy majority_uf1 confusion"
+        "n_clips n_subjects accuracy uf1 uar f1_weighted f1_fold_mean majority_accuracy majority_uf1 confusion preset"
         " per_class per_dataset protocol system seed label_map classes data interval_source complete shuffled_labels"
         " uf1_interval averaging"
     )

@@ -52,7 +52,7 @@ def trained_weights(folder: Path) -> Path:
     out = folder / "weights.safetensors"
     train(
         open_specs([f"casme2={folder / 'corpus'}"]), "strcn-g", out, labels="megc2019",
-        parameters={"flow": "dis", "maps": "12", "epochs": "30"}, jobs=1,
+        parameters={"preset": "pictures", "flow": "dis", "maps": "12", "epochs": "30"}, jobs=1,
     )  # fmt: skip
     return out
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mien.cli.shell import out, say
 from mien.parameters import Parameters, Preset, as_typed
+from mien.types import Medium
 
 LONGEST = 18
 """Characters of a value in the table; the rest is left to the list of presets."""
@@ -31,7 +32,10 @@ def parameters_as_json(model: type[Parameters], presets: Mapping[str, Preset] | 
 
 
 def show_parameters(
-    model: type[Parameters], presets: Mapping[str, Preset] | None = None, media: Collection[str] = ()
+    model: type[Parameters],
+    presets: Mapping[str, Preset] | None = None,
+    media: Collection[str] = (),
+    default_presets: Mapping[Medium, str] | None = None,
 ) -> None:
     """Print a table of parameters, and the presets with what each is for.
 
@@ -39,6 +43,7 @@ def show_parameters(
         model: The parameters.
         presets: The presets by name.
         media: Kinds of clips that can be read; with two of them the table says which a parameter needs.
+        default_presets: The preset that is used by default, by kind of clips; None takes the default of the model.
     """
     presets = presets or {}
     names = [name for name in model.model_fields if name != "preset"]
@@ -64,10 +69,10 @@ def show_parameters(
         table.add_row(name, value, _brief(model.range_of(name)), meaning)
     out.print(table)
     if presets:
-        default = model.model_fields["preset"].default
+        defaults = default_presets or {"frames": model.model_fields["preset"].default}
         say(("\npresets", "dim"), "  (`--set preset=NAME`; what is set beside it goes before)")
         for name, preset in presets.items():
-            say((f"  {name}", "bold"), " (default)" if name == default else "", f"  {preset.summary}")
+            say((f"  {name}", "bold"), _by_default(name, defaults), f"  {preset.summary}")
             if preset.values:
                 say("    ", (" ".join(f"{k}={as_typed(v)}" for k, v in preset.values.items()), "dim"))
 
@@ -82,6 +87,15 @@ def _brief(words: str) -> str:
     for long, short in (("a whole number from", "whole,"), ("a number from ", ""), ("a number ", ""), ("one of ", "")):
         words = words.replace(long, short)
     return words
+
+
+def _by_default(name: str, defaults: Mapping[Medium, str]) -> str:
+    """Return for which clips a preset is the default, in words."""
+    media = [medium for medium, preset in defaults.items() if preset == name]
+    if len(media) == len(defaults):
+        return " (default)"
+    words = {"frames": "frames", "flow": "ready flow pictures"}
+    return f" (default on {' and '.join(words[m] for m in media)})" if media else ""
 
 
 def _short(value: Any) -> str:

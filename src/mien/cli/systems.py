@@ -27,6 +27,7 @@ def systems(
                     **{k: getattr(s, k) for k in keys},
                     "reads": list(s.recipes),
                     **parameters_as_json(s.parameters, s.presets),
+                    "default_presets": {medium: s.default_preset((medium,)) for medium in s.recipes if s.presets},
                 }
                 for s in chosen
             ]
@@ -38,7 +39,8 @@ def systems(
             for departure in s.departures:
                 say(f"  differs from the paper: {departure}")
             say()
-            show_parameters(s.parameters, s.presets, list(s.recipes))
+            by_default = {medium: s.default_preset((medium,)) for medium in s.recipes}
+            show_parameters(s.parameters, s.presets, list(s.recipes), by_default)
     if not name:
         say(("Parameters and differences from the paper: ", "dim"), "mien systems NAME")
 

@@ -63,6 +63,7 @@ def _show_card(card: dict[str, Any], file: Path, as_json: bool) -> None:
     rows = {
         "file": str(file),
         "system": card["system"],
+        **({"preset": preset} if (preset := card["parameters"].get("preset")) else {}),
         "classes": ", ".join(card["classes"]) + f"  ({card['labels']})",
         "trained on": "; ".join(_trained_on(d) for d in card["trained_on"]),
         "score": measured,

@@ -132,6 +132,7 @@ def make_plan(
     folds = make_folds(protocol, table, **(protocol_parameters or {}))
     media: set[Medium] = {s.clip.medium for s in table}
     if not isinstance(parameters, Parameters):
+        all_parameters = chosen.with_parameters(parameters, media)
         all_parameters.require_effect(parameters or {}, chosen.name, sorted(media))
     if start := getattr(all_parameters, "start", ""):
         require_unseen(start, sorted({s.clip.dataset for s in table}))

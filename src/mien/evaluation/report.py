@@ -84,6 +84,7 @@ def report(
     result: dict[str, Any] = {
         "system": settings["system"],
         "system_title": settings["system_title"],
+        "preset": settings["parameters"].get("preset"),
         "protocol": settings["protocol"],
         "seed": ledger.seeds[0] if len(settings["seeds"]) == 1 else list(ledger.seeds),
         "label_map": settings["labels"],
@@ -306,7 +307,7 @@ def _published(settings: Mapping[str, Any], result: Mapping[str, Any]) -> list[d
     for row in published_for(settings):
         ours = result if row.column == "all" else result["per_dataset"].get(row.column, {})
         entry = asdict(row)
-        entry["label_maps"], entry["datasets"] = list(row.label_maps), list(row.datasets)
+        entry |= {key: list(entry[key]) for key in ("label_maps", "datasets", "presets")}
         entry["same_system"] = row.system != "" and row.system == settings["system"]
         entry["ours"] = {name: ours.get(name) for name in ("accuracy", "uf1", "uar")}
         rows.append(entry)
@@ -327,7 +328,7 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
     preset = {"preset": chosen["preset"]} if known and chosen.get("preset") in known.presets else {}
     defaults = known.with_parameters(preset).model_dump(mode="json") if known else {}
     if known and "preset" in defaults:
-        defaults["preset"] = known.defaults["preset"]
+        defaults["preset"] = known.default_preset(settings.get("recipes", ()))
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
     given = settings.get("system_origin", {}).get("given", "")
     named = given if is_import_path(given) else settings["system"]

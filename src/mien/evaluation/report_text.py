@@ -57,7 +57,7 @@ def _headline(result: Mapping[str, Any]) -> Table:
     table.padding = (0, 1, 0, 0)
     table.columns[-1].style = "dim"
     table.add_row(
-        Text(result["system"], "bold"),
+        Text.assemble((result["system"], "bold"), f", {preset}" if (preset := result["preset"]) else ""),
         Text(result["protocol"]),
         str(result["n_clips"]),
         str(result["n_subjects"]),

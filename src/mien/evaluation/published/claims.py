@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -34,6 +34,8 @@ class PublishedRow:
         source: Paper and table.
         comparable: "yes", "partly" or "no": may a pooled score of the same protocol and classes stand beside it?
         why: The reason, in one sentence or two.
+        presets: Presets of `system` that follow the source; a run of that system under another preset is not
+            comparable. Empty where the system has one way only.
     """
 
     method: str
@@ -49,6 +51,7 @@ class PublishedRow:
     source: str
     comparable: Comparable
     why: str
+    presets: tuple[str, ...] = ()
 
 
 def _rows_of(table: Mapping[str, Any]) -> list[PublishedRow]:
@@ -71,6 +74,7 @@ def _rows_of(table: Mapping[str, Any]) -> list[PublishedRow]:
                     source=entry["source"],
                     comparable=entry["comparable"],
                     why=entry["why"],
+                    presets=tuple(entry.get("presets", ())),
                 )
             )
     return found
@@ -92,8 +96,10 @@ def _family(protocol: str, datasets: tuple[str, ...]) -> str:
 def published_for(settings: Mapping[str, Any]) -> list[PublishedRow]:
     """Return the published results under the protocol, classes and databases of a run.
 
+    A run of a row's own system is comparable with it only under the paper's preset and on frames.
+
     Args:
-        settings: The content of run.json; `protocol`, `labels` and `datasets` are read.
+        settings: The content of run.json.
 
     Returns:
         Rows in file order; empty when nothing published was scored that way.
@@ -101,7 +107,42 @@ def published_for(settings: Mapping[str, Any]) -> list[PublishedRow]:
     datasets = tuple(sorted(settings["datasets"]))
     protocol = _family(settings["protocol"], datasets)
     return [
-        row
+        _for_run(row, settings)
         for row in published_rows()
         if row.protocol == protocol and row.datasets == datasets and settings["labels"] in row.label_maps
     ]
+
+
+_READINGS: Mapping[str, tuple[Any, ...]] = {
+    "device": (),
+    "flow": ("classic_nl_published", "classic_l"),
+    "hertz": (),
+    "loss": ("balanced", "printed"),
+    "maps": (),
+    "per_frame": (),
+}
+"""What a run may set beside a paper's preset and still follow the paper, where its text is open; () takes any value."""
+
+
+def _for_run(row: PublishedRow, settings: Mapping[str, Any]) -> PublishedRow:
+    """Return a row with the verdict for a run: "no" where its system runs another pipeline than the row's."""
+    if not row.presets or row.system != settings.get("system"):
+        return row
+    from mien.systems import SYSTEMS
+
+    parameters = settings.get("parameters", {})
+    preset, wanted = parameters.get("preset"), " or ".join(f"preset={name}" for name in row.presets)
+    reason = ""
+    if preset not in row.presets:
+        reason = f"This run's preset is {preset}, which is not the paper's method ({wanted})."
+    elif "flow" in settings.get("recipes", {}):
+        reason = "This run reads ready flow pictures; the paper makes its own from frames."
+    else:
+        usual = SYSTEMS[row.system].with_parameters({"preset": preset}).model_dump(mode="json")
+        changed = [
+            key for key, value in parameters.items()
+            if key in usual and value != usual[key] and not (key in _READINGS and value in (_READINGS[key] or (value,)))
+        ]  # fmt: skip
+        if changed:
+            reason = f"This run sets {', '.join(changed)} beside {wanted}."
+    return replace(row, comparable="no", why=f"{reason} {row.why}") if reason else row
