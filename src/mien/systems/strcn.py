@@ -16,7 +16,7 @@ PAPER = (
     "IEEE TMM 2020, sections III-C to III-E, Table I"
 )
 
-PLACED = OnlyIf(face=("lwm", "crop"))
+PLACED = OnlyIf(medium="frames", face=("lwm", "crop"))
 """Of parameters that say how a face is brought into place."""
 
 PAPER_DEPARTURES = (

@@ -53,7 +53,7 @@ from mien.systems.schedule import (
     WeightDecay,
     schedule,
 )
-from mien.systems.strcn import PAPER, PAPER_DEPARTURES, PLACED, RecurrentNetwork, Variant, network
+from mien.systems.strcn import PAPER, PAPER_DEPARTURES, RecurrentNetwork, Variant, network
 
 FACE = OnlyIf(medium="frames", input="face")
 
@@ -113,7 +113,7 @@ class StrcnGParameters(RecurrentNetwork, Training):
     shares: Annotated[Shares, FACE] = (1.0,)
     exaggeration: Annotated[Exaggeration, FACE] = 2.0
     hertz: Annotated[Hertz, FACE] = False
-    per_frame: Annotated[PerFrame, FACE, PLACED] = False
+    per_frame: Annotated[PerFrame, OnlyIf(medium="frames", input="face", face=("lwm", "crop"))] = False
 
 
 PRESETS = {
