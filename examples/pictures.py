@@ -24,6 +24,7 @@ from mien.preprocessing import named_recipe
 from mien.preprocessing.album import write_album
 from mien.preprocessing.films import magnify_video
 from mien.preprocessing.prepare import video_clip
+from mien.systems import system
 from mien.types import Clip
 
 FPS, FRAMES, APEX = 100.0, 48, 20
@@ -53,8 +54,10 @@ def smiling_portrait(most: float = 1.5) -> Iterator[NDArray[np.uint8]]:
 def write_all(clip: Clip, out: Path) -> None:
     """Albums of the recipes, less the stages they share, and the magnified video beside the original."""
     seen: set[str] = set()
-    for name in ("strcn-g", "strcn-a", "flow-28", "dynamic-image"):
-        for path in write_album(clip, named_recipe(name), out / name):
+    recipes = {name: named_recipe(name) for name in ("strcn-g", "strcn-a", "flow-28", "dynamic-image")}
+    recipes["strcn-g-copies"] = system("strcn-g").recipe("frames")
+    for name, recipe in recipes.items():
+        for path in write_album(clip, recipe, out / name):
             stage = path.name.partition("-")[2]
             if stage in seen:
                 path.unlink()

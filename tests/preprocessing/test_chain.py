@@ -13,6 +13,7 @@ from mien.io.video import write_video
 from mien.preprocessing import named_recipe
 from mien.preprocessing.album import write_album
 from mien.preprocessing.prepare import prepare, prepare_clip, video_clip
+from mien.systems import SYSTEMS
 from mien.types import Interval
 
 T, APEX = 10, 6
@@ -169,3 +170,9 @@ def test_a_long_clip_without_an_interval_raises_mien_error(
     film = write_video(tmp_path / "long.mkv", frames, 100)
     with pytest.raises(MienError, match="10 frames"):
         named_recipe("aligned").apply(video_clip(film))
+
+
+def test_the_album_of_strcn_g_shows_its_copies(film: Path, tmp_path: Path) -> None:
+    given = {"preset": "small", "face": "none", "alphas": [8.0], "size": [40, 32]}
+    names = [p.name for p in write_album(video_clip(film), SYSTEMS["strcn-g"].recipe("frames", given), tmp_path)]
+    assert names == ["1-aligned.png", "2-copies.png"]

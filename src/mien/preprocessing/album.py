@@ -38,6 +38,10 @@ def write_album(clip: Clip, recipe: Recipe, folder: Path) -> list[Path]:
     return album.written
 
 
+MOST_COPIES = 6
+"""Copies of a clip that are shown."""
+
+
 class _Album:
     """Writes a picture after a step, by the method named after it; steps without one are skipped."""
 
@@ -76,6 +80,11 @@ class _Album:
 
     def _flow_and_strain(self, channels: Array, context: Context, step: Step) -> None:
         self._add("channels", pictures.figure_maps(channels, ("u, px", "v, px", "strain"), signed=(True, True, False)))
+
+    def _geometry_copies(self, copies: Array, context: Context, step: Step) -> None:
+        named = [f"{a:g} times, {s:.0%}, px" for a in step.parameters["alphas"] for s in step.parameters["shares"]]
+        shown = [np.hypot(*copy) for copy in copies[:MOST_COPIES]]
+        self._add("copies", pictures.figure_maps(np.stack(shown), named[: len(shown)], (False,) * len(shown)))
 
     def _resize(self, frames: Array, context: Context, step: Step) -> None:
         self._add("small", pictures.strip(frames, 12, 1))

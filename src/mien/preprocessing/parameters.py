@@ -246,8 +246,9 @@ class StillMagnifiedClip(MagnifiedClip):
 
 
 class FlowOfClip(MagnifiedClip):
-    """Flow from onset to apex of the magnified clip."""
+    """Flow from onset to apex of the magnified clip, as STRCN has it."""
 
+    exaggeration: Exaggeration = 1.0
     apex: Apex = "given"
     flow: Flow = "classic_nl_published"
 
@@ -256,12 +257,14 @@ class SmallFlowOfClip(FlowOfClip):
     """The same of the clip as it is, by TV-L1."""
 
     alpha: Alpha = 0.0
+    exaggeration: Exaggeration = 2.0
     flow: Flow = "tvl1"
 
 
 class FramesOfClip(MagnifiedClip):
-    """A number of frames of the magnified clip."""
+    """A number of frames of the magnified clip, as STRCN has it."""
 
+    exaggeration: Exaggeration = 1.0
     frames: Length = 30
     time: Annotated[
         Literal["linear", "tim", "nearest", "cubic"], Field(description="How a clip is brought to its length."), FRAMES

@@ -31,9 +31,9 @@ PAPER_DEPARTURES = (
     "same digits stand; a band below 0.4 Hz holds no micro-expression. `--set hertz=true` reads them as hertz.",
     "128 maps: the paper searches a grid and does not print the value; the released code has 512 (`--set maps=512`), "
     "with 16 times the arithmetic and weights.",
-    "The balanced loss (equations 9 and 10) is cross-entropy of a clip's own class, as its name and the released code "
-    "have it, scaled to a mean weight of 1; the paper leaves the scale open. `--set loss=printed` adds -log(1 - p_c) "
-    "of the other classes, as the label vector of equation 9 reads.",
+    "The balanced loss (equations 9 and 10) is weighted cross-entropy of a clip's own class, scaled to a mean weight "
+    "of 1; the paper leaves the scale open. `--set loss=printed` adds -log(1 - p_c) of the other classes, as the label "
+    "vector of equation 9 reads.",
     "The stop at a change below 1e-3 is one of the mean loss of an epoch; an epoch is one traversal of all copies, "
     "after which the rate is multiplied by 0.8.",
     "Frames of the copies are removed by a draw for each clip and copy, the first frame never; the released code "
