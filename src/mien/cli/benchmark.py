@@ -13,7 +13,12 @@ from mien.cli.shell import Json, Settings, Specs, out, pairs, print_json, say, s
 from mien.cli.spot import benchmark_spots
 from mien.errors import MienError, unknown_name
 
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Say how long it takes here and how much memory it needs; run nothing.")
+]
+
 TASKS = ("recognise", "spot")
+NO_ESTIMATE = "--estimate measures this machine, not those of --ray."
 
 
 def benchmark(
@@ -62,6 +67,7 @@ def benchmark(
         str | None,
         typer.Option(help='With --task spot: a checkpoint or "shipped" that names what is found.'),
     ] = None,
+    estimate: Estimate = False,
     as_json: Json = False,
 ) -> None:
     """Train and test a system on databases, and print its scores."""
@@ -86,9 +92,29 @@ def benchmark(
     from mien.evaluation.report import render_report, report_many
     from mien.evaluation.run import benchmark as run_benchmark
 
+    opened = open_specs(data, parse_label_sheets(label_sheet or []), second_flow)
+    if estimate and ray is not None:
+        raise MienError(NO_ESTIMATE, "--estimate without --ray.", "the same command without --ray.")
+    if ray is None:
+        from mien.evaluation.estimate import estimate_run, shorter, warn_if_long
+        from mien.evaluation.planning import make_plan
+
+        plan = make_plan(
+            opened, system, protocol=protocol, labels=labels, seeds=tuple(seed or [0]),
+            parameters=pairs(settings, "--set"), protocol_parameters=pairs(protocol_settings, "--protocol-set"),
+            shuffle_labels=shuffle_labels,
+        )  # fmt: skip
+        found = estimate_run(plan, run, jobs)
+        if estimate:
+            if as_json:
+                print_json(found.as_json())
+            else:
+                say(str(found))
+            return
+        warn_if_long(found.seconds, str(found), shorter(plan), warn)
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
         run_benchmark(
-            open_specs(data, parse_label_sheets(label_sheet or []), second_flow),
+            opened,
             system,
             run,
             protocol=protocol,
@@ -140,20 +166,36 @@ def experiment(
     jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
     ray: Ray = None,
     gpus_per_fold: GpusPerFold = 0.0,
+    estimate: Estimate = False,
     as_json: Json = False,
 ) -> None:
     """Reproduce a table or figure of a paper on your databases."""
-    from mien.evaluation.experiments import claims, grid, tables
+    from mien.evaluation.experiments import claims, estimates, grid, tables
     from mien.evaluation.experiments.catalogue import find_experiment
     from mien.motion.pictures import save
 
     chosen = find_experiment(name)
+    if estimate and ray is not None:
+        raise MienError(NO_ESTIMATE, "--estimate without --ray.", "the same command without --ray.")
+    seeds = tuple(seed or [0])
+    planned = grid.plan_cells(
+        chosen, data, folder, preset="small" if small else preset, seeds=seeds, parameters=pairs(settings, "--set"),
+        protocols=protocol or (), protocol_parameters=pairs(protocol_settings, "--protocol-set"), only=only or (),
+        skip=skip or (),
+    )  # fmt: skip
+    if estimate:
+        found = estimates.estimate_cells(planned, seeds, jobs)
+        if as_json:
+            print_json(estimates.as_json(found))
+        else:
+            show(estimates.render_estimates(chosen.title, found))
+        return
+    if ray is None:
+        estimates.warn_before(planned, seeds, jobs, warn)
     with cluster_of(ray, gpus_per_fold, jobs) as cluster:
-        cells = grid.experiment(
-            chosen, data, folder, preset="small" if small else preset, seeds=tuple(seed or [0]),
-            parameters=pairs(settings, "--set"), protocols=protocol or (),
-            protocol_parameters=pairs(protocol_settings, "--protocol-set"), only=only or (), skip=skip or (),
-            jobs=jobs, bars=True, on_warning=None if as_json else lambda text: say((text, "dim")), executor=cluster,
+        cells = grid.run_cells(
+            chosen, planned, folder, seeds=seeds, jobs=jobs, bars=True,
+            on_warning=None if as_json else lambda text: say((text, "dim")), executor=cluster,
         )  # fmt: skip
     picture = save(tables.figure(chosen, cells), folder / f"{name}.png") if chosen.axis else None
     judged = claims.judge(chosen, cells)

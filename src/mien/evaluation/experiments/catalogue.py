@@ -156,7 +156,7 @@ def choose_rows(chosen: Experiment, only: Sequence[str] = (), skip: Sequence[str
         ['Bi-WOOF', 'STRCN-G']
     """
 
-    names = [_plain(row) for row in chosen.rows]
+    names = [name_in_paper(row) for row in chosen.rows]
 
     def named(text: str, option: str) -> set[int]:
         wanted = plain_name(text)
@@ -180,7 +180,7 @@ def choose_rows(chosen: Experiment, only: Sequence[str] = (), skip: Sequence[str
     return tuple(row for n, row in enumerate(chosen.rows) if n in kept)
 
 
-def _plain(row: GridRow) -> str:
+def name_in_paper(row: GridRow) -> str:
     """Return the name of a row under the paper's preset."""
     return row.name.format(**row.set) if "{" in row.name else row.name
 

@@ -19,7 +19,14 @@ from mien.datasets import Databases, label_maps_of, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError, unknown_name
 from mien.evaluation.execution.base import Executor
-from mien.evaluation.experiments.catalogue import Experiment, GridRow, choose_rows, find_experiment, resolve
+from mien.evaluation.experiments.catalogue import (
+    Experiment,
+    GridRow,
+    choose_rows,
+    find_experiment,
+    name_in_paper,
+    resolve,
+)
 from mien.evaluation.experiments.reasons import idle_reason, input_reason, require_weights
 from mien.evaluation.leaking import Leak, leaking
 from mien.evaluation.ledger import fold_file, read_settings
@@ -140,6 +147,21 @@ def experiment(
         chosen, data, out, preset=preset, seeds=seeds, parameters=parameters, protocols=protocols,
         protocol_parameters=protocol_parameters, only=only, skip=skip,
     )  # fmt: skip
+    return run_cells(chosen, planned, out, seeds=seeds, jobs=jobs, bars=bars, on_warning=on_warning, executor=executor)
+
+
+def run_cells(
+    chosen: Experiment,
+    planned: Sequence[PlannedCell],
+    out: str | Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    jobs: int | None = None,
+    bars: bool = False,
+    on_warning: Callable[[str], None] | None = None,
+    executor: Executor | None = None,
+) -> list[Cell]:
+    """Run cells that `plan_cells` returned; see `experiment`."""
     # Trained in this process, whose random numbers are one stream.
     alone = threading.Lock()
 
@@ -159,7 +181,7 @@ def experiment(
                     leak = leaking([each.data], each.row.system, folder, seed=seeds[0], jobs=jobs or 1, **common)
             benchmark(
                 [each.data], each.row.system, each.run, protocol=each.protocol, seeds=seeds,
-                protocol_parameters=_for(each.protocol, protocol_parameters), jobs=jobs, on_warning=on_warning,
+                protocol_parameters=each.plan.settings["protocol_parameters"], jobs=jobs, on_warning=on_warning,
                 executor=executor, **common,
             )  # fmt: skip
             return replace(_finished(each), leak=leak)
@@ -220,11 +242,12 @@ def plan_cells(
                 base = PlannedCell(row, protocol, one, Path(out) / slug(row.name) / protocol / one.id, None, "", labels)
                 clips = one.clips()
                 medium = clips[0].medium if clips else "frames"
+                plain = replace(base, row=replace(row, name=name_in_paper(row)))
                 if row.system not in SYSTEMS:
-                    planned.append(replace(base, why="this version has no such system"))
+                    planned.append(replace(plain, why="this version has no such system"))
                     continue
                 if medium not in SYSTEMS[row.system].recipes:
-                    planned.append(replace(base, why=f"it cannot read ready {medium} pictures"))
+                    planned.append(replace(plain, why=f"it cannot read ready {medium} pictures"))
                     continue
                 its = chosen.presets.get(one.id, preset) if preset == "paper" else preset
                 final, full = resolve(chosen, row, its, common, medium)
