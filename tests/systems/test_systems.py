@@ -39,7 +39,8 @@ def fast(name: str) -> Parameters:
     wanted: dict[str, object] = {"epochs": 1, "maps": 4, "members": 1, "C": [1.0], "ridge": [1.0], "sparsity": [0.1]}
     if name == "lbp-tics":
         wanted |= {"size": [24, 20], "frames": 8, "blocks": [2, 2, 1]}
-    made: Parameters = SYSTEMS[name].with_parameters({key: wanted[key] for key in wanted if key in known})
+    same_kind = {k: v for k, v in wanted.items() if k in known and isinstance(v, list) == isinstance(known[k], list)}
+    made: Parameters = SYSTEMS[name].with_parameters(same_kind)
     return made
 
 
