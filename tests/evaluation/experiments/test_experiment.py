@@ -135,7 +135,7 @@ def test_cells_are_run_once_and_printed(corpus: Path, tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("**/ledger/*.csv")} == before
     assert again[0].result == cells[0].result
     text = printed(TINY, cells)
-    assert "STRCN-G without balanced loss" in text
+    assert "STRCN-G without balanced" in text
     assert "most frequent class" in text
     assert "not run: this version has no" in text
     assert "A note." in text
@@ -155,7 +155,10 @@ def test_several_seeds_are_printed_as_mean_and_spread(corpus: Path, tmp_path: Pa
     )  # fmt: skip
     result = cells[0].result
     assert result is not None
-    assert f"{result['accuracy']:.3f} ±{result['spread']['accuracy']['sd']:.3f}" in printed(TINY, cells)
+    text = printed(TINY, cells)
+    assert f"{result['accuracy']:.3f}" in text
+    assert f"±{result['spread']['accuracy']['sd']:.3f}" in text
+    assert "mean ± sd of 2 seeds" in text
     assert tables.as_json(TINY, cells)["cells"][0]["spread"] == result["spread"]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import MienError
 from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.experiments.catalogue import Claim, Experiment
 from mien.evaluation.experiments.grid import Cell
+from mien.evaluation.experiments.tables import NAME_WIDTH
+from mien.evaluation.ledger import Ledger
 from mien.evaluation.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ class Judgement:
     accuracy: Verdict
 
 
-def judge(chosen: Experiment, cells: Sequence[Cell]) -> list[Judgement]:
+def judge(chosen: Experiment, cells: Sequence[Cell], ledgers: Mapping[Path, Ledger] | None = None) -> list[Judgement]:
     """Judge what a paper says about the rows of an experiment.
 
     A claim is supported where the 95 % interval over subjects of every difference that decides it lies above zero, not
@@ -67,6 +70,7 @@ def judge(chosen: Experiment, cells: Sequence[Cell]) -> list[Judgement]:
     Args:
         chosen: The experiment.
         cells: Its cells.
+        ledgers: Ledgers of runs that are not in their folders.
 
     Returns:
         A judgement per claim, protocol and database; a claim about new or shared subjects is judged under such
@@ -80,7 +84,7 @@ def judge(chosen: Experiment, cells: Sequence[Cell]) -> list[Judgement]:
             if claim.subjects != "any" and (claim.subjects == "shared") != shares:
                 continue
             pairs = [
-                _pair(by_id, names, decides)
+                _pair(by_id, names, decides, ledgers or {})
                 for decides, listed in ((True, claim.pairs), (False, claim.also))
                 for names in listed
                 if set(names) <= by_id.keys()
@@ -95,13 +99,13 @@ def judge(chosen: Experiment, cells: Sequence[Cell]) -> list[Judgement]:
     return found
 
 
-def _pair(by_id: dict[str, Cell], names: tuple[str, str], decides: bool) -> Pair:
+def _pair(by_id: Mapping[str, Cell], names: tuple[str, str], decides: bool, ledgers: Mapping[Path, Ledger]) -> Pair:
     better, worse = (by_id[name] for name in names)
     why = next((f"{cell.row.name}: {cell.why}" for cell in (better, worse) if cell.why), "")
     result = None
     if not why:
         try:
-            result = compare(better.run, worse.run)
+            result = compare(*(ledgers.get(cell.run, cell.run) for cell in (better, worse)))
         except MienError as error:  # clips that only one of them could prepare, for example
             why = error.found.rstrip(".")
     return Pair(better.row.name, worse.row.name, decides, result, why)
@@ -174,8 +178,8 @@ def render_judgements(judged: Sequence[Judgement]) -> Group:
     for protocol, data in dict.fromkeys((each.protocol, each.data) for each in judged):
         title = Text(f"What the paper says · {protocol} · {data}")
         table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-        table.add_column("", width=34, overflow="fold")
-        for heading in ("", "A     B", "A - B", "95 % over subjects"):
+        table.add_column("", width=NAME_WIDTH, overflow="fold")
+        for heading in ("", "A     B", "A - B", "95 % interval"):
             table.add_column(heading, justify="right", no_wrap=True)
         for each in judged:
             if (each.protocol, each.data) != (protocol, data):
@@ -194,7 +198,7 @@ def render_judgements(judged: Sequence[Judgement]) -> Group:
                     table.add_row("" if n else name, Text(score, "dim"), both, difference, interval)
         parts.append(table)
     note = (
-        "Supported: the interval of every difference lies above 0; not supported: one lies below 0. Differences are "
-        "means over seeds; dim pairs decide nothing."
+        "Intervals over subjects. Supported: that of every difference lies above 0; not supported: one lies below 0. "
+        "Differences are means over seeds; dim pairs decide nothing."
     )
     return Group(*parts, Text(note, "dim"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.errors import MienError
 from mien.evaluation.estimate import LONG, Costs, Estimate, estimate, in_words, measure, warn_if_long
 from mien.evaluation.experiments.grid import PlannedCell
+from mien.evaluation.experiments.tables import NAME_WIDTH
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,7 +101,7 @@ def render_estimates(title: str, found: Sequence[Estimated]) -> Table:
     from rich.text import Text
 
     table = Table(title=Text(f"{title} · estimates"), title_justify="left", box=None, padding=(0, 1))
-    table.add_column("", width=34, overflow="fold")
+    table.add_column("", width=NAME_WIDTH, overflow="fold")
     for heading in ("", "", "folds", "time", "memory"):
         table.add_column(heading, justify="right" if heading else "left", overflow="fold", no_wrap=heading == "time")
     for cell, one, why in found:

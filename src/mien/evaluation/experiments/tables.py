@@ -23,7 +23,7 @@ KEYS: Final = (
     "seed",
 )  # fmt: skip
 
-NAME_WIDTH: Final = 34
+NAME_WIDTH: Final = 28
 
 AVERAGING: Final = "Counts are pooled over folds; F1 is micro F1, UF1 macro F1."
 
@@ -117,11 +117,11 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
 
 
 def _score(cell: Cell, key: str) -> str:
-    """Return a score, with its standard deviation over seeds where there are several."""
+    """Return a score, with its standard deviation over seeds below it where there are several."""
     if cell.result is None:
         return "-"
     spread = cell.result.get("spread", {}).get(key)
-    return f"{cell.result[key]:.3f}" + (f" ±{spread['sd']:.3f}" if spread else "")
+    return f"{cell.result[key]:.3f}" + (f"\n±{spread['sd']:.3f}" if spread else "")
 
 
 def figure(chosen: Experiment, cells: Sequence[Cell]) -> Figure:
