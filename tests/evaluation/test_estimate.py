@@ -76,4 +76,8 @@ def test_the_commands_estimate_and_run_nothing(corpus: Path, tmp_path: Path) -> 
     assert many.exit_code == 0, (many.exception, many.output)
     (cell,) = json.loads(many.stdout)["cells"]
     assert cell["hours"] > 0
+    both = ["--protocol", "loso", "--protocol", "kfold_subject", "--protocol-set", "k=2"]
+    many = CliRunner().invoke(app, ["experiment", "strcn-table3", *words, "--small", "--only", "strcn-g", *both])
+    first, second = json.loads(many.stdout)["cells"]
+    assert first["hours_prepare"] > second["hours_prepare"] == 0
     assert not (tmp_path / "run").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import MienError
@@ -25,7 +26,7 @@ Estimated = tuple[PlannedCell, Estimate | None, str]
 def estimate_cells(
     planned: Sequence[PlannedCell], seeds: Sequence[int], jobs: int | None = None, budget: float = float("inf")
 ) -> list[Estimated]:
-    """Estimate each cell; cells that differ only in their protocol are measured once.
+    """Estimate each cell; cells that differ only in their protocol are measured once, and prepared once.
 
     Args:
         planned: The cells.
@@ -35,6 +36,7 @@ def estimate_cells(
     """
     known: dict[str, Costs | str] = {}
     found: list[Estimated] = []
+    prepared: set[str] = set()
     started = time.monotonic()
     for each in planned:
         if each.plan is None:
@@ -54,6 +56,12 @@ def estimate_cells(
         if isinstance(costs, str):
             found.append((each, None, costs))
         else:
+            # An earlier cell leaves the inputs in the cache.
+            inputs = json.dumps([settings["recipes"], settings["data"]])
+            if costs is not None and inputs in prepared:
+                costs = replace(costs, cached=1.0)
+            if todo:
+                prepared.add(inputs)
             found.append((each, estimate(each.plan, todo, jobs, costs), ""))
     return found
 
