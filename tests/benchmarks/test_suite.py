@@ -206,7 +206,7 @@ def test_training_grows_with_folds_as_folds_are_counted() -> None:
     assert one.trainings == 5
     more = cost_model.study("ststnet", ["samm", "casme2"], ["kfold_subject", "loso"], 3)
     assert more.trainings == 3 * (5 + 29 + 5 + 26)
-    assert more.samples == 3 * 800 * (159 * (4 + 28) + 256 * (4 + 25))
+    assert more.samples == 3 * 800 * (159 * (4 + 28) + 255 * (4 + 25))
     assert more.prepare_hours > one.prepare_hours
     # Copies, mirror images: STRCN-G's picture and its mirror image for 20 passes.
     assert cost_model.samples_of("strcn-g", 10) == 10 * 2 * 20
