@@ -45,6 +45,11 @@ def has_ended(group: int) -> bool:
     return False
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to programs in the background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "code", "jobs"), [(signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 1)])
 def test_a_benchmark_that_is_stopped_unlocks_its_folder(
     pictures: Path, tmp_path: Path, number: signal.Signals, code: int, jobs: int
@@ -53,13 +58,17 @@ def test_a_benchmark_that_is_stopped_unlocks_its_folder(
     words = ("benchmark", f"flow_images={pictures}", "--system", "ststnet", "--set", "epochs=100000", "--out", str(run))
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *words, "--jobs", str(jobs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
-    wait_for(run / "run.json", process)
-    time.sleep(5)  # until it trains
-    assert (run / LOCK).exists()
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    try:
+        wait_for(run / "run.json", process)
+        time.sleep(5)  # until it trains
+        assert (run / LOCK).exists()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == code, err
     assert out == ""
     assert err.splitlines()[-1] == "Stopped. Finished work is kept; the same command resumes from there."

@@ -62,13 +62,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to programs in the background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     """A server as a user starts it; after Ctrl-C no files are left."""
     words = ["serve", "--weights", folder / "w.safetensors", "--port", 0, "--max-mib", 4, "--json"]
     line = [sys.executable, "-c", "from mien.cli.main import main; main()", *map(str, words)]
     environment = {**os.environ, "TMPDIR": str(folder / "temp"), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment, text=True) as server:
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, env=environment, text=True, preexec_fn=heed_interrupts
+    ) as server:
         assert server.stdout is not None
         yield json.loads(server.stdout.readline())["address"]
         assert any((folder / "temp").iterdir())
