@@ -277,7 +277,7 @@ def test_a_classifier_that_looks_elsewhere_is_found() -> None:
     assert problems_of(AllLabels, x, y) == "predictions change when the classes of test clips are destroyed elsewhere"
     assert "fails when test clips are destroyed" in problems_of(Strict, x, y)
     assert problems_of(Neighbours, x, y) == "predictions change when test clips are destroyed elsewhere"
-    assert "cannot be told from chance" in problems_of(Unseeded, x, y)
+    assert "leaks cannot be seen" in problems_of(Unseeded, x, y)
 
 
 def test_choosing_the_epoch_on_the_test_subject_lifts_a_guesser() -> None:

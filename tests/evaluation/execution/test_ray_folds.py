@@ -37,6 +37,7 @@ from mien.synthesis.flow_images import write_flow_images
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
 
 FAST = {"epochs": 2, "maps": 4}
+DIVERGES = {"epochs": 40, "lr": 100, "weight_decay": 100, "decay": "1"}
 QUICK = {"C": [1.0], "gamma": [0.3], "inner_repeats": 1, "mirror": False}
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -191,9 +192,7 @@ def test_a_clip_that_is_not_on_the_other_machine_is_prepared_on_this_one(
 def test_an_error_of_a_fold_is_raised_and_leaves_no_file(pictures: Path, tmp_path: Path, local: RayExecutor) -> None:
     data = [open_dataset("flow_images", pictures)]
     with pytest.raises(MienError, match="learning rate"):
-        benchmark(
-            data, "strcn-g", tmp_path, parameters={**FAST, "epochs": 4, "lr": 100, "decay": "1e30"}, executor=local
-        )
+        benchmark(data, "strcn-g", tmp_path, parameters={**FAST, **DIVERGES}, executor=local)
     assert not list((tmp_path / "unfinished").iterdir())
 
 
