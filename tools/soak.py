@@ -36,7 +36,7 @@ from mien.evaluation.run import benchmark
 from mien.io.atomic import LOCK, UNFINISHED
 from mien.synthesis.flow_images import write_flow_images
 
-PARAMETERS = {"epochs": 5, "maps": 2, "layers": 1}
+PARAMETERS = {"preset": "pictures", "epochs": 5, "maps": 2, "layers": 1}
 SUBJECTS, CLIPS = 4, 3
 
 

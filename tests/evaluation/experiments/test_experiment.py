@@ -245,7 +245,7 @@ def test_an_unknown_experiment_is_told(tmp_path: Path) -> None:
 def test_train_and_card(corpus: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     data, model, run = f"casme2={corpus}", tmp_path / "m.safetensors", tmp_path / "run"
-    sets = ["--set", "epochs=1", "--set", "maps=4"]
+    sets = ["--set", "preset=pictures", "--set", "epochs=1", "--set", "maps=4"]
     scored = ["benchmark", data, "--system", "strcn-g", "--protocol", "kfold_subject", "--out", str(run), "--json"]
     assert runner.invoke(app, [*scored, *sets]).exit_code == 0
     made = runner.invoke(
