@@ -4,6 +4,6 @@ Start with `recognise`.
 """
 
 from mien.recognition.recognise import recognise
-from mien.recognition.records import Answer, Event, Moment, Reason, Track, VideoFacts
+from mien.recognition.records import Answer, Event, Moment, Reason, Track, UnitAnswer, VideoFacts
 
-__all__ = ["Answer", "Event", "Moment", "Reason", "Track", "VideoFacts", "recognise"]
+__all__ = ["Answer", "Event", "Moment", "Reason", "Track", "UnitAnswer", "VideoFacts", "recognise"]

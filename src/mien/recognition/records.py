@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
 
 from mien.classifiers.checkpoint import ModelCard
+from mien.errors import MienError
+
+R = TypeVar("R")
 
 About = Literal[
     "no_face", "frame_rate", "face_size", "face_lost", "head_motion", "spotting", "macro", "variable_rate", "input"
@@ -44,6 +47,41 @@ class Reason:
     text: str
 
 
+UnitSide = Literal["both", "left", "right"]
+"""Where a unit moved, as the person's own side: the person's left is on the right of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitAnswer:
+    """What the motion from onset to apex says about one action unit.
+
+    Attributes:
+        unit: FACS number.
+        name: FACS name, from `mien.datasets.facs`.
+        probability: Probability that the unit moved, 0 to 1, as if half of all expressions showed it.
+        side: The person's own side that moved (left is on the right of the picture), or "both". See
+            `mien.recognition.units`.
+        strength: Largest displacement of the skin that belongs to the unit between onset and apex, in percent of the
+            distance between the eyes and relative to the head. See `mien.recognition.units`.
+        present: Whether the probability exceeds the threshold of the unit.
+        auc: How well the weights separate clips with the unit from clips without it, on real faces that they were not
+            trained on: 1 is perfect, .5 is chance. From the card of the weights; None if it was not measured.
+    """
+
+    unit: int
+    name: str
+    probability: float
+    side: UnitSide
+    strength: float
+    present: bool
+    auc: float | None = None
+
+    @property
+    def code(self) -> str:
+        """The unit as face coders write it: "AU12", "L12" for the person's left side only, "R12" for the right."""
+        return f"AU{self.unit}" if self.side == "both" else f"{self.side[0].upper()}{self.unit}"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One expression of one person.
@@ -61,6 +99,8 @@ class Event:
         abstained: Why no class is named. If the user asked for a class anyway, why it is unreliable.
         notes: Other remarks for the reader.
         eyes: x and y of the image-left eye, then of the other, at the onset, in pixels of the video.
+        units: Every action unit that the weights know and that is answered (see `Answer.units`), by number; empty if
+            the motion could not be measured or units were not asked for.
     """
 
     person: int
@@ -75,6 +115,12 @@ class Event:
     abstained: tuple[Reason, ...]
     notes: tuple[str, ...]
     eyes: tuple[float, float, float, float]
+    units: tuple[UnitAnswer, ...] = ()
+
+    @property
+    def moved(self) -> tuple[UnitAnswer, ...]:
+        """The units that are present, the most probable one first."""
+        return tuple(sorted((unit for unit in self.units if unit.present), key=lambda unit: -unit.probability))
 
     @property
     def label(self) -> str | None:
@@ -197,6 +243,11 @@ class Answer:
         reasons: Why there is no answer, or an incomplete one, for the whole video.
         notes: Other remarks for the reader.
         seconds_spent: Computing time in seconds.
+        unit_weights: File of the weights that predicted the action units; "" if units were not asked for.
+        unit_card: Card of those weights.
+        units: Numbers of the action units that each event answers, ascending.
+        units_off: Numbers of the units that the weights know but that are off, because on real clips they were little
+            better than chance.
     """
 
     video: VideoFacts
@@ -207,6 +258,10 @@ class Answer:
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     seconds_spent: float = field(default=0.0, compare=False)
+    unit_weights: str = ""
+    unit_card: ModelCard | None = None
+    units: tuple[int, ...] = ()
+    units_off: tuple[int, ...] = ()
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -237,3 +292,80 @@ def as_json(answer: Answer) -> dict[str, Any]:
             "not": wording.NOT,
         },
     }
+
+
+def from_json(plain: Mapping[str, Any]) -> Answer:
+    """Convert what `as_json` returned back to an answer. Values of earlier versions, without units, are read as well.
+
+    Args:
+        plain: The values, as `json.load` reads them.
+
+    Raises:
+        MienError: The values are not an answer, or one of another layout.
+
+    Example:
+        >>> from_json({"format": 99})
+        Traceback (most recent call last):
+        mien.errors.MienError: The answer has layout 99. Expected: layout 1. Try: `mien recognise VIDEO --json`.
+    """
+    again = "`mien recognise VIDEO --json`."
+    if not isinstance(plain, Mapping) or plain.get("format") != FORMAT:
+        layout = plain.get("format") if isinstance(plain, Mapping) else None
+        raise MienError(f"The answer has layout {layout}.", f"layout {FORMAT}.", again)
+    try:
+        return _answer(plain)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MienError(
+            f"These values are no answer ({type(error).__name__}: {error}).", "a whole answer.", again
+        ) from None
+
+
+def _answer(plain: Mapping[str, Any]) -> Answer:
+    unit_card = plain.get("unit_card")
+    return _record(
+        Answer, plain, video=_record(VideoFacts, plain["video"], problems=tuple(plain["video"]["problems"])),
+        tracks=tuple(_track(track) for track in plain["tracks"]), card=_card(plain["card"]),
+        reasons=_reasons(plain["reasons"]), notes=tuple(plain["notes"]),
+        unit_card=None if unit_card is None else _card(unit_card), units=tuple(plain.get("units", ())),
+        units_off=tuple(plain.get("units_off", ())),
+    )  # fmt: skip
+
+
+def _record(kind: type[R], plain: Mapping[str, Any], **converted: Any) -> R:
+    """Return a record from plain values; fields that the values lack take their defaults."""
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: plain[name] for name in names if name in plain} | converted)
+
+
+def _card(plain: Mapping[str, Any]) -> ModelCard:
+    tuples = {key: tuple(plain[key]) for key in ("classes", "trained_on", "shape")}
+    return _record(ModelCard, plain, **tuples)
+
+
+def _reasons(plain: Any) -> tuple[Reason, ...]:
+    return tuple(_record(Reason, reason) for reason in plain)
+
+
+def _moment(plain: Mapping[str, Any]) -> Moment:
+    return _record(Moment, plain)
+
+
+def _track(plain: Mapping[str, Any]) -> Track:
+    trace = plain["trace"]
+    if trace is not None:
+        values = tuple(math.nan if value is None else value for value in trace["values"])
+        trace = _record(Trace, trace, values=values)
+    places = (_record(Place, p, eyes=None if p["eyes"] is None else tuple(p["eyes"])) for p in plain["places"])
+    return _record(
+        Track, plain, first=_moment(plain["first"]), last=_moment(plain["last"]),
+        gaps=tuple((_moment(lost), _moment(back)) for lost, back in plain["gaps"]), places=tuple(places),
+        events=tuple(_event(event) for event in plain["events"]), trace=trace, reasons=_reasons(plain["reasons"]),
+    )  # fmt: skip
+
+
+def _event(plain: Mapping[str, Any]) -> Event:
+    return _record(
+        Event, plain, onset=_moment(plain["onset"]), apex=_moment(plain["apex"]), offset=_moment(plain["offset"]),
+        abstained=_reasons(plain["abstained"]), notes=tuple(plain["notes"]), eyes=tuple(plain["eyes"]),
+        units=tuple(_record(UnitAnswer, unit) for unit in plain.get("units", ())),
+    )  # fmt: skip
