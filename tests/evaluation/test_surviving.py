@@ -62,7 +62,6 @@ def ledger_bytes(run: Path) -> dict[str, bytes]:
 
 
 @posix
-@pytest.mark.slow
 def test_killed_runs_of_the_soak_end_with_the_same_bytes(tmp_path: Path) -> None:
     words = [sys.executable, str(SOAK), "--trials", "3", "--workers", "0", "--out", str(tmp_path / "soak.md")]
     told = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)

@@ -21,6 +21,7 @@ from mien.io.atomic import write_atomically
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import Sources, clips_of
+from mien.preprocessing.threads import in_processes
 from mien.types import Clip
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def describe(
         >>> describe("face.mkv", "hoof", {"flow": "dis", "face": "none"}).features.shape
         (1, 8)
     """
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     chosen = descriptor_named(descriptor)
     clips = clips_of(clips)
@@ -130,7 +131,7 @@ def describe(
     jobs = 1 if set(recipes) == {"flow"} else max(1, min(jobs, len(clips)))
     work = (delayed(_describe_one)(clip, recipes[clip.medium], cache, jobs > 1) for clip in clips)
     rows = []
-    for row in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(work):
+    for row in in_processes(work, jobs):
         rows.append(row)
         if progress is not None:
             progress(1)

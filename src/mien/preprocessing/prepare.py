@@ -23,7 +23,7 @@ from mien.io.atomic import unwritable, write_atomically
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.named import named_recipe
-from mien.preprocessing.threads import one_thread
+from mien.preprocessing.threads import in_processes, one_thread
 from mien.types import Clip, Interval, IntervalSource
 
 INDEX = "index.csv"
@@ -228,11 +228,9 @@ def run_parallel(tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
     When a process dies, all tasks that were running are lost. The remaining tasks then run one at a time, each in a
     process of its own, which shows the task that caused it. With one job there are no other processes.
     """
-    from joblib import Parallel
-
     done = 0
     try:
-        for result in Parallel(n_jobs=jobs, return_as="generator", pre_dispatch=2 * jobs, batch_size=1)(tasks):
+        for result in in_processes(tasks, jobs):
             done += 1
             yield result
         return
@@ -240,7 +238,7 @@ def run_parallel(tasks: Sequence[Any], jobs: int) -> Iterator[Any]:
         pass
     for task in tasks[done:]:
         try:
-            (result,) = Parallel(n_jobs=2)([task])
+            (result,) = in_processes([task], 2)
         except BrokenProcessPool:
             result = None
         yield result

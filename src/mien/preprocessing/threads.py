@@ -1,11 +1,14 @@
-"""One thread per process: for work that is already spread over processes."""
+"""Worker processes: one thread each, and none that outlives the process that started it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 
 def use_one_thread(opencv: bool = False) -> None:
@@ -43,3 +46,52 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+def in_processes(
+    work: Iterable[Any],
+    jobs: int,
+    *,
+    order: Literal["generator", "generator_unordered"] = "generator",
+    ahead: int | str = "2 * n_jobs",
+) -> Iterator[Any]:
+    """Run joblib tasks in worker processes and yield their results as they come.
+
+    The workers end within a second of the process that started them, also when it is killed.
+
+    Args:
+        work: Tasks, each `joblib.delayed(function)(arguments)`.
+        jobs: Tasks at once; 1 runs them in this process.
+        order: "generator" yields in the order of the tasks, "generator_unordered" as they finish.
+        ahead: Tasks taken from `work` before they can start, as joblib's `pre_dispatch`.
+
+    Example:
+        >>> from joblib import delayed
+        >>> list(in_processes([delayed(abs)(-1), delayed(abs)(2)], 1))
+        [1, 2]
+    """
+    from joblib import Parallel, parallel_config
+
+    with parallel_config(backend="loky", initializer=end_with, initargs=(os.getpid(),)):
+        made = Parallel(n_jobs=jobs, return_as=order, pre_dispatch=ahead, batch_size=1)
+    yield from made(work)
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second of its parent's end.
+
+    A worker of a killed process would otherwise wait for minutes, with its memory and its parent's open pipes.
+
+    Args:
+        parent: Number of the parent process. Where the system does not name another parent once this one has ended
+            (Windows), nothing is done.
+    """
+    if os.name != "posix":
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

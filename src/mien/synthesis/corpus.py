@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -27,6 +27,7 @@ from mien.datasets.base import MANIFEST, MARKER
 from mien.errors import MienError
 from mien.io.atomic import write_atomically
 from mien.io.video import frames_video, to_uint8
+from mien.preprocessing.threads import in_processes
 from mien.synthesis.acting import Manner, draw_movements, draw_span, draw_surroundings, draw_units
 from mien.synthesis.face import SOURCES, draw_identity, face_from
 from mien.synthesis.neutral_face import Face
@@ -195,9 +196,8 @@ def synthesise(
     there = len(reels) - len(waiting)
     if progress:
         progress(there, len(reels))
-    made = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(_shoot)(reel, plan, corpus.root, corpus.card.colour) for reel in waiting
-    )
+    work = (delayed(_shoot)(reel, plan, corpus.root, corpus.card.colour) for reel in waiting)
+    made = in_processes(work, jobs, order="generator_unordered")
     for done, _ in enumerate(made, there + 1):
         if progress:
             progress(done, len(reels))

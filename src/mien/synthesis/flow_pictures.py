@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 
 from mien.datasets.labels import label_map
@@ -17,6 +17,7 @@ from mien.errors import MienError
 from mien.motion.flow import METHODS, optical_flow
 from mien.preprocessing import steps
 from mien.preprocessing.base import Context
+from mien.preprocessing.threads import in_processes
 from mien.synthesis.acting import Manner, draw_micro
 from mien.synthesis.fields import Floats
 from mien.synthesis.rig import motion, rig
@@ -119,9 +120,8 @@ def flow_corpus(
     manner = manner or Manner()
     chunks = [range(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
     call = delayed(_chunk)
-    parts = Parallel(n_jobs=jobs)(
-        call(c, seed, method, size, tuple(classes), balanced, clips_per_subject, manner) for c in chunks
-    )
+    work = (call(c, seed, method, size, tuple(classes), balanced, clips_per_subject, manner) for c in chunks)
+    parts = in_processes(work, jobs)
     rows = [row for part in parts for row in part]
     channels = np.stack([r[0] for r in rows]) if rows else np.empty((0, 3, size, size), np.float32)
     return FlowCorpus(

@@ -13,6 +13,7 @@ from mien.evaluation.execution.inputs import prepare_input
 from mien.evaluation.planning import Plan
 from mien.preprocessing.inputs import Inputs, cached_inputs
 from mien.preprocessing.prepare import run_parallel
+from mien.preprocessing.threads import in_processes
 from mien.progress import Slot
 
 
@@ -41,11 +42,11 @@ class Processes(Executor):
         self, plan: Plan, inputs: RunInputs, todo: Sequence[tuple[int, int]], out: Path, slot: Callable[[int], Slot]
     ) -> Iterator[FoldResult]:
         """See `Executor`."""
-        from joblib import Parallel, delayed
+        from joblib import delayed
 
         jobs = max(1, min(self.jobs, len(todo)))
         work = (
             delayed(train_fold)(plan, inputs, seed, number, slot(place), state_file(out, seed, number))
             for place, (seed, number) in enumerate(todo)
         )
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs + 1, batch_size=1)(work)
+        yield from in_processes(work, jobs, order="generator_unordered", ahead=jobs + 1)

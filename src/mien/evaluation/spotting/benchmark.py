@@ -30,7 +30,7 @@ from mien.evaluation.spotting.metrics import Count, count
 from mien.io.atomic import lock_run, sweep, write_atomically
 from mien.io.video import frames_video, open_video, to_uint8
 from mien.preprocessing.prepare import npy_bytes, unexpected_failure
-from mien.preprocessing.threads import use_one_thread
+from mien.preprocessing.threads import in_processes, use_one_thread
 from mien.progress import Bars
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import KINDS, Kind, Model, Rows, Spot, Spotter, decide_all
@@ -248,7 +248,7 @@ def _run(
     bars: bool,
 ) -> SpotLedger:
     """Run the missing folds, and return the whole ledger."""
-    from joblib import Parallel, delayed
+    from joblib import delayed
 
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
     if todo:
@@ -257,14 +257,14 @@ def _run(
             meter = shown.start("videos watched", len(films))
             work = (delayed(_watched)(f, name, parameters, _rows_file(out, i)) for i, f in enumerate(films))
             notes = []
-            for note in Parallel(n_jobs=min(jobs, len(films)), return_as="generator")(work):
+            for note in in_processes(work, min(jobs, len(films))):
                 notes.append(note)
                 meter(1)
             meter = shown.start("folds", len(todo))
             again = (
                 delayed(_fold)(films, folds, n, s, name, parameters, given, notes, recogniser, out) for s, n in todo
             )
-            for _ in Parallel(n_jobs=min(jobs, len(todo)), return_as="generator_unordered")(again):
+            for _ in in_processes(again, min(jobs, len(todo)), order="generator_unordered"):
                 meter(1)
     ledger = read_spots(out)
     if ledger.complete:
