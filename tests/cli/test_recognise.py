@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def run(*words: object) -> tuple[int, str]:
 
 
 def test_every_file_in_one_go(folder: Path, tmp_path: Path) -> None:
-    files = {kind: tmp_path / f"a.{kind}" for kind in ("csv", "eaf", "mp4", "html")}
+    kinds = {"csv", "parquet", "eaf", "boris", "mp4", "html"}
+    files = {kind: tmp_path / f"a.{kind}" for kind in kinds}
     options = [word for kind, out in files.items() for word in (f"--{kind}", out)]
     code, text = run(
         "recognise", folder / "film.mkv", "--weights", folder / "w.safetensors", "--json-file", tmp_path / "a.json",
@@ -47,10 +49,20 @@ def test_every_file_in_one_go(folder: Path, tmp_path: Path) -> None:
     assert told["n_events"] == 1
     assert told["tracks"][0]["events"][0]["given"]
     assert "lie detector" in told["says"]["not"]
-    assert set(told["files"]) == {"csv", "json", "eaf", "mp4", "html"}
+    assert set(told["files"]) == kinds | {"json"}
     for out in (*files.values(), tmp_path / "a.json"):
         assert out.stat().st_size > 200
     assert json.loads((tmp_path / "a.json").read_text())["n_events"] == 1
+
+
+def test_tables_per_frame(folder: Path, tmp_path: Path) -> None:
+    code, _ = run(
+        "recognise", folder / "film.mkv", "--weights", folder / "w.safetensors", "--interval", "60:95:78",
+        "--csv", tmp_path / "a.csv", "--per-frame",
+    )  # fmt: skip
+    assert code == 0
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert [int(row["frame"]) for row in rows if row["kind"] == "micro"] == list(range(60, 96))
 
 
 def test_the_table_and_what_must_be_said(folder: Path) -> None:
@@ -91,6 +103,8 @@ def test_what_is_no_video_is_refused(kind: str, folder: Path, tmp_path: Path) ->
         ("--spotter", "softnet"),
         ("--set", "nothing=1"),
         ("--csv", "a.txt"),
+        ("--boris", "a.txt"),
+        ("--per-frame",),
         ("--weights", "none.safetensors"),
     ],
 )

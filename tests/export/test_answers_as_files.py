@@ -91,7 +91,7 @@ def test_elan_file_reopens_with_the_same_content(answer: Answer, tmp_path: Path)
     opened = Eaf(str(out))
     spans = opened.get_annotation_data_for_tier("person 1: expression")
     assert [(a, b, text) for a, b, text, *_ in spans] == [(400, 630, "micro"), (700, 1310, "macro")]
-    named = opened.get_ref_annotation_data_for_tier("person 1: class")
+    named = opened.get_ref_annotation_data_for_tier("person 1: class (derived)")
     assert [(a, b, text) for a, b, text, *_ in named] == [(400, 630, "positive")]
     (why,) = opened.get_ref_annotation_data_for_tier("person 1: not named because")
     assert why[2] == WHY.text

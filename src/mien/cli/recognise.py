@@ -16,6 +16,7 @@ from rich.text import Text
 from mien.cli.completion import complete_spotter
 from mien.cli.inputs import Fps, IntervalText, VideoSource, read_interval
 from mien.cli.shell import Json, note, out, pairs, print_json, say
+from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.recognition import Answer
@@ -46,7 +47,14 @@ def recognise(
     anyway: Annotated[bool, typer.Option("--anyway", help="Name a class even where mien would decline to.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV table, one row per interval.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write the same table as Parquet.")] = None,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="One row per frame and person in these tables instead.")
+    ] = False,
     eaf: Annotated[Path | None, typer.Option(help="Write annotation tiers for ELAN.")] = None,
+    boris: Annotated[
+        Path | None, typer.Option(help="Write a project for BORIS, .boris, or its tabular events, .tsv.")
+    ] = None,
     mp4: Annotated[Path | None, typer.Option(help="Write the video with faces and intervals marked.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one page with pictures of every interval.")] = None,
     as_json: Json = False,
@@ -58,10 +66,18 @@ def recognise(
     from mien.recognition.records import as_json as plain
     from mien.spotting import DEFAULT
 
-    targets = {"csv": csv, "json": json_file, "eaf": eaf, "mp4": mp4, "html": html}
+    targets = {
+        "csv": csv, "parquet": parquet, "json": json_file, "eaf": eaf, "boris": boris, "mp4": mp4, "html": html,
+    }  # fmt: skip
     for kind, target in targets.items():
         if target is not None:
             exports.check_target(target, kind, video)
+    if per_frame and not any(targets[kind] for kind in exports.TABLES):
+        raise MienError(
+            "--per-frame says what is in a table, and no table was asked for.",
+            "a table to write, as CSV or Parquet.",
+            "`--per-frame --csv frames.csv`.",
+        )
     with Bars() as bars:
         shown: dict[str, tuple[Callable[[int], None], int]] = {}
 
@@ -79,7 +95,10 @@ def recognise(
         )  # fmt: skip
         for kind, target in targets.items():
             if target is not None:
-                exports.WRITERS[kind](answer, target, partial(advance_to, f"{kind} file"))
+                if per_frame and kind in exports.TABLES:
+                    exports.TABLES[kind](answer, target, True)
+                else:
+                    exports.WRITERS[kind](answer, target, partial(advance_to, f"{kind} file"))
     if as_json:
         print_json({**plain(answer), "files": {k: str(t) for k, t in targets.items() if t is not None}})
         return

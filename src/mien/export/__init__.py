@@ -1,4 +1,4 @@
-"""Write an answer to files: a table, JSON, tiers for ELAN, a marked video, one page with pictures."""
+"""Write an answer to files: tables, JSON, tiers for ELAN, a project for BORIS, a marked video, a page with pictures."""
 
 from __future__ import annotations
 
@@ -7,27 +7,40 @@ from pathlib import Path
 from typing import Final
 
 from mien.errors import MienError
+from mien.export.boris import write_boris
+from mien.export.columns import require_parquet
 from mien.export.elan import write_eaf
 from mien.export.film import write_mp4
 from mien.export.page import write_page
-from mien.export.tables import write_csv, write_json
+from mien.export.tables import write_csv, write_json, write_parquet
 from mien.recognition.records import Answer
 
-__all__ = ["ENDINGS", "WRITERS", "check_target", "write_csv", "write_eaf", "write_json", "write_mp4", "write_page"]
+__all__ = [
+    "ENDINGS", "WRITERS", "check_target", "write_boris", "write_csv", "write_eaf", "write_json", "write_mp4",
+    "write_page", "write_parquet",
+]  # fmt: skip
 
 Progress = Callable[[float], None]
 
-ENDINGS: Final[Mapping[str, str]] = {"csv": ".csv", "json": ".json", "eaf": ".eaf", "mp4": ".mp4", "html": ".html"}
-"""File name extension of each kind of file."""
+ENDINGS: Final[Mapping[str, str]] = {
+    "csv": ".csv", "parquet": ".parquet", "json": ".json", "eaf": ".eaf", "boris": ".boris", "mp4": ".mp4",
+    "html": ".html",
+}  # fmt: skip
+"""File name extension of each kind of file; `boris` also writes tables, `.tsv`."""
 
 WRITERS: Final[Mapping[str, Callable[[Answer, Path, Progress], Path]]] = {
     "csv": lambda answer, out, _: write_csv(answer, out),
+    "parquet": lambda answer, out, _: write_parquet(answer, out),
     "json": lambda answer, out, _: write_json(answer, out),
     "eaf": lambda answer, out, _: write_eaf(answer, out),
+    "boris": lambda answer, out, _: write_boris(answer, out),
     "mp4": write_mp4,
     "html": write_page,
 }
 """Function that writes each kind of file. The third argument is called with the progress, 0 to 1."""
+
+TABLES: Final[Mapping[str, Callable[[Answer, Path, bool], Path]]] = {"csv": write_csv, "parquet": write_parquet}
+"""Function that writes each kind of table. The third argument asks for one row per frame and person."""
 
 
 def check_target(out: Path, kind: str, source: str = "") -> None:
@@ -39,14 +52,17 @@ def check_target(out: Path, kind: str, source: str = "") -> None:
         source: The video itself, which must not be overwritten.
 
     Raises:
-        MienError: `out` is a folder, has another extension, lies inside a file, or is the video itself.
+        MienError: `out` is a folder, has another extension, lies inside a file, or is the video itself; or a package is
+            missing.
 
     Example:
         >>> check_target(Path("answer.txt"), "csv")
         Traceback (most recent call last):
         mien.errors.MienError: 'answer.txt' does not end in .csv. Expected: a name that ends in .csv. Try: `answer.csv`.
     """
-    ending = ENDINGS[kind]
+    ending = ".tsv" if kind == "boris" and out.suffix.lower() == ".tsv" else ENDINGS[kind]
+    if kind == "parquet":
+        require_parquet()
     name = out.with_suffix(ending).name
     if out.is_dir():
         raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--{kind} {out / ('answer' + ending)}`.")

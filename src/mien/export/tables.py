@@ -1,26 +1,31 @@
-"""Write an answer as a table of its intervals, or completely as JSON."""
+"""Write an answer as a table of its expressions or frames, or completely as JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
+from mien.export.columns import as_csv, as_parquet, event_rows, frame_rows
 from mien.io.atomic import unwritable, write_atomically
 from mien.recognition.records import Answer, as_json
 
 
-def write_csv(answer: Answer, out: Path) -> Path:
-    """Write a table with one row per interval; an answer without intervals gives the header only.
+def write_csv(answer: Answer, out: Path, per_frame: bool = False) -> Path:
+    """Write a table with one row per expression; an answer without expressions gives the header only.
 
     Columns: video, person, kind, onset, apex and offset as frame numbers and in seconds, length in seconds, whether
-    the interval was given or found, the score of the spotter, the class, one column `p_CLASS` for the probability of
-    each class, and why no class is named.
+    the interval was given or found, and the score of the spotter. For each action unit `AU01` ...: its probability
+    (`AU01`, as py-feat names it), whether it is present (`AU01_c`, as OpenFace names it), the person's side that moved
+    (`AU01_side`) and how far the skin moved, in percent of the distance between the eyes (`AU01_strength`; not
+    OpenFace's `AU01_r`, an intensity from 0 to 5). Then the class, one column `p_CLASS` for the probability of each
+    class, why no class is named, and notes. A text that a spreadsheet would take for a formula gets an apostrophe.
 
     Args:
         answer: The answer.
         out: The file, `.csv`.
+        per_frame: Write one row per frame and person instead: `frame` from 0, `timestamp` in seconds, `face_id`,
+            `success` (1 where the face is in view), the kind of expression, and `AU01`, `AU01_c` ... of the expression
+            that lasts, 0 where there is none.
 
     Returns:
         `out`.
@@ -28,27 +33,24 @@ def write_csv(answer: Answer, out: Path) -> Path:
     Raises:
         MienError: `out` cannot be written.
     """
-    classes = answer.card.classes
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    moments = ("onset", "apex", "offset")
-    writer.writerow(
-        ("video", "person", "kind", *(f"{m}_frame" for m in moments), *(f"{m}_s" for m in moments), "length_s",
-         "interval", "score", "class", *(f"p_{name}" for name in classes), "abstained", "why", "notes")
-    )  # fmt: skip
-    for event in answer.events:
-        times = [getattr(event, m) for m in moments]
-        writer.writerow(
-            (
-                answer.video.name, event.person, event.kind, *(m.index for m in times),
-                *(f"{m.seconds:.4f}" for m in times), f"{event.seconds:.4f}", "given" if event.given else "found",
-                "" if event.score is None else f"{event.score:.3f}", event.label or "",
-                *(f"{event.probabilities[name]:.4f}" if event.probabilities else "" for name in classes),
-                " ".join(reason.about for reason in event.abstained),
-                " ".join(reason.text for reason in event.abstained), " ".join(event.notes),
-            )
-        )  # fmt: skip
-    return write(out, buffer.getvalue())
+    return write(out, as_csv(frame_rows(answer) if per_frame else event_rows([answer])))
+
+
+def write_parquet(answer: Answer, out: Path, per_frame: bool = False) -> Path:
+    """Write the table of `write_csv` as a Parquet file, with numbers as they are and empty cells as null.
+
+    Args:
+        answer: The answer.
+        out: The file, `.parquet`.
+        per_frame: See `write_csv`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        MienError: `out` cannot be written, or the package pyarrow is not installed.
+    """
+    return write(out, as_parquet(frame_rows(answer) if per_frame else event_rows([answer])))
 
 
 def write_json(answer: Answer, out: Path) -> Path:

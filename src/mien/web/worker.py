@@ -23,6 +23,9 @@ from mien.web.intake import Limits, open_upload, too_long
 if TYPE_CHECKING:
     from mien.recognition.naming import Namer
 
+DOWNLOADS: Final = ("csv", "json", "eaf", "html")
+"""Kinds of files that are offered besides the marked video, which is written last: it takes the longest."""
+
 BODY: Final = "answer.html"
 """File of the HTML that the page shows."""
 
@@ -152,14 +155,12 @@ def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
     body = page_body(outside, drawn, keep)
     (task.folder / BODY).write_text(body, encoding="utf-8")
     pipe.send(("answer", tuple(pictures)))
-    for kind in exports.WRITERS:
+    for kind in DOWNLOADS:
         out = task.folder / f"file.{kind}"
         if kind == "eaf":
             write_eaf(outside, out, beside=task.name)
         elif kind == "html":
             exports.write_page(outside, out, drawn=drawn)
-        elif kind == "mp4":
-            continue  # written last: it takes the longest
         else:
             exports.WRITERS[kind](outside, out, lambda share: None)
         pipe.send(("file", kind))
