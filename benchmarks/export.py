@@ -93,6 +93,7 @@ def main() -> None:
             print(lines[-1], flush=True)
         if not given.only:
             classifier, card = load_checkpoint(SHIPPED)
+            assert isinstance(classifier, NetClassifier)
             rows = export_onnx(classifier, card, Path(folder) / "shipped.onnx", int8=True, threads=1, seconds=0.5)
             members = len(classifier.models)
             lines.append(

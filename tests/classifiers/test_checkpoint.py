@@ -3,13 +3,18 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors import safe_open
 
+from mien.classifiers.base import Classifier
 from mien.classifiers.checkpoint import (
     SHIPPED,
+    SHIPPED_UNITS,
+    UNITS,
     ModelCard,
     read_card,
     require_unseen,
@@ -17,6 +22,7 @@ from mien.classifiers.checkpoint import (
     start_from,
     versions,
 )
+from mien.classifiers.flow_kernels import FlowKernels
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs, Inputs
 from mien.systems import SYSTEMS
@@ -139,3 +145,93 @@ def test_a_committee_of_both_readings_comes_back_whole(tmp_path: Path) -> None:
     save_checkpoint(path, classifier, replace(card, parameters=parameters.model_dump(mode="json")))
     loaded, _ = load_checkpoint(path)
     assert np.array_equal(loaded.predict_proba(x), classifier.predict_proba(x))
+
+
+def kernels(task: str, support: int = 0) -> tuple[FlowKernels, ModelCard, Inputs]:
+    random = np.random.default_rng(0)
+    # Ready pictures hold bytes; pictures from frames do not.
+    x = random.integers(0, 256, (12, 3, 28, 28)).astype(np.float32)
+    if task == "classes":
+        x += random.normal(size=x.shape).astype(np.float32)
+    y = np.arange(12) % 3 if task == "classes" else np.stack([np.arange(12) % n == 0 for n in (2, 3, 20)], 1)
+    parameters = SYSTEMS["flow-kernels"].with_parameters({"support": support})
+    classifier = SYSTEMS["flow-kernels"].build(3, parameters)
+    assert isinstance(classifier, FlowKernels)
+    classifier.fit(ArrayInputs(x), y.astype(np.int64), [("d", str(i % 4)) for i in range(12)])
+    names = ("negative", "positive", "surprise") if task == "classes" else ("AU1", "AU2", "AU4")
+    card = ModelCard(
+        "flow-kernels", parameters.model_dump(mode="json"), names, "megc2019" if task == "classes" else "au12",
+        ({"dataset": "smic_hs", "clips": 12, "subjects": 4, "synthetic": False},), {"flow": "abc"}, (3, 28, 28), 0,
+        task=task,
+    )  # fmt: skip
+    return classifier, card, ArrayInputs(x)
+
+
+@pytest.mark.parametrize("task", ["classes", UNITS])
+@pytest.mark.parametrize("support", [0, 5])
+def test_a_loaded_kernel_machine_predicts_as_the_saved_one(tmp_path: Path, task: str, support: int) -> None:
+    classifier, card, x = kernels(task, support)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, classifier, card)
+    loaded, read = load_checkpoint(path, "flow-kernels", card.classes)
+    assert read == card
+    wanted = classifier.predict_proba(x)
+    assert np.array_equal(loaded.predict_proba(x), wanted)
+    if task == UNITS:
+        assert np.array_equal(loaded.decide_units(wanted), classifier.decide_units(wanted))
+    clips = support or 12
+    assert path.stat().st_size < 3000 + clips * 28 * 28 * 3 * (4 if task == "classes" else 1) + clips * 3 * 8
+
+
+def test_a_damaged_kernel_machine_is_refused(tmp_path: Path) -> None:
+    classifier, card, _ = kernels(UNITS)
+    good = classifier.saved_arrays()
+    path = tmp_path / "model.safetensors"
+
+    class Forged(FlowKernels):
+        def saved_arrays(self) -> dict[str, NDArray[Any]]:
+            return forged
+
+    changes: list[dict[str, NDArray[Any]]] = [
+        {"coefficients": good["coefficients"][:5]},
+        {"coefficients": good["coefficients"] * np.nan},
+        {"pictures": good["pictures"][:, :2]},
+        {"pictures": good["pictures"][:0], "coefficients": good["coefficients"][:0]},
+        {"thresholds": good["thresholds"][:2]},
+        {"sharpness": np.ones(4)},
+    ]
+    for change in changes:
+        forged = {**good, **change}
+        save_checkpoint(path, Forged(3), card)
+        with pytest.raises(MienError, match="do not fit"):
+            load_checkpoint(path)
+    forged = {"pictures": good["pictures"]}
+    save_checkpoint(path, Forged(3), card)
+    with pytest.raises(MienError, match="do not fit"):
+        load_checkpoint(path)
+
+
+def test_a_kernel_machine_before_fit_is_not_saved(tmp_path: Path) -> None:
+    _, card, _ = kernels("classes")
+    with pytest.raises(MienError, match="no trained network"):
+        save_checkpoint(tmp_path / "m.safetensors", FlowKernels(3), card)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_of_units_has_the_figures_of_each() -> None:
+    classifier, card = load_checkpoint("shipped-units")
+    assert isinstance(classifier, Classifier)
+    assert card.task == UNITS
+    assert card.labels == "au12"
+    assert tuple(card.score["per_au"]) == card.classes
+    assert all(entry["synthetic"] for entry in card.trained_on)
+    assert SHIPPED_UNITS.stat().st_size < 5e6
+
+
+def test_a_card_with_an_unknown_task_or_without_figures_is_refused(tmp_path: Path) -> None:
+    classifier, card, _ = kernels(UNITS)
+    path = tmp_path / "model.safetensors"
+    for change in ({"task": "feelings"}, {"score": {"uf1": 1.0}}):
+        save_checkpoint(path, classifier, replace(card, **change))
+        with pytest.raises(MienError, match="not a checkpoint"):
+            read_card(path)

@@ -14,9 +14,9 @@ from mien.classifiers.flow_kernels import (
     _best_f1_threshold,
     flow_features,
     flow_kernel,
-    left_out_answers,
     mean_squared_differences,
 )
+from mien.classifiers.kernel_ridge import left_out_answers
 from mien.classifiers.svm import mirror_flow
 from mien.errors import MienError
 
@@ -172,3 +172,23 @@ def test_threshold_of_a_unit_has_the_best_f1_on_left_out_subjects() -> None:
     f1 = [f1_score(true, answers > t) for t in (0.8, threshold, 0.05)]
     assert 0.1 < threshold < 0.4
     assert f1[1] == max(f1)
+
+
+@pytest.mark.parametrize("task", ["classes", "units"])
+def test_a_few_support_clips_answer_almost_as_all_clips(task: str) -> None:
+    x, y, groups = moving(240, seed=0) if task == "classes" else units(240, seed=0)
+    new = (moving(90, seed=1) if task == "classes" else units(90, seed=1))[0]
+    full, few = FlowKernels(3).fit(x, y, groups), FlowKernels(3, support=80).fit(x, y, groups)
+    assert len(few.pictures) == 80
+    a, b = full.predict_proba(new), few.predict_proba(new)
+    assert np.corrcoef(a[:, 0], b[:, 0])[0, 1] > 0.97
+    if task == "classes":
+        assert (a.argmax(1) == b.argmax(1)).mean() > 0.95
+    else:
+        assert (full.decide_units(a) == few.decide_units(b)).mean() > 0.95
+
+
+def test_more_support_clips_than_there_are_change_nothing() -> None:
+    x, y, groups = moving(18, seed=0)
+    full, same = (FlowKernels(3, support=n).fit(x, y, groups).predict_proba(x) for n in (0, 18))
+    assert np.array_equal(full, same)

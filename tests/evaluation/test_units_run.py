@@ -20,6 +20,8 @@ from mien.evaluation.planning import make_plan
 from mien.evaluation.report import render_report, report
 from mien.evaluation.unit_report import objective_class
 from mien.evaluation.units import unit_answer_problem, unit_arrays, units_from_text
+from mien.preprocessing import FLOW_PICTURES
+from mien.systems.trained import load_checkpoint
 from mien.types import Clip
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -38,12 +40,17 @@ def sheets() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def ledger(composite: Path, sheets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("units") / "run"
+
+
+@pytest.fixture(scope="module")
+def ledger(composite: Path, sheets: dict[str, Path], finished: Path) -> Ledger:
     """Ten folds by subject on the 278 real clips of CASME II and SAMM."""
     return mien.benchmark(
         open_specs(f"flow_images={composite}", sheets),
         "flow-kernels",
-        tmp_path_factory.mktemp("units") / "run",
+        finished,
         labels="au12",
         protocol="kfold_subject",
         protocol_parameters={"k": 10},
@@ -97,6 +104,25 @@ def test_report_shows_every_unit_and_both_constant_answers(ledger: Ledger) -> No
     assert all(f"AU{unit} " in text for unit in UNITS)
     assert "always yes" in text
     assert "bootstrap over subjects" in text
+
+
+def test_weights_for_units_are_trained_and_loaded(
+    composite: Path, sheets: dict[str, Path], ledger: Ledger, finished: Path, tmp_path: Path
+) -> None:
+    data, file = open_specs(f"flow_images={composite}", sheets), tmp_path / "units.safetensors"
+    with pytest.raises(MienError, match="another parameters"):
+        mien.train(data, "flow-kernels", file, labels="au12", parameters={"ridge": 2}, scored=finished)
+    card = mien.train(data, "flow-kernels", file, labels="au12", scored=finished, jobs=1)
+    loaded, read = load_checkpoint(file, "flow-kernels")
+    assert read == card
+    assert (card.task, card.classes) == ("units", tuple(f"AU{n}" for n in UNITS))
+    assert card.score["mean_auc"] == report(ledger)["mean_auc"]
+    plan = make_plan(data, "flow-kernels", labels="au12")
+    x = np.stack([FLOW_PICTURES.run(s.clip)[0] for s in plan.samples]).astype(np.float32)
+    probabilities = loaded.predict_proba(x)
+    # Its own training clips; thresholds are those for subjects left out.
+    assert roc_auc_score(plan.targets()[:, 2], probabilities[:, 2]) > 0.99
+    assert f1_score(plan.targets()[:, 2], loaded.decide_units(probabilities)[:, 2]) > 0.9
 
 
 def test_shuffled_units_fall_to_chance(composite: Path, sheets: dict[str, Path], tmp_path: Path) -> None:

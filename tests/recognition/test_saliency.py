@@ -161,6 +161,7 @@ def test_explanation_matches_the_prediction(model: tuple[Path, Path]) -> None:
     from mien.systems.trained import load_checkpoint
 
     classifier, card = load_checkpoint(model[0])
+    assert isinstance(classifier, NetClassifier)
     clip = open_dataset("casme2", model[1]).clips()[0]
     made = explain(classifier, card, clip)
     x = SYSTEMS["sma-stn"].recipe("frames", card.parameters).apply(clip).array[0].astype(np.float32)
@@ -233,3 +234,17 @@ def test_explain_command_rejects_wrong_arguments(
             main()
         assert stopped.value.code == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_kernel_machine_has_nothing_to_look_into(tmp_path: Path) -> None:
+    from mien.export.onnx import export_onnx
+    from mien.synthesis.flow_images import write_flow_images
+    from mien.systems.trained import load_checkpoint
+
+    classifier, card = load_checkpoint("shipped-units")
+    clip = write_flow_images(tmp_path / "pictures", subjects=1, clips_per_subject=1)[0]
+    with pytest.raises(MienError, match="no network"):
+        explain(classifier, card, clip)
+    with pytest.raises(MienError, match="no trained network"):
+        export_onnx(classifier, card, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()

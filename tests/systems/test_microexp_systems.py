@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.classifiers.net import NetClassifier
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.report import report
@@ -73,6 +74,7 @@ def test_a_kept_network_answers_as_before(tmp_path: Path) -> None:
     card = train(data, "microexp-fusenet-late", tmp_path / "m.safetensors", parameters=sets, jobs=1)
     assert card.shape == (2, 16, 20, 20)
     kept, _ = load_checkpoint(tmp_path / "m.safetensors", "microexp-fusenet-late")
+    assert isinstance(kept, NetClassifier)
     model = kept.models[0]
     # The levels of the training clips travel with the weights.
     assert float(model.get_buffer("factor").min()) > 0

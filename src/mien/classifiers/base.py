@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,10 +29,12 @@ class Classifier(ABC):
         state_file: Where `fit` may store the state of an unfinished training, to resume from it when it is called again
             with the same clips; None stores nothing. Classifiers that train quickly ignore it.
         learns_units: Whether `fit` also takes action units, of which a clip may show several.
+        can_be_saved: Whether a trained one can be written to a checkpoint.
     """
 
     state_file: Path | None = None
     learns_units: ClassVar[bool] = False
+    can_be_saved: ClassVar[bool] = False
 
     @abstractmethod
     def fit(
@@ -65,6 +67,21 @@ class Classifier(ABC):
         """
         decisions: NDArray[np.bool_] = probabilities > 0.5
         return decisions
+
+    def saved_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what a trained classifier has to keep, for a checkpoint; {} before `fit`, and where it cannot be kept.
+
+        Networks (`mien.classifiers.net.NetClassifier`) keep their weights as tensors instead.
+        """
+        return {}
+
+    def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Become the trained classifier whose `saved_arrays` these are.
+
+        Raises:
+            LookupError, TypeError, ValueError: They are not those of such a classifier.
+        """
+        raise TypeError("this classifier cannot be kept in a file")
 
     def fit_log(self) -> dict[str, Any]:
         """Return what the last `fit` recorded, ready for JSON: it goes into the log of the fold.

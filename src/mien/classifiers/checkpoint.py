@@ -1,4 +1,4 @@
-"""Checkpoints: trained networks as safetensors files, with a card that describes them.
+"""Checkpoints: trained classifiers as safetensors files, with a card that describes them.
 
 The card is JSON in the header of the file: it is read without loading any weight.
 """
@@ -12,7 +12,10 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 import mien
 from mien.classifiers.base import Classifier
@@ -29,26 +32,39 @@ _LARGEST = 1 << 28
 """Most numbers that one input may have."""
 
 SHIPPED = Path(__file__).parent / "weights" / "recognise.safetensors"
-"""Weights that are part of the package, trained on synthetic expressions only."""
+"""Weights for emotion classes that are part of the package, trained on synthetic expressions only."""
+
+SHIPPED_UNITS = Path(__file__).parent / "weights" / "units.safetensors"
+"""Weights for action units that are part of the package, trained on synthetic expressions only."""
+
+_BY_NAME = {"shipped": SHIPPED, "shipped-units": SHIPPED_UNITS}
+
+CLASSES: Final = "classes"
+UNITS: Final = "units"
+
+_FIGURES: Final = {CLASSES: ("uf1", "uar", "accuracy", "majority_accuracy"), UNITS: ("mean_auc", "mean_f1")}
+"""Figures that the score in a card must have."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Description of a trained network.
+    """Description of a trained classifier.
 
     Attributes:
         system: Name of the system.
         parameters: All its parameters.
-        classes: Class names, in the order of the probabilities.
+        classes: Class names, in the order of the probabilities; of weights for units, the names of the units.
         labels: Label map.
         trained_on: One entry per database: `dataset`, `clips`, `subjects`, and whether it is `synthetic`.
         recipes: Fingerprint of the recipe for each medium of clips it was trained on.
         shape: Shape of one input.
         seed: Training seed.
-        score: Score of the same settings under a protocol, with the name of the protocol; empty if not measured.
+        score: Score of the same settings under a protocol, with the name of the protocol; empty if not measured. Of
+            units, with the figures of each one: `per_au`.
         licence: Terms of use of the file.
         versions: Versions of mien, torch and Python.
         format: Version of the file format.
+        task: "classes", of which each clip has one, or "units", of which it may show several.
     """
 
     system: str
@@ -63,6 +79,7 @@ class ModelCard:
     licence: str = "Not stated. The databases' licences may forbid passing this file on."
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    task: str = CLASSES
 
 
 def versions() -> dict[str, str]:
@@ -76,32 +93,47 @@ def save_checkpoint(path: Path, classifier: Classifier, card: ModelCard) -> None
     """Write a trained classifier and its card.
 
     Raises:
-        MienError: The classifier has no trained network, or the file cannot be written.
+        MienError: The classifier is not trained or cannot be kept in a file, or the file cannot be written.
     """
+    metadata = {"card": json.dumps(asdict(card))}
+    content = _content(classifier, metadata) if isinstance(classifier, Classifier) else None
+    if content is None:
+        raise MienError(
+            f"{card.system} holds no trained network, and nothing else that could be kept.",
+            "a deep system or flow-kernels after `fit`.",
+            "`mien systems` for deep systems.",
+        )
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise unwritable(path, error, "`--out`.") from None
+
+
+def _content(classifier: Classifier, metadata: dict[str, str]) -> bytes | None:
+    """Return a trained classifier as the content of a file; None where there is nothing to keep."""
+    if arrays := classifier.saved_arrays():
+        from safetensors.numpy import save as save_arrays
+
+        return save_arrays({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
     from safetensors.torch import save
 
     from mien.classifiers.net import NetClassifier
 
     if not isinstance(classifier, NetClassifier) or not classifier.models:
-        raise MienError(
-            f"{card.system} holds no trained network.", "a deep system after `fit`.", "`mien systems` for deep systems."
-        )
+        return None
     tensors = {
         f"{n}.{k}": v.detach().cpu().contiguous()
         for n, m in enumerate(classifier.models)
         for k, v in m.state_dict().items()
     }
-    try:
-        write_atomically(path, save(tensors, metadata={"card": json.dumps(asdict(card))}))
-    except OSError as error:
-        raise unwritable(path, error, "`--out`.") from None
+    return save(tensors, metadata=metadata)
 
 
 def read_card(path: str | Path) -> ModelCard:
     """Return the card of a checkpoint, without reading its weights.
 
     Args:
-        path: The file; "shipped" is the checkpoint that comes with mien.
+        path: The file; "shipped" and "shipped-units" are the checkpoints that come with mien.
 
     Raises:
         MienError: The file is missing, damaged, not a checkpoint of mien, or of a later format.
@@ -160,10 +192,14 @@ def _require_sound(card: ModelCard) -> None:
             raise TypeError("what it was trained on")
         if type(seen["clips"]) is not int or type(seen["subjects"]) is not int:
             raise TypeError("what it was trained on")
+    if card.task not in (CLASSES, UNITS):
+        raise ValueError(f"its task is {card.task!r}")
     if card.score:
-        figures = ("uf1", "uar", "accuracy", "majority_accuracy")
-        if not all(math.isfinite(card.score[key]) for key in figures):
+        if not all(math.isfinite(card.score[key]) for key in _FIGURES[card.task]):
             raise ValueError("its score")
+        for figures in card.score["per_au"].values() if card.task == UNITS else ():
+            if not all(figures[key] is None or math.isfinite(figures[key]) for key in ("auc", "f1", "support")):
+                raise ValueError("the score of a unit")
         if not all(isinstance(card.score[key], str) for key in ("protocol", "averaging")):
             raise TypeError("its score")
     if not card.classes or len(set(card.classes)) < len(card.classes):
@@ -171,6 +207,17 @@ def _require_sound(card: ModelCard) -> None:
     sides = card.shape
     if not sides or not all(type(side) is int and side > 0 for side in sides) or math.prod(sides) > _LARGEST:
         raise ValueError("the shape of its input")
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a checkpoint of a classifier that is no network.
+
+    Raises:
+        OSError, SafetensorError: The file cannot be read.
+    """
+    from safetensors.numpy import load_file
+
+    return dict(load_file(path))
 
 
 def read_states(path: Path) -> dict[int, dict[str, Tensor]]:
@@ -233,8 +280,8 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
 
 
 def checkpoint_file(path: str) -> Path:
-    """Return the path of a checkpoint that a user names; "shipped" stands for `SHIPPED`."""
-    return SHIPPED if path == "shipped" else Path(path)
+    """Return the path of a checkpoint that a user names; "shipped" stands for `SHIPPED`, "shipped-units" for units."""
+    return _BY_NAME.get(path) or Path(path)
 
 
 def require_unseen(path: str, datasets: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ follow from one matrix inverse; they calibrate the probabilities, so nothing out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -21,6 +21,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
 from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.kernel_ridge import FullRegression, Regression, SupportRegression
 from mien.errors import MienError
 from mien.preprocessing.inputs import as_array
 
@@ -33,6 +34,8 @@ _SURE = 20.0
 """Middle of the answers of a unit that no training clip shows; its negative is that of one that all show."""
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
 """Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
+_AT_ONCE = 256
+"""Clips that are compared with the support clips at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,13 @@ def flow_kernel(a: FlowFeatures, b: FlowFeatures, strain_share: float = 0.33) ->
         strain_share: Share of strain in kernel A, 0..1; the rest is motion.
     """
     total = np.zeros((len(a.motion), len(b.motion)))
-    for other in (b, b.mirrored()):
-        motion = mean_squared_differences(a.motion, other.motion)
-        strain = mean_squared_differences(a.strain, other.strain)
+    # The mirror image of a compared with b is a compared with the mirror image of b: the fewer are mirrored.
+    pairs = [(a, b), (a.mirrored(), b) if len(a.motion) < len(b.motion) else (a, b.mirrored())]
+    for one, other in pairs:
+        motion = mean_squared_differences(one.motion, other.motion)
+        strain = mean_squared_differences(one.strain, other.strain)
         total += np.exp(-(1 - strain_share) * motion - strain_share * strain)
-        total += np.exp(-mean_squared_differences(a.derivatives, other.derivatives))
+        total += np.exp(-mean_squared_differences(one.derivatives, other.derivatives))
     return total / 2
 
 
@@ -112,28 +117,6 @@ def mean_squared_differences(a: Floats, b: Floats) -> Floats:
     return found
 
 
-def left_out_answers(inverse: NDArray[np.floating[Any]], targets: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Compute what kernel ridge regression answers for each clip if the clip's whole group had not been trained on.
-
-    With G = (K + penalty)^-1 and coefficients c = G t, the answers of a group S are t_S - G_SS^-1 c_S: exact, and no
-    machine has to be trained again.
-
-    Args:
-        inverse: (N, N) G.
-        targets: (N, C) t.
-        groups: (N,) group of each clip.
-
-    Returns:
-        (N, C) answers.
-    """
-    coefficients = inverse @ targets
-    answers = np.empty_like(targets)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        answers[rows] = targets[rows] - np.linalg.solve(inverse[np.ix_(rows, rows)], coefficients[rows])
-    return answers
-
-
 @dataclass
 class FlowKernels(Classifier):
     """Kernel ridge regression of classes or action units on flow pictures, weighted so that each counts alike.
@@ -145,9 +128,15 @@ class FlowKernels(Classifier):
         smoothing: See `flow_features`.
         derivative_smoothing: See `flow_features`.
         strain_share: See `flow_kernel`.
+        support: Most training clips that are kept to compare others with, evenly spaced over those given; 0 keeps all.
+            Training and predicting take less time and memory then, and the file of weights is smaller.
+
+    Attributes:
+        pictures: (S, 3 k, H, W) the support clips.
     """
 
     learns_units: ClassVar[bool] = True
+    can_be_saved: ClassVar[bool] = True
 
     n_classes: int
     ridge: float = 1.0
@@ -155,6 +144,7 @@ class FlowKernels(Classifier):
     smoothing: float = 1.0
     derivative_smoothing: float = 1.5
     strain_share: float = 0.33
+    support: int = 0
     sharpness: float = field(default=1.0, init=False)
     middles: Floats | None = field(default=None, init=False)
 
@@ -199,46 +189,63 @@ class FlowKernels(Classifier):
             seed: Without effect: nothing is random.
             progress: Called with the share that is done, 0..1.
         """
-        y = np.asarray(y)
-        self.trained_on = self.features(x)
-        kernel = self.kernel(self.trained_on, self.trained_on)
+        y, pictures = np.asarray(y), as_array(x)
+        n = len(pictures)
+        kept = (
+            np.arange(n) if not 0 < self.support < n else np.linspace(0, n - 1, self.support).round().astype(np.int64)
+        )
+        self._keep(pictures[kept])
+        regression: Regression
+        if len(kept) == n:
+            regression = FullRegression(self.kernel(self.trained_on, self.trained_on))
+        else:
+            regression = SupportRegression(self._columns(pictures), kept)
         if progress is not None:
             progress(0.5)
         people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
         if y.ndim == 2:
-            self._fit_units(kernel, y.astype(bool), people)
+            self._fit_units(regression, y.astype(bool), people)
         else:
-            self._fit_classes(kernel, y, people)
+            self._fit_classes(regression, y, people)
         if progress is not None:
             progress(1.0)
         return self
 
-    def _fit_classes(self, kernel: Floats, y: NDArray[np.int64], people: NDArray[np.int64]) -> None:
+    def _keep(self, pictures: NDArray[Any]) -> None:
+        self.pictures, self.trained_on = pictures, self.features(pictures)
+
+    def _columns(self, pictures: NDArray[Any]) -> Floats:
+        """Compute the kernel (N, S) of clips with the support clips."""
+        starts = range(0, len(pictures), _AT_ONCE)
+        parts = [self.kernel(self.features(pictures[i : i + _AT_ONCE]), self.trained_on) for i in starts]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.pictures)))
+
+    def _fit_classes(self, regression: Regression, y: NDArray[np.int64], people: NDArray[np.int64]) -> None:
         self.middles = None
         counts = np.maximum(np.bincount(y, minlength=self.n_classes), 1)
         weights = len(y) / (self.n_classes * counts)
-        inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights[y]))
         targets = np.where(np.eye(self.n_classes)[y] > 0, 1.0, self.other_target)
-        self.coefficients = inverse @ targets
+        self.coefficients, answers = regression.solve(self.ridge / weights[y], targets, people)
         if len(np.unique(people)) > 1:
-            self.sharpness = _sharpness(left_out_answers(inverse, targets, people), y)
+            self.sharpness = _sharpness(answers, y)
 
-    def _fit_units(self, kernel: Floats, present: NDArray[np.bool_], people: NDArray[np.int64]) -> None:
+    def _fit_units(self, regression: Regression, present: NDArray[np.bool_], people: NDArray[np.int64]) -> None:
         """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
-        self.middles = np.full(present.shape[1], (1 + self.other_target) / 2)
-        self.coefficients = np.zeros(present.shape)
-        self.thresholds = np.ones(present.shape[1])
+        n_units = present.shape[1]
+        self.middles = np.full(n_units, (1 + self.other_target) / 2)
+        self.coefficients = np.zeros((len(self.pictures), n_units))
+        self.thresholds = np.ones(n_units)
         for unit, true in enumerate(present.T):
             if not true.any() or true.all():
                 self.middles[unit] = -_SURE if true.any() else _SURE
                 self.thresholds[unit] = 0.5
                 continue
             weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
-            inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights))
             targets = np.where(true, 1.0, self.other_target)[:, None]
-            self.coefficients[:, unit] = (inverse @ targets)[:, 0]
-            answers = left_out_answers(inverse, targets, people)[:, 0] if len(np.unique(people)) > 1 else targets[:, 0]
-            self.thresholds[unit] = _squashed(_best_f1_threshold(answers, true), self.middles[unit], self.other_target)
+            coefficients, answers = regression.solve(self.ridge / weights, targets, people)
+            self.coefficients[:, unit] = coefficients[:, 0]
+            best = _best_f1_threshold(answers[:, 0], true)
+            self.thresholds[unit] = _squashed(best, self.middles[unit], self.other_target)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Compute class probabilities (N, C), a softmax calibrated in `fit`; or of units, (N, U), see Notes.
@@ -249,7 +256,7 @@ class FlowKernels(Classifier):
             subject left out takes his clips along; probabilities that followed them would rank the clips of different
             folds by the share in training, which is larger where the test subject does not show the unit.
         """
-        answers = self.kernel(self.features(x), self.trained_on) @ self.coefficients
+        answers = self._columns(as_array(x)) @ self.coefficients
         if self.middles is None:
             found = softmax(self.sharpness * answers, axis=1)
         else:
@@ -261,6 +268,37 @@ class FlowKernels(Classifier):
         """Return which units are present, (N, U): those above the threshold with the best F1 on left-out subjects."""
         decisions: NDArray[np.bool_] = probabilities > self.thresholds
         return decisions
+
+    def saved_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the support clips, as bytes where they are stored pictures, with coefficients and calibration."""
+        if not hasattr(self, "coefficients"):
+            return {}
+        as_bytes = self.pictures.clip(0, 255).astype(np.uint8)
+        exact = np.array_equal(as_bytes, self.pictures)
+        found = {
+            "pictures": as_bytes if exact else self.pictures.astype(np.float32),
+            "coefficients": self.coefficients,
+            "sharpness": np.array([self.sharpness]),
+        }
+        return found if self.middles is None else found | {"middles": self.middles, "thresholds": self.thresholds}
+
+    def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """See `Classifier.load_arrays`."""
+        pictures, coefficients = arrays["pictures"], arrays["coefficients"].astype(np.float64)
+        numbers = [each for name, each in arrays.items() if name != "pictures"] + [pictures[:1]]
+        if not len(pictures) or coefficients.shape != (len(pictures), self.n_classes):
+            raise ValueError(f"{len(pictures)} support clips, coefficients of shape {coefficients.shape}")
+        if not all(np.isfinite(each).all() for each in numbers):
+            raise ValueError("a number is not finite")
+        self.coefficients, self.sharpness, self.middles = coefficients, arrays["sharpness"].item(), None
+        if "middles" in arrays:
+            self.middles, self.thresholds = arrays["middles"], arrays["thresholds"]
+            if not self.middles.shape == self.thresholds.shape == (self.n_classes,):
+                raise ValueError("middles or thresholds of another shape")
+        try:
+            self._keep(pictures.astype(np.float32))
+        except MienError as error:
+            raise ValueError(error.found) from None
 
 
 def _unit(values: Floats, axes: tuple[int, ...]) -> Floats:

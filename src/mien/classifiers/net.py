@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class NetClassifier(Classifier):
         smaller_batch: Batch size of the last fit, where a GPU's memory was too small for that of the schedule.
         steps: Steps of gradient descent of the last fit, by member.
     """
+
+    can_be_saved: ClassVar[bool] = True
 
     make: Callable[[Inputs], nn.Module]
     schedule: Schedule

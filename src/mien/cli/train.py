@@ -20,29 +20,45 @@ def train(
     target: Annotated[Path, typer.Option("--out", help="File to write, .safetensors.")],
     labels: Annotated[
         str | None,
-        typer.Option(help="Label map, e.g. megc2019, strcn4, casme2_5, own.", autocompletion=complete_labels),
+        typer.Option(
+            help="Label map, e.g. megc2019, strcn4, casme2_5, own; au12 for action units.",
+            autocompletion=complete_labels,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    label_sheet: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="Label sheet with the action units of ready flow pictures; repeat for several."
+        ),
+    ] = None,
+    second_flow: Annotated[
+        Path | None, typer.Option(help="Folder of a second flow picture of each clip, with the same names.")
+    ] = None,
     settings: Settings = None,
     scored: Annotated[Path | None, typer.Option(help="Run of the same settings whose score the card quotes.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the file, for its card.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on every clip and save it with a card. For scores see `mien benchmark`."""
+    """Train a network or flow-kernels on every clip and save it with a card. For scores see `mien benchmark`."""
+    from mien.datasets import open_specs
+    from mien.datasets.unit_labels import parse_label_sheets
     from mien.evaluation.train import train as train_on_all
 
     made = train_on_all(
-        data, system, target, labels=labels, seed=seed, parameters=pairs(settings, "--set"), scored=scored,
-        licence=licence, bars=True, on_warning=warn,
+        open_specs(data, parse_label_sheets(label_sheet or []), second_flow), system, target, labels=labels, seed=seed,
+        parameters=pairs(settings, "--set"), scored=scored, licence=licence, bars=True, on_warning=warn,
     )  # fmt: skip
     _show_card(asdict(made), target, as_json)
 
 
 def card(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help='A checkpoint, or "shipped" for the one of mien.')],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help='A checkpoint; "shipped" or "shipped-units" for those of mien.')
+    ],
     as_json: Json = False,
 ) -> None:
-    """Show what a checkpoint is: system, training data, classes, score, licence."""
+    """Show what a checkpoint is: system, training data, classes or units, score, licence."""
     from mien.classifiers.checkpoint import checkpoint_file, read_card
 
     file = checkpoint_file(str(file))
@@ -55,7 +71,12 @@ def _show_card(card: dict[str, Any], file: Path, as_json: bool) -> None:
         return
     score = card["score"]
     measured = "not measured; `mien train --scored RUN` quotes the score of a run"
-    if score:
+    if score and card["task"] == "units":
+        measured = (
+            f"{score['protocol']}, {score['n_clips']} clips: mean AUC {score['mean_auc']:.3f}, mean F1 "
+            f"{score['mean_f1']:.3f} (always yes {score['always_yes_f1']:.3f}), {score['averaging']}"
+        )
+    elif score:
         measured = (
             f"{score['protocol']}: UF1 {score['uf1']:.3f}, UAR {score['uar']:.3f}, accuracy {score['accuracy']:.3f} "
             f"(majority {score['majority_accuracy']:.3f}), {score['averaging']}"
@@ -64,13 +85,18 @@ def _show_card(card: dict[str, Any], file: Path, as_json: bool) -> None:
         "file": str(file),
         "system": card["system"],
         **({"preset": preset} if (preset := card["parameters"].get("preset")) else {}),
-        "classes": ", ".join(card["classes"]) + f"  ({card['labels']})",
+        card["task"]: ", ".join(card["classes"]) + f"  ({card['labels']})",
         "trained on": "; ".join(_trained_on(d) for d in card["trained_on"]),
         "score": measured,
+        **({"AUC by unit": _by_unit(score["per_au"])} if "per_au" in score else {}),
         "licence": card["licence"],
         "versions": ", ".join(f"{k} {v}" for k, v in card["versions"].items()),
     }
     out.print(pairs_table({k: str(v) for k, v in rows.items()}))
+
+
+def _by_unit(rows: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {row['auc']:.2f}" for name, row in rows.items() if row["auc"] is not None)
 
 
 def _trained_on(data: dict[str, Any]) -> str:

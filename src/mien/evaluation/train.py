@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mien.classifiers.checkpoint import ModelCard, save_checkpoint, versions
+from mien.classifiers.checkpoint import CLASSES, UNITS, ModelCard, save_checkpoint, versions
 from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
@@ -43,7 +41,7 @@ def train(
 
     Args:
         data: NAME=FOLDER, an open dataset, or several of these.
-        system: Name of a deep system.
+        system: Name of a deep system, or flow-kernels.
         out: The `.safetensors` file.
         labels: Label map, as in `benchmark`.
         seed: Training seed.
@@ -63,14 +61,14 @@ def train(
         ('negative', 'positive', 'surprise')
     """
     out, data = Path(out), open_specs(data)
-    from mien.classifiers.net import NetClassifier
-
     plan = make_plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(plan, scored)
     classifier = plan.system.build(len(plan.classes), plan.parameters)
-    if not isinstance(classifier, NetClassifier):
+    if not classifier.can_be_saved:
         raise MienError(
-            f"{plan.system.name} holds no network to save.", "a deep system.", "`mien systems`, e.g. strcn-g."
+            f"{plan.system.name} holds no network to save.",
+            "a deep system, or flow-kernels.",
+            "`mien systems`, e.g. strcn-g.",
         )
     with Bars(show=bars) as shown:
         failures: dict[str, MienError] = {}
@@ -86,7 +84,6 @@ def train(
                     f"{len(failures)} of {n_clips} clips could not be prepared and are not trained on: "
                     f"{', '.join(failures)}. The first: {failures[first].found}"
                 )
-        y = np.array([s.label for s in plan.samples], dtype=np.int64)
         done = 0
 
         def share(value: float) -> None:
@@ -96,7 +93,7 @@ def train(
 
         advance = shown.start("training, %", 100)
         classifier.state_file = out.with_name(f"{out.name}.unfinished")
-        classifier.fit(inputs, y, [s.clip.person for s in plan.samples], seed=seed, progress=share)
+        classifier.fit(inputs, plan.targets(), [s.clip.person for s in plan.samples], seed=seed, progress=share)
     card = ModelCard(
         system=plan.system.name,
         parameters=plan.parameters.model_dump(mode="json"),
@@ -108,6 +105,7 @@ def train(
         seed=seed,
         score=score,
         versions=versions(),
+        task=UNITS if plan.units else CLASSES,
     )
     if licence is not None:
         card = replace(card, licence=licence)
@@ -136,5 +134,7 @@ def _score(plan: Plan, run: Path) -> dict[str, Any]:
             "`mien benchmark` with the same settings first, or without --scored.",
         )
     measured = report_many([run])[0]
-    keys = ("protocol", "uf1", "uar", "accuracy", "majority_accuracy", "n_clips", "n_subjects")
+    units = ("mean_auc", "mean_f1", "always_yes_f1", "per_au")
+    classes = ("uf1", "uar", "accuracy", "majority_accuracy")
+    keys = ("protocol", "n_clips", "n_subjects", *(units if plan.units else classes))
     return {key: measured[key] for key in keys} | {"averaging": "counts pooled over folds", "seeds": there["seeds"]}

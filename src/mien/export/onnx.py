@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 import mien
+from mien.classifiers.base import Classifier
 from mien.classifiers.checkpoint import ModelCard
 from mien.classifiers.net import NetClassifier
 from mien.errors import MienError
@@ -120,7 +121,7 @@ def made_up_inputs(shape: Sequence[int], span: tuple[float, float], n: int, seed
 
 
 def export_onnx(
-    classifier: NetClassifier,
+    classifier: Classifier,
     card: ModelCard,
     out: Path,
     *,
@@ -217,7 +218,7 @@ def check_target(files: Sequence[Path]) -> None:
             )
 
 
-def checked(classifier: NetClassifier, card: ModelCard) -> Answer:
+def checked(classifier: Classifier, card: ModelCard) -> Answer:
     """The classifier as one network, tried on an input of the card's shape.
 
     Raises:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
+    from mien.classifiers.base import Classifier
     from mien.classifiers.checkpoint import ModelCard
     from mien.classifiers.net import NetClassifier
 
@@ -218,7 +219,7 @@ def spread_out(values: Maps, axes: str) -> tuple[Maps, Maps | None]:
 
 
 def explain(
-    classifier: NetClassifier,
+    classifier: Classifier,
     card: ModelCard,
     clip: Clip,
     *,
@@ -235,7 +236,8 @@ def explain(
         method: See `attribution`.
 
     Raises:
-        MienError: The clip cannot be prepared, the class is unknown, or the input of the system is not a picture.
+        MienError: The clip cannot be prepared, the class is unknown, the classifier is no network, or the input of the
+            system is not a picture.
 
     Example:
         >>> import mien
@@ -246,8 +248,15 @@ def explain(
     """
     import torch
 
+    from mien.classifiers.net import NetClassifier
     from mien.systems import system
 
+    if not isinstance(classifier, NetClassifier):
+        raise MienError(
+            f"{card.system} has no network to look into.",
+            "a checkpoint of a deep system.",
+            "`mien systems`, e.g. strcn-g.",
+        )
     known = system(card.system)
     if clip.medium not in known.recipes:
         raise MienError(

@@ -8,7 +8,8 @@ Features   u and v about their medians, to unit root mean square, smoothed; stra
 Kernels    exp(-d) of the mean squared difference d to a clip plus the same to its mirror image: one of motion and
            strain, one of derivatives; their mean (`mien.classifiers.flow_kernels`).
 Classifier ridge regression, each class or unit weighted by the inverse of its frequency. Class probabilities and the
-           thresholds of units are set inside `fit`, on what each training subject would have got left out.
+           thresholds of units are set inside `fit`, on what each training subject would have got left out. With many
+           training clips, `support` of them span the regression (Nystroem).
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ class FlowKernelsParameters(Parameters):
     strain_share: Annotated[
         float, Field(ge=0, le=1, description="Share of strain in the first kernel; the rest is motion.")
     ] = 0.33
+    support: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            json_schema_extra={"unit": "clips"},
+            description="Most training clips that are kept to compare others with, evenly spaced; 0 keeps all.",
+        ),
+    ] = 0
 
 
 def build(n_classes: int, p: FlowKernelsParameters) -> Classifier:
@@ -50,6 +60,7 @@ def build(n_classes: int, p: FlowKernelsParameters) -> Classifier:
         smoothing=p.smoothing,
         derivative_smoothing=p.derivative_smoothing,
         strain_share=p.strain_share,
+        support=p.support,
     )
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.classifiers.checkpoint import ModelCard, checkpoint_file, read_card, read_states
+from mien.classifiers.base import Classifier
+from mien.classifiers.checkpoint import ModelCard, checkpoint_file, read_arrays, read_card, read_states
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import system as system_named
-
-if TYPE_CHECKING:
-    from mien.classifiers.net import NetClassifier
 
 _UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
 """What building a network raises for parameters that no network can have."""
@@ -22,11 +19,11 @@ _UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, Assertio
 
 def load_checkpoint(
     path: str | Path, system: str | None = None, classes: Sequence[str] | None = None
-) -> tuple[NetClassifier, ModelCard]:
+) -> tuple[Classifier, ModelCard]:
     """Return a trained classifier, ready to predict, and its card.
 
     Args:
-        path: The file; "shipped" is the checkpoint that comes with mien.
+        path: The file; "shipped" and "shipped-units" are the checkpoints that come with mien.
         system: The system that the checkpoint must belong to; None takes any.
         classes: The classes that it must predict, in this order; None takes any.
 
@@ -55,12 +52,15 @@ def load_checkpoint(
         )
     nothing = ArrayInputs(np.empty((0, *card.shape), np.float32))
     try:
-        states = read_states(path)
         made_by = system_named(card.system)
-        classifier = made_by.build(len(card.classes), made_by.with_parameters(card.parameters))
-        if not states or not isinstance(classifier, NetClassifier):
-            raise ValueError("it holds no network")
-        classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
+        classifier: Classifier = made_by.build(len(card.classes), made_by.with_parameters(card.parameters))
+        if isinstance(classifier, NetClassifier):
+            states = read_states(path)
+            if not states:
+                raise ValueError("it holds no network")
+            classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
+        else:
+            classifier.load_arrays(read_arrays(path))
     except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:
         raise MienError(
             f"The weights in {str(path)!r} do not fit {card.system}: {(str(error) or 'damaged').splitlines()[0]}",
