@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -19,6 +20,7 @@ from mien.evaluation.experiments.grid import experiment
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.published.claims import published_rows
 from mien.evaluation.run import benchmark
+from mien.preprocessing.inputs import ArrayInputs
 from mien.synthesis.writer import write_corpus
 from mien.systems import SYSTEMS
 
@@ -66,6 +68,31 @@ def test_without_augmentation_trains_as_many_batches() -> None:
     assert bare.model_dump()["alphas"] == (8.0,)
     assert bare.model_dump()["repeats"] == 50
     assert bare.model_dump()["epochs"] == full.epochs
+
+
+@pytest.mark.parametrize("system", ["strcn-g", "strcn-a"])
+def test_rows_with_and_without_augmentation_take_the_same_steps_at_the_papers_schedule(system: str) -> None:
+    chosen = experiments()["strcn-table4"]
+    random = np.random.default_rng(0)
+    shape = (2, 8, 7) if system == "strcn-g" else (6, 8, 7, 3)
+    clips = random.integers(0, 200, (6, *shape)).astype(np.float32)
+    inputs = {
+        "": ArrayInputs(clips[:, None] + random.normal(0, 5, (6, 50, *shape)).astype(np.float32), copies=50),
+        " without augmentation": ArrayInputs(clips),
+        ", identical copies (control)": ArrayInputs(np.repeat(clips[:, None], 50, 1), copies=50),
+    }
+    logs = {}
+    for row in chosen.rows:
+        name = row.name.removeprefix(SYSTEMS[system].title)
+        if row.system == system and name in inputs:
+            parameters = resolve(chosen, row, "paper", {"maps": 1, "layers": 1}, "frames")[1]
+            classifier = SYSTEMS[system].build(3, parameters)
+            logs[name] = classifier.fit(inputs[name], np.arange(6) % 3, [("d", "s")] * 6).fit_log()
+    epochs, steps_an_epoch = 40, 6 * 50 // 20
+    assert [log["steps"] for log in logs.values()] == [[epochs * steps_an_epoch]] * 3
+    bare, control = logs[" without augmentation"], logs[", identical copies (control)"]
+    assert control == bare
+    assert logs[""] != bare
 
 
 def test_a_row_of_a_small_run_is_named_by_its_own_maps() -> None:

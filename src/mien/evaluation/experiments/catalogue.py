@@ -87,6 +87,7 @@ class Experiment:
         note: What the reader should know; may be "".
         leaking: Also score as the MicroExp papers do (`mien.evaluation.leaking`), to be put beside the first protocol.
         presets: Preset that the paper used on a database, where that differs from one to the next.
+        set: Parameters of every row, unless others are given.
         claims: What the paper says about these rows.
     """
 
@@ -102,6 +103,7 @@ class Experiment:
     note: str = ""
     leaking: bool = False
     presets: Mapping[str, str] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
 
 
@@ -209,7 +211,7 @@ def resolve(
     elif row.without_weights:
         name = row.without_weights
     given: dict[str, Any] = {"preset": preset} if preset in system.presets else {}
-    given |= {k: v for k, v in common.items() if k in system.parameters.model_fields}
+    given |= {k: v for k, v in {**chosen.set, **common}.items() if k in system.parameters.model_fields}
     full = system.with_parameters(given)
     given |= {**row.set, **(row.small if preset == "small" else {}), **(row.pictures if medium == "flow" else {})}
     values = dict(full)
