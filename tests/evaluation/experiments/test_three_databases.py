@@ -48,6 +48,13 @@ def test_every_cell_has_a_figure_or_a_reason(whole: list[dict[str, Any]]) -> Non
     assert not reasons
 
 
+def test_figures_of_the_paper_beside_a_small_run_are_marked(whole: list[dict[str, Any]]) -> None:
+    printed = [cell for cell in whole if cell["system"] in ("strcn-g", "strcn-a") and cell["published"]]
+    assert len(printed) == 2 * 3
+    assert all("preset is small" in cell["published"]["not_comparable"] for cell in printed)
+    assert all(not cell["published"]["not_comparable"] for cell in whole if cell["row"] == "LBP-TOP")
+
+
 def test_a_killed_experiment_ends_with_the_same_table(
     whole: list[dict[str, Any]], data: list[str], tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ class Cell:
         why: The reason, where it could not.
         failed: Whether the reason was not known before the cell was run.
         published: What the paper prints for it: accuracy and F1; None where it prints nothing.
+        unlike: Why the paper's figures cannot be compared with this run; "" where they can, at least in part.
         leak: The same network scored on clips that chose its best epoch; None where that is not part of the experiment.
     """
 
@@ -63,6 +64,7 @@ class Cell:
     why: str = ""
     failed: bool = False
     published: tuple[float | None, float | None] | None = None
+    unlike: str = ""
     leak: Leak | None = None
 
 
@@ -314,7 +316,8 @@ def _finished(cell: PlannedCell) -> Cell:
     claims = [claim for claim in published_for(read_settings(cell.run)) if claim.method == cell.row.name]
     printed = (claims[0].accuracy, claims[0].uf1) if claims else None
     result = report_many([cell.run])[0]
-    return Cell(cell.row, cell.protocol, cell.data.id, cell.run, result, published=printed)
+    unlike = claims[0].why if claims and claims[0].comparable == "no" else ""
+    return Cell(cell.row, cell.protocol, cell.data.id, cell.run, result, published=printed, unlike=unlike)
 
 
 def slug(text: str) -> str:

@@ -50,7 +50,7 @@ def as_json(chosen: Experiment, cells: Sequence[Cell]) -> dict[str, Any]:
                 "failed": cell.failed,
                 "published": None
                 if cell.published is None
-                else {"accuracy": cell.published[0], "f1": cell.published[1]},
+                else {"accuracy": cell.published[0], "f1": cell.published[1], "not_comparable": cell.unlike},
                 **({} if cell.leak is None else {"leaking": cell.leak.as_json()}),
                 **({} if cell.result is None else {k: cell.result[k] for k in KEYS}),
                 **({} if cell.result is None or "spread" not in cell.result else {"spread": cell.result["spread"]}),
@@ -81,6 +81,7 @@ def render(chosen: Experiment, cells: Sequence[Cell]) -> Group:
             parts.append(Text(warning, style="yellow"))
     if chosen.leaking:
         parts += [Text(f"{cell.row.name}, {cell.data}: not run, {cell.why}.", "dim") for cell in cells if cell.why]
+    parts += [Text(f"* {names}: not comparable. {why}", "dim") for why, names in _unlike(cells).items()]
     if chosen.note:
         parts.append(Text(chosen.note, style="dim"))
     if chosen.leaking:
@@ -88,6 +89,15 @@ def render(chosen: Experiment, cells: Sequence[Cell]) -> Group:
     else:
         parts.append(Text(FORMULA if "(STRCN)" in chosen.paper else AVERAGING, "dim"))
     return Group(*parts)
+
+
+def _unlike(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return why figures of the paper cannot be compared with a run, each reason with the names of its rows."""
+    names: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.unlike:
+            names.setdefault(cell.unlike, []).append(cell.row.name)
+    return {why: ", ".join(dict.fromkeys(rows)) for why, rows in names.items()}
 
 
 def _table(title: str, cells: Sequence[Cell]) -> Table:
@@ -107,7 +117,8 @@ def _table(title: str, cells: Sequence[Cell]) -> Table:
         name = Text(cell.row.name)
         if cell.why:
             name.append(f"\n{'failed' if cell.failed else 'not run'}: {cell.why}", "red" if cell.failed else "yellow")
-        theirs = [Text("-" if v is None else f"{v:.3f}", "dim") for v in cell.published or (None, None)]
+        mark = "*" if cell.unlike else ""
+        theirs = [Text("-" if v is None else f"{v:.3f}{mark}", "dim") for v in cell.published or (None, None)]
         table.add_row(name, *(_score(cell, key) for key in ("accuracy", "f1_micro", "uf1", "uar")), *theirs)
     known = next((cell.result for cell in cells if cell.result), None)
     if known:
