@@ -2,6 +2,7 @@
 
 Your own video:
     recognise            Find the expressions in a video and name the micro-expressions.
+    recognise_many       Do so for many videos: one table, one page each; resumes after a kill.
     spot                 Find micro- and macro-expressions in a video.
     open_video           Open a video, GIF, folder of pictures or camera.
     magnify              Magnify the small motions of a clip.
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from mien.evaluation.report import report
     from mien.evaluation.run import benchmark
     from mien.evaluation.train import train
+    from mien.export.many import recognise_many
     from mien.io.video import open_video
     from mien.motion.apex import find_apex
     from mien.motion.flow import optical_flow, register_flow
@@ -117,6 +119,7 @@ __all__ = [
     "read_card",
     "recipes",
     "recognise",
+    "recognise_many",
     "register_dataset",
     "register_descriptor",
     "register_flow",
@@ -153,6 +156,7 @@ _HOMES: Final = {
     "mien.evaluation.report": "report",
     "mien.evaluation.run": "benchmark",
     "mien.evaluation.train": "train",
+    "mien.export.many": "recognise_many",
     "mien.io.video": "open_video",
     "mien.motion.apex": "find_apex",
     "mien.motion.flow": "optical_flow register_flow",

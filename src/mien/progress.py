@@ -115,14 +115,15 @@ class Bars:
         """
         return (lambda n: None) if self._show is None else self._show.start(title, total)
 
-    def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
+    def follow(self, title: str, meter: Meter, parts: str | None = "training, %") -> Callable[[int], None]:
         """Begin work on the folds of a meter, whose parts count for the time left.
 
         Args:
             title: What is counted: "folds".
             meter: Reports the parts of folds that are done.
+            parts: Title of a second bar for the parts; None has one bar, which moves with the parts.
         """
-        return (lambda n: None) if self._show is None else self._show.follow(title, meter)
+        return (lambda n: None) if self._show is None else self._show.follow(title, meter, parts)
 
 
 class _Terminal:
@@ -159,17 +160,21 @@ class _Terminal:
         task = self._progress.add_task(title, total=total)
         return lambda n: self._progress.advance(task, n)
 
-    def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
+    def follow(self, title: str, meter: Meter, parts: str | None) -> Callable[[int], None]:
         folds = self._progress.add_task(title, total=len(meter))
-        parts = self._progress.add_task("training, %", total=100)
+        second = folds if parts is None else self._progress.add_task(parts, total=100)
+
+        def show() -> None:
+            done = meter.done
+            self._progress.update(second, completed=done if parts is None else int(100 * done / len(meter)))
 
         def watch() -> None:
             while not self._stop.wait(0.3):
-                self._progress.update(parts, completed=int(100 * meter.done / len(meter)))
+                show()
 
         self._threads.append(threading.Thread(target=watch, daemon=True))
         self._threads[-1].start()
-        return lambda n: self._progress.advance(folds, n)
+        return (lambda n: show()) if parts is None else (lambda n: self._progress.advance(folds, n))
 
 
 class _Work:
@@ -235,7 +240,7 @@ class _Lines:
 
         return advance
 
-    def follow(self, title: str, meter: Meter) -> Callable[[int], None]:
+    def follow(self, title: str, meter: Meter, parts: str | None) -> Callable[[int], None]:
         return self.start(title, len(meter), meter)
 
     def _print_now_and_then(self) -> None:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.completion import complete_spotter
-from mien.cli.inputs import Fps, IntervalText, VideoSource, read_interval
+from mien.cli.films import one_video, recognise_films
+from mien.cli.inputs import read_interval
 from mien.cli.shell import Json, note, out, pairs, print_json, say
 from mien.errors import MienError
 
@@ -33,42 +34,134 @@ SpotterName = Annotated[
     ),
 ]
 
+_FILES, _MANY, _HOW = "Files of one video", "Many videos", "How"
+
 
 def recognise(
-    video: VideoSource,
-    weights: Weights = None,
-    interval: IntervalText = None,
-    spotter: SpotterName = None,
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VIDEO", help="A video, a GIF, a folder of pictures or camera:0; with --out several, or @LIST."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with pictures of every interval.", rich_help_panel=_FILES)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write a CSV table, one row per expression.", rich_help_panel=_FILES)
+    ] = None,
+    eaf: Annotated[Path | None, typer.Option(help="Write annotation tiers for ELAN.", rich_help_panel=_FILES)] = None,
+    boris: Annotated[
+        Path | None,
+        typer.Option(help="Write a project for BORIS, .boris, or its tabular events, .tsv.", rich_help_panel=_FILES),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.", rich_help_panel=_FILES)
+    ] = None,
+    mp4: Annotated[
+        Path | None, typer.Option(help="Write the video with faces and intervals marked.", rich_help_panel=_FILES)
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the table of --csv as Parquet.", rich_help_panel=_FILES)
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder for the answers about all videos; the same command resumes.", rich_help_panel=_MANY
+        ),
+    ] = None,
+    lists: Annotated[
+        list[Path] | None,
+        typer.Option("--list", help="A text file with a video in each line; may be repeated.", rich_help_panel=_MANY),
+    ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(help="Files of each video; default: html,json. Also eaf, boris, mp4.", rich_help_panel=_MANY),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Kind of the table of all: csv (default) or parquet.", rich_help_panel=_MANY)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Videos at once; default: the number of cores.", rich_help_panel=_MANY),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="local|HOST:PORT", help="Run on Ray: on this machine or a cluster.", rich_help_panel=_MANY
+        ),
+    ] = None,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Tables with one row per frame and person.", rich_help_panel=_HOW)
+    ] = False,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            "--interval",
+            metavar="ONSET:OFFSET[:APEX]",
+            help="Part of a video, in frames counted from 0.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second, if the file does not say or is wrong.", rich_help_panel=_HOW),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="A .safetensors file that `mien train` wrote; default: the one of mien.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    spotter: Annotated[
+        str | None,
+        typer.Option(
+            "--spotter",
+            help="How intervals are found; `mien spotters` lists the ways.",
+            autocompletion=complete_spotter,
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the spotter; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a parameter of the spotter; may be repeated.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
-    fps: Fps = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Name a class even where mien would decline to.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write a CSV table, one row per interval.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="Write the same table as Parquet.")] = None,
-    per_frame: Annotated[
-        bool, typer.Option("--per-frame", help="One row per frame and person in these tables instead.")
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Name a class even where mien would decline to.", rich_help_panel=_HOW),
     ] = False,
-    eaf: Annotated[Path | None, typer.Option(help="Write annotation tiers for ELAN.")] = None,
-    boris: Annotated[
-        Path | None, typer.Option(help="Write a project for BORIS, .boris, or its tabular events, .tsv.")
-    ] = None,
-    mp4: Annotated[Path | None, typer.Option(help="Write the video with faces and intervals marked.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one page with pictures of every interval.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the expressions in your video and name the micro-expressions. Nothing leaves your machine."""
+    """Find the expressions in your video and name the micro-expressions. Nothing leaves your machine.
+
+    With --out, of many videos: one table for all, one page each. Exit status 1 if some of them could not be read.
+    """  # fmt: skip
     from mien import export as exports
     from mien.progress import Bars
     from mien.recognition import recognise as run
     from mien.recognition.records import as_json as plain
     from mien.spotting import DEFAULT
 
+    given = [*(videos or ()), *(f"@{path}" for path in lists or ())]
     targets = {
         "csv": csv, "parquet": parquet, "json": json_file, "eaf": eaf, "boris": boris, "mp4": mp4, "html": html,
     }  # fmt: skip
+    if folder is not None:
+        alone = {"--json-file" if kind == "json" else f"--{kind}": target for kind, target in targets.items()}
+        recognise_films(
+            given, folder, alone={**alone, "--interval": interval}, ray=ray, jobs=jobs, as_json=as_json,
+            weights=weights, spotter=spotter or DEFAULT, fps=fps, parameters=pairs(settings, "--set"), anyway=anyway,
+            files=(files or "html,json").split(","), table=table or "csv", per_frame=per_frame,
+        )  # fmt: skip
+        return
+    video = one_video(given, {"--files": files, "--table": table, "--jobs": jobs, "--ray": ray})
     for kind, target in targets.items():
         if target is not None:
             exports.check_target(target, kind, video)

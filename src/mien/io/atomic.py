@@ -73,7 +73,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def lock_run(folder: Path) -> Iterator[bool]:
+def lock_run(folder: Path, meanwhile: str = "") -> Iterator[bool]:
     """Lock the folder of a run until the block ends or the process dies; the folder is created if it is missing.
 
     The lock is the operating system's: it ends with the process, however that dies. Where such locks do not exist
@@ -82,6 +82,7 @@ def lock_run(folder: Path) -> Iterator[bool]:
 
     Args:
         folder: The folder.
+        meanwhile: What to do while another process works on it, for the error; "" is about a run of `mien benchmark`.
 
     Yields:
         Whether the folder is locked.
@@ -89,7 +90,7 @@ def lock_run(folder: Path) -> Iterator[bool]:
     Raises:
         MienError: Another process has locked it.
     """
-    handle = _locked(Path(folder))
+    handle = _locked(Path(folder), meanwhile or f"`mien report {folder}` shows its progress")
     try:
         yield handle is not None
     finally:
@@ -99,7 +100,7 @@ def lock_run(folder: Path) -> Iterator[bool]:
             os.close(handle)
 
 
-def _locked(folder: Path) -> int | None:
+def _locked(folder: Path, meanwhile: str) -> int | None:
     """Return the open file that holds the lock; None where locking is impossible."""
     try:
         import fcntl
@@ -124,7 +125,7 @@ def _locked(folder: Path) -> int | None:
             raise MienError(
                 f"Another process is at work on {str(folder)!r}" + (f": {who}." if who else "."),
                 "one at a time.",
-                f"waiting until it ends, or another --out; `mien report {folder}` shows its progress.",
+                f"waiting until it ends, or another --out; {meanwhile}.",
             ) from None
         except FileNotFoundError:
             pass  # whoever had it has just ended

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,7 @@ from mien.evaluation.execution.ray_tasks import (
     run_fold,
     run_input,
     run_prepare,
+    run_task,
     size_of,
     this_machine,
 )
@@ -169,6 +171,28 @@ class RayExecutor(Executor):
             else:
                 yield outcome, _get(array, clip.key) if arrays and outcome.error is None else None
 
+    def spread(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any], clip_of: Callable[[Any], Clip]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Apply a function of mien to tasks, each about one clip; a task runs where the files of its clip are.
+
+        Args:
+            function: Returns something else than None, and raises nothing.
+            tasks: Its arguments.
+            clip_of: Returns the clip of a task.
+
+        Yields:
+            Each task with its result, as they finish; with None if its worker died each time.
+        """
+        self.begin()
+        expected = this_machine()
+
+        def arguments(task: Any, size: tuple[int, int] | None) -> tuple[Any, ...]:
+            return function, task, clip_of(task), size, expected
+
+        for task, _, result in self._in_order(run_task, tasks, clip_of, arguments, ordered=False):
+            yield task, None if result is LOST else result
+
     def _require_room(self, alone_since: float | None) -> float | None:
         """Return since when no machine has had room; None where one has.
 
@@ -189,9 +213,9 @@ class RayExecutor(Executor):
 
     def _in_order(
         self, function: Callable[..., Any], items: Sequence[Any], clip_of: Callable[[Any], Clip],
-        arguments: Callable[[Any, tuple[int, int] | None], tuple[Any, ...]],
+        arguments: Callable[[Any, tuple[int, int] | None], tuple[Any, ...]], ordered: bool = True,
     ) -> Iterator[tuple[Any, Any, Any]]:  # fmt: skip
-        """Yield (item, reference to its array, the rest) of each item, in order; some are computed ahead.
+        """Yield (item, reference to its array, the rest) of each item, if `ordered` in order; some are computed ahead.
 
         A clip whose files a machine does not have is prepared on the machine of the command.
         """
@@ -213,15 +237,16 @@ class RayExecutor(Executor):
                     ahead.found = _get(rest, "", lost=LOST)
                     if ahead.found is None:
                         ahead.array, ahead.rest = _on_this_machine(task, function, arguments(ahead.item, None))
-                while running and running[0].found is not None:
-                    ahead = running.popleft()
+                ready = takewhile(_is_found, running) if ordered else filter(_is_found, running)
+                for ahead in list(ready):
+                    running.remove(ahead)
                     yield ahead.item, ahead.array, ahead.found
                 alone = self._require_room(alone)
         finally:
             _cancel(ahead.rest for ahead in running)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Ahead:
     """A clip that is being prepared: references to its array and to the rest, and the rest once it is there."""
 
@@ -229,6 +254,10 @@ class _Ahead:
     array: Any
     rest: Any
     found: Any = None
+
+
+def _is_found(ahead: _Ahead) -> bool:
+    return ahead.found is not None
 
 
 def resources() -> list[Mapping[str, float]]:

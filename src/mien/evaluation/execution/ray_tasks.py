@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -163,6 +163,16 @@ def run_prepare(
         return None, None
     outcome, array = prepare_array(clip, recipe, store, alone=True)
     return array if wanted else None, outcome
+
+
+def run_task(
+    function: Callable[[Any], Any], task: Any, clip: Clip, size: tuple[int, int] | None, expected: Machine
+) -> tuple[None, Any]:
+    """Apply a function to a task about a clip; see `run_input`. The first of the two results is always None."""
+    require_same(expected)
+    if size is not None and size_of(clip) != size:
+        return None, None
+    return None, function(task)
 
 
 def size_of(clip: Clip) -> tuple[int, int] | None:
