@@ -55,6 +55,7 @@ PARTS: Mapping[str, Part] = {
     "face": Part(quick=("--rounds", "1")),
     "magnify": Part(quick=("--turns", "1", "--frames", "10")),
     "flow": Part(),
+    "score": Part(),
     "growth": Part(),
     "strcn": Part(),
     "descriptors": Part(quick=("--repeats", "1")),

@@ -20,6 +20,7 @@ Databases:
 Score:
     benchmark            Train and test a system on databases.
     report               Compute the scores of a run.
+    score                Score predictions that others made.
     compare              Test whether one run is better than another.
     combine              Average the probabilities of several runs.
     systems              Return the methods that can be scored, by name.
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from mien.evaluation.compare import compare
     from mien.evaluation.experiments.grid import experiment
     from mien.evaluation.protocols import Protocol, register_protocol
+    from mien.evaluation.referee.score import score
     from mien.evaluation.report import report
     from mien.evaluation.run import benchmark
     from mien.evaluation.train import train
@@ -127,6 +129,7 @@ __all__ = [
     "register_spotter",
     "register_system",
     "report",
+    "score",
     "spot",
     "spotters",
     "synthesise",
@@ -153,6 +156,7 @@ _HOMES: Final = {
     "mien.evaluation.compare": "compare",
     "mien.evaluation.experiments.grid": "experiment",
     "mien.evaluation.protocols": "register_protocol",
+    "mien.evaluation.referee.score": "score",
     "mien.evaluation.report": "report",
     "mien.evaluation.run": "benchmark",
     "mien.evaluation.train": "train",

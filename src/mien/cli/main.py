@@ -20,6 +20,7 @@ from mien.cli.inputs import cache, prepare, recipes
 from mien.cli.magnify import flow, magnify
 from mien.cli.recognise import recognise
 from mien.cli.report import combine, compare, report
+from mien.cli.score import score
 from mien.cli.serve import serve
 from mien.cli.shell import Terminated, app, say
 from mien.cli.spot import spot, spotters
@@ -34,7 +35,7 @@ __all__ = ["app", "main"]
 GROUPS: Final[dict[str, tuple[Any, ...]]] = {
     "Your own video": (recognise, spot, watch, serve, magnify, flow),
     "Databases": (datasets, check, synthesise),
-    "Score": (benchmark, report, compare, combine, systems, protocols, spotters, experiment, experiments),
+    "Score": (benchmark, report, score, compare, combine, systems, protocols, spotters, experiment, experiments),
     "Inputs": (prepare, recipes, describe, descriptors, cache),
     "More": (train, card, explain, export),
 }

@@ -8,6 +8,17 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.score import (
+    ClassNames,
+    FrameSettings,
+    FramesFrom,
+    KindName,
+    Labels,
+    LengthTexts,
+    RuleName,
+    Truth,
+    compare_files,
+)
 from mien.cli.shell import Json, print_json, say, show
 from mien.cli.spot import show_spot_reports
 
@@ -40,11 +51,25 @@ def report(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a finished run.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another run on the same clips.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a finished run, or with --truth a file.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another on the same clips or videos.")],
+    truth: Truth = None,
+    rule: RuleName = None,
+    labels: Labels = "",
+    classes: ClassNames = None,
+    frames_from: FramesFrom = "truth",
+    kind: KindName = "",
+    length: LengthTexts = None,
+    settings: FrameSettings = None,
     as_json: Json = False,
 ) -> None:
-    """Test whether one run is better than another (McNemar's test, bootstrap over subjects)."""
+    """Test whether one run is better than another, or one file of predictions (bootstrap over subjects)."""
+    if truth:
+        compare_files(
+            first, second, truth, rule=rule, labels=labels, classes=classes, frames_from=frames_from, kind=kind,
+            length=length, settings=settings, as_json=as_json,
+        )  # fmt: skip
+        return
     from mien.evaluation.compare import compare as compare_runs
     from mien.evaluation.compare import render_comparison
 

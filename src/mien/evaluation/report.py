@@ -93,7 +93,7 @@ def report(
         "averaging": AVERAGING,
         "n_clips": len({row.key for row in ledger.rows}),
         "n_subjects": len({(row.dataset, row.subject) for row in ledger.rows}),
-        **(unit_results(ledger) if ledger.units else _class_results(ledger)),
+        **(unit_results(ledger) if ledger.units else class_results(ledger)),
         "failed": _failed(ledger),
         "interval_source": _interval_sources(ledger),
         "complete": ledger.complete,
@@ -121,7 +121,7 @@ def report(
     return result
 
 
-def _class_results(ledger: Ledger) -> dict[str, Any]:
+def class_results(ledger: Ledger) -> dict[str, Any]:
     """Scores of a run about classes, their interval over subjects, and with several seeds their spread."""
     per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
     y_true, y_pred = ledger.labels(ledger.rows)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mien.errors import MienError
 from mien.evaluation.figures import curve_figure, score_bar, shade, subject_bars
-from mien.evaluation.ledger import read_ledger
+from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.report import per_subject, read_logs, report
 from mien.evaluation.report_text import no_answers, share
 from mien.evaluation.units import refuse_units
@@ -37,7 +37,11 @@ def write_html(runs: Sequence[Path], out: Path) -> Path:
     out = Path(out)
     if out.is_dir():
         raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--html {out / 'report.html'}`.")
-    sections = [_section(Path(run), number) for number, run in enumerate(runs, start=1)]
+    return write_sections([_section(Path(run), number) for number, run in enumerate(runs, start=1)], out)
+
+
+def write_sections(sections: Sequence[Mapping[str, Any]], out: Path) -> Path:
+    """Write one page about what `section` returned for each run; return `out`."""
     environment = Environment(
         loader=PackageLoader("mien.evaluation", "templates"),
         autoescape=True,
@@ -60,11 +64,17 @@ def _section(run: Path, number: int) -> dict[str, Any]:
     """Return what the template shows about one run."""
     ledger, logs = read_ledger(run), read_logs(run)
     refuse_units(ledger.settings, "The page")
-    result = report(ledger, logs, run=run)
+    return section(ledger, report(ledger, logs, run=run), logs, run.resolve().name, number)
+
+
+def section(
+    ledger: Ledger, result: Mapping[str, Any], logs: Mapping[str, Mapping[str, Any]], name: str, number: int
+) -> dict[str, Any]:
+    """Return what the template shows about one ledger and its report."""
     people = per_subject(ledger)
     return {
         "id": f"run-{number}",
-        "name": run.resolve().name,
+        "name": name,
         "r": result,
         "subjects": [
             {
