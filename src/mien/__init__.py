@@ -137,7 +137,8 @@ __all__ = [
     "train",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+"""The one place of the version: the package, `mien --version`, ledgers and checkpoints take it from here."""
 
 MOST_PIXELS = 36_000_000
 """Largest picture or frame that is decoded, a little more than 8K: a small file can claim more and fill the memory."""

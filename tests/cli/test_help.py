@@ -38,7 +38,7 @@ def test_commands_stand_in_groups_in_the_order_of_need() -> None:
 
 
 def test_version_is_printed() -> None:
-    assert run("--version").strip() == f"mien {mien.__version__}"
+    assert re.fullmatch(rf"mien {re.escape(mien.__version__)}( \([0-9a-f]{{7,}}\+?\))?", run("--version").strip())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
@@ -50,16 +52,43 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
 
 
+def _commit() -> str | None:
+    """Return the commit of the checkout that this runs from, with `+` if it was changed; None where there is none."""
+    root = Path(mien.__file__).resolve().parents[2]
+    if not (root / ".git").exists() or not (root / "pyproject.toml").exists():
+        return None
+    command = (
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--exclude=*",
+        "--abbrev=9",
+        "--dirty=+",
+    )
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"mien {mien.__version__}")
+        commit = _commit()
+        say(f"mien {mien.__version__}" + (f" ({commit})" if commit else ""))
         raise typer.Exit
 
 
 @app.callback()
 def _start(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version, and the commit in a checkout.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
