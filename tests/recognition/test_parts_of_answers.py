@@ -12,8 +12,9 @@ import pytest
 
 from mien.io.video import write_video
 from mien.recognition import trace
-from mien.recognition.naming import _turn, eyes_at
+from mien.recognition.cuts import eyes_at
 from mien.recognition.people import People
+from mien.recognition.reasons import head_turn
 from mien.recognition.records import Place
 from mien.recognition.trace import Tracer
 
@@ -45,7 +46,7 @@ def test_head_turn_is_measured_on_a_rotated_model() -> None:
         for eye, x in ((slice(36, 42), -0.5), (slice(42, 48), 0.5)):
             points[t, eye] = [x * math.cos(angle), 0]
         points[t, 30] = [0.55 * math.sin(angle), 0.4]
-    turned = _turn(100 * points + 300)
+    turned = head_turn(100 * points + 300)
     # The eyes come closer as the head turns: the angle is overestimated by 1 / cos.
     assert np.abs(np.sin(turned) - np.tan(angles)).max() < 1e-9
     assert np.abs(np.degrees(turned - angles)).max() < 3

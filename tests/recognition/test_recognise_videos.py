@@ -16,7 +16,8 @@ from mien.classifiers.checkpoint import read_card, save_checkpoint
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
 from mien.recognition import Answer, recognise
-from mien.recognition.naming import LEAST_EYES, Namer, open_namer
+from mien.recognition.naming import Namer, open_namer
+from mien.recognition.reasons import LEAST_EYES
 from mien.recognition.records import as_json
 from mien.types import Interval
 

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
 from mien.classifiers.base import Classifier, Clips, Progress
@@ -308,6 +307,7 @@ def _unit(values: Floats, axes: tuple[int, ...]) -> Floats:
 
 def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
     """Return the factor on answers under which softmax gives the classes the greatest likelihood."""
+    from scipy.optimize import minimize_scalar  # slow to load, and needed for training only
 
     def loss(log_factor: float) -> float:
         return -float(log_softmax(np.exp(log_factor) * answers, axis=1)[np.arange(len(y)), y].mean())

@@ -20,7 +20,8 @@ from mien.motion.magnify import Magnifier, coefficients
 from mien.motion.pictures import beside, flow_colours, flow_wheel, scalar_colours
 from mien.motion.strain import optical_strain
 from mien.preprocessing.steps import as_colour, as_grey
-from mien.recognition.naming import Namer, clip_of, cut_out, row_of
+from mien.recognition.cuts import cut_out, row_of
+from mien.recognition.naming import Namer, clip_of
 from mien.recognition.records import Event
 from mien.recognition.saliency import attribution, heat_over, spread_out
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
 from mien.preprocessing.steps import as_colour
-from mien.recognition.naming import eyes_at
+from mien.recognition.cuts import eyes_at
 from mien.recognition.people import face_box
 from mien.recognition.records import Answer, Event, Track
 

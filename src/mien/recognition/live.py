@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.face.crop import crop_box
 from mien.io.video import ENOUGH_FPS, Frame, Video, to_uint8
-from mien.recognition.naming import Candidate, Cut, Namer, eyes_at, low_rate, name_cut
+from mien.recognition.cuts import Candidate, Cut, eyes_at
+from mien.recognition.naming import Namer, name_cut
 from mien.recognition.people import People, Person, single_torch_thread
+from mien.recognition.reasons import low_rate
 from mien.recognition.recognise import Watch, open_spotter
 from mien.recognition.records import Event, Reason
 from mien.recognition.trace import Tracer

@@ -15,22 +15,20 @@ import numpy as np
 from mien.errors import MienError
 from mien.face.landmarks import SMALLEST_FACE
 from mien.io.video import ENOUGH_FPS, Video, open_video, to_uint8
-from mien.recognition.naming import (
+from mien.recognition.cuts import Candidate, eyes_at
+from mien.recognition.naming import Namer, name_interval, open_namer, read_units
+from mien.recognition.people import People, Person, single_torch_thread
+from mien.recognition.reasons import (
     LEAST_EYES,
     LEAST_SCORE,
-    Candidate,
-    Namer,
-    eyes_at,
-    low_rate,
-    name_interval,
-    open_namer,
+    few_frames,
     small_face,
     too_long_for_micro,
     weak_score,
 )
-from mien.recognition.people import People, Person, single_torch_thread
-from mien.recognition.records import Answer, Event, Moment, Reason, Track, VideoFacts
+from mien.recognition.records import Answer, Event, Moment, Reason, Track, UnitAnswer, VideoFacts
 from mien.recognition.trace import Tracer
+from mien.recognition.units import UnitReader, open_units
 from mien.spotting import DEFAULT
 from mien.spotting import spotter as spotter_named
 from mien.spotting.base import MICRO_LONGEST, Along, Spot, Spotter, Watcher
@@ -120,15 +118,22 @@ def recognise(
     anyway: bool = False,
     progress: Progress | None = None,
     device: str = "cpu",
+    unit_weights: str | Path | UnitReader | None = None,
+    all_units: bool = False,
 ) -> Answer:
-    """Find the expressions of every face in a video, and predict a class for each micro-expression.
+    """Find the expressions of every face in a video, say which action units moved, and name the micro-expressions.
 
-    Where no class is named, the answer gives the reason. Frames are decoded one at a time. Memory hardly grows with
-    the length of the video: a few bytes per frame, per interval and per movement of a head.
+    Each expression gets its action units (FACS), with probability, side and strength: `event.units`, and `event.moved`
+    for those above their thresholds. Micro-expressions also get a class, where the video allows it; otherwise the
+    answer gives the reason. Any frame rate will do for the units of expressions longer than half a second, micro-
+    expressions need 60 frames per second and more.
+
+    Frames are decoded one at a time. Memory hardly grows with the length of the video: a few bytes per frame, per
+    interval and per movement of a head.
 
     Args:
         video: Anything that `mien.io.video.open_video` opens, or an open video.
-        weights: A `.safetensors` file that `mien train` wrote; None uses the weights of the package.
+        weights: A `.safetensors` file that `mien train` wrote, for the classes; None uses the weights of the package.
         interval: Onset, offset and optionally apex, in frames from 0. If given, nothing is searched.
         spotter: Name of the method that finds the intervals (`mien spotters` lists them).
         fps: Frames per second, if the video does not state its frame rate or states a wrong one.
@@ -136,9 +141,11 @@ def recognise(
         anyway: Name a class even if there are reasons not to; the reasons are kept.
         progress: Called with the stage and its progress, 0 to 1.
         device: Device of the face networks ("cpu", "cuda").
+        unit_weights: The same for action units (`mien train --labels au12`); None uses the weights of the package.
+        all_units: Also answer units that were little better than chance on real clips.
 
     Returns:
-        People, expressions, classes and reasons.
+        People, expressions, action units, classes and reasons.
 
     Raises:
         MienError: The video cannot be read or has no frame rate, the weights cannot be used, the interval lies outside
@@ -155,6 +162,7 @@ def recognise(
     """
     began = time.perf_counter()
     namer = weights if isinstance(weights, Namer) else open_namer(weights)
+    units = unit_weights if isinstance(unit_weights, UnitReader) else open_units(unit_weights, all_units)
     chosen = open_spotter(spotter)
     settings = chosen.with_parameters(parameters or {})
     film = video if isinstance(video, Video) else open_video(video, fps=fps)
@@ -185,7 +193,7 @@ def recognise(
     for number, person in enumerate(kept, 1):
         events = []
         for candidate in jobs[person.number]:
-            event = _event(film, candidate, number, person, seen, namer, rate, anyway)
+            event = _event(film, candidate, number, person, seen, namer, units, rate, anyway)
             if event is not None:
                 events.append(event)
             done += 1
@@ -207,7 +215,7 @@ def recognise(
     )  # fmt: skip
     return Answer(
         facts, tuple(tracks), None if interval else spotter, str(namer.path), namer.card, tuple(reasons),
-        tuple(notes), time.perf_counter() - began,
+        tuple(notes), time.perf_counter() - began, str(units.path), units.card, units.shown, units.off,
     )  # fmt: skip
 
 
@@ -289,7 +297,7 @@ def _of_video(film: Video, rate: float, seen: _Seen, interval: Interval | None) 
     """Return the reasons and the notes that concern the whole video."""
     reasons, notes = [], []
     if rate < ENOUGH_FPS - 0.5:
-        reasons.append(low_rate(rate))
+        reasons.append(few_frames(rate))
     if not any(person.n_frames for person in seen.people.everybody):
         if seen.people.too_small:
             reasons.append(
@@ -339,9 +347,10 @@ def _low(candidate: Candidate, seen: _Seen, rate: float) -> bool:
 
 
 def _event(
-    film: Video, candidate: Candidate, number: int, person: Person, seen: _Seen, namer: Namer, rate: float, anyway: bool
-) -> Event | None:
-    """Return one interval of one person with its class or reasons; None if it is to be left out."""
+    film: Video, candidate: Candidate, number: int, person: Person, seen: _Seen, namer: Namer, units: UnitReader,
+    rate: float, anyway: bool,
+) -> Event | None:  # fmt: skip
+    """Return one interval of one person with its units, and its class or reasons; None if it is to be left out."""
     eyes = eyes_at(person.places, candidate.onset) or eyes_at(person.places, candidate.apex or candidate.offset)
     if candidate.score is not None and _low(candidate, seen, rate) and not anyway:
         return None
@@ -350,16 +359,17 @@ def _event(
     length = _length(candidate, seen)
     kind_is_macro = length > MICRO_LONGEST + 1.5 / rate
     if candidate.score is None or anyway or (not kind_is_macro and candidate.score >= LEAST_SCORE):
-        return name_interval(film, candidate, number, eyes, namer, rate, anyway=anyway)
-    # No class will be named: the frames need not be read again.
-    if kind_is_macro:
-        reason = Reason("macro", too_long_for_micro(length))
-    else:
-        reason = Reason("spotting", weak_score(candidate.score))
+        return name_interval(film, candidate, number, eyes, namer, rate, anyway=anyway, units=units)
+    # No class will be named: of a longer expression, two frames are read again, of a doubtful interval none.
     apex = candidate.apex if candidate.apex is not None else (candidate.onset + candidate.offset) // 2
+    answered: tuple[UnitAnswer, ...] = ()
+    reasons: tuple[Reason, ...] = (Reason("spotting", weak_score(candidate.score)),)
+    if kind_is_macro:
+        answered, hindrances = read_units(film, candidate.onset, apex, eyes, units)
+        reasons = Reason("macro", too_long_for_micro(length)), *hindrances
     return Event(
         number, "macro" if kind_is_macro else "micro", seen.moment(candidate.onset), seen.moment(apex),
-        seen.moment(candidate.offset), False, False, candidate.score, {}, (reason,), (), eyes,
+        seen.moment(candidate.offset), False, False, candidate.score, {}, reasons, (), eyes, answered,
     )  # fmt: skip
 
 

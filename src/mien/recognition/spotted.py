@@ -13,7 +13,8 @@ from mien.errors import MienError
 from mien.evaluation.spotting.benchmark import Recogniser
 from mien.face.landmarks import track_face
 from mien.io.video import frames_video, open_video, to_uint8
-from mien.recognition.naming import Candidate, Namer, name_interval, open_namer
+from mien.recognition.cuts import Candidate
+from mien.recognition.naming import Namer, name_interval, open_namer
 from mien.spotting.base import Spot
 from mien.types import Clip
 
