@@ -79,8 +79,7 @@ def test_values_of_unit_tiers_come_from_a_vocabulary_of_facs_names(answer: Answe
     entries = [values[0] for values, _ in opened.get_cv_entries(name).values()]
     described = {code: words for code, _, words in entries}
     assert set(described) == {f"{letter}{n}" for n in (1, 4, 12) for letter in ("AU", "L", "R")}
-    assert described["L12"].startswith("lip corner puller")
-    assert described["L12"].endswith("left side only")
+    assert described["L12"].startswith("lip corner puller, left side only: the corners of the mouth")
     (kind,) = {
         opened.get_parameters_for_tier(t)["LINGUISTIC_TYPE_REF"]
         for t in opened.get_tier_names()

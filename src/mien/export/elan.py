@@ -90,9 +90,9 @@ def _vocabulary(document: Eaf, units: Sequence[int]) -> None:
     )
     for unit in units:
         known = facs_units().get(unit)
-        name = unit_name(unit) + (f": {known.words}" if known else "")
+        words = f": {known.words}" if known else ""
         for code, side in ((f"AU{unit}", ""), (f"L{unit}", ", left side only"), (f"R{unit}", ", right side only")):
-            document.add_cv_entry(VOCABULARY, f"cve-{code}", [(code, "eng", name + side)])
+            document.add_cv_entry(VOCABULARY, f"cve-{code}", [(code, "eng", unit_name(unit) + side + words)])
     # pympi's own arguments for a type know no vocabulary.
     document.add_linguistic_type("action unit")
     document.linguistic_types["action unit"]["CONTROLLED_VOCABULARY_REF"] = VOCABULARY
