@@ -98,6 +98,21 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "2/2" in stream.getvalue()
 
 
+def test_one_bar_moves_with_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(terminal=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Meter(2) as meter, Bars() as bars:
+        finished = bars.follow("films", meter, parts=None)
+        meter.slot(0)(0.5)
+        finished(1)
+        meter.slot(0)(1.0)
+        meter.slot(1)(1.0)
+        finished(1)
+    assert "training" not in stream.getvalue()
+    assert "2/2" in stream.getvalue()
+    assert "100.0 %" in stream.getvalue()
+
+
 def test_nothing_is_shown_where_nothing_is_asked_for(piped: Stream) -> None:
     with Meter(1) as meter, Bars(show=False) as bars:
         bars.start("clips", 2)(1)

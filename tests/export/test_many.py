@@ -250,8 +250,11 @@ def test_lists_patterns_and_folders(films: Path, tmp_path: Path, monkeypatch: py
     (tmp_path / "folder" / "here.mkv").write_text("")
     (tmp_path / "[x].mkv").write_text("")
     monkeypatch.chdir(tmp_path / "folder")
-    found = films_of(["@../list.txt", "../one.mkv", tmp_path / "folder", "../[x].mkv"])
-    assert [path.name for path in found] == ["one.mkv", "here.mkv", "folder", "[x].mkv"]
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.png").write_text("")
+    found = films_of(["@../list.txt", "../one.mkv", "../pictures", "../[x].mkv"])
+    assert [path.name for path in found] == ["one.mkv", "here.mkv", "pictures", "[x].mkv"]
+    assert films_of([tmp_path]) == [tmp_path / "[x].mkv", tmp_path / "one.mkv"], "a folder of films"
     assert [path.name for path in films_of([f"{films}/**/*.mkv"])] == [
         "face.mkv",
         "face.mkv",

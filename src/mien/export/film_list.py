@@ -14,9 +14,15 @@ from typing import Any, Final
 
 from mien.errors import MienError
 from mien.io.atomic import at_home
+from mien.io.video.pictures import pictures_in
 
 MARKER: Final = ".film.json"
 """File that is written last into the folder of a film: there only if all others are. No film has such a name."""
+
+FILMS: Final = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".gif")
+)
+"""Endings by which films are found in a folder without pictures."""
 
 _PATTERN: Final = re.compile(r"[*?\[]")
 
@@ -25,9 +31,10 @@ def films_of(sources: Sequence[str | Path]) -> list[Path]:
     """Return the videos that somebody means, each once, in the order given.
 
     Args:
-        sources: Video files, folders of pictures, patterns such as `films/*.mp4` or `films/**/*.mp4`, and text files
-            with one of these in a line as `@films.txt`. In a list, empty lines and lines that begin with `#` are passed
-            over, and a relative path is one beside the list or, where there is none, in the current folder.
+        sources: Video files, folders of pictures or of video files, patterns such as `films/*.mp4` or `films/**/*.mp4`,
+            and text files with one of these in a line as `@films.txt`. In a list, empty lines and lines that begin with
+            `#` are passed over, and a relative path is one beside the list or, where there is none, in the current
+            folder.
 
     Raises:
         MienError: Nothing was given; a list cannot be read or is empty; files are missing; a pattern fits nothing.
@@ -88,7 +95,7 @@ def _paths(entry: str, beside: Path | None) -> list[Path]:
         path = place / at_home(entry)
         try:
             if path.exists():
-                return [path]
+                return _films_in(path) or [path]
         except (OSError, ValueError):
             continue
         if _PATTERN.search(entry):
@@ -96,6 +103,15 @@ def _paths(entry: str, beside: Path | None) -> list[Path]:
             if fitting:
                 return [Path(each) for each in sorted(fitting, key=_natural)]
     return []
+
+
+def _films_in(path: Path) -> list[Path]:
+    """Return the video files of a folder without pictures; none of a file and of a folder that is a film itself."""
+    if not path.is_dir() or pictures_in(path):
+        return []
+    return sorted(
+        (each for each in path.iterdir() if each.suffix.lower() in FILMS), key=lambda each: _natural(each.name)
+    )
 
 
 def _natural(text: str) -> list[Any]:
