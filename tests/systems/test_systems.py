@@ -23,7 +23,8 @@ def clips(name: str, n: int = 24) -> Clips:
     y = np.arange(n) % 3
     x: Inputs
     if "flow" in SYSTEMS[name].recipes:
-        x = ArrayInputs(random.uniform(0, 255, size=(n, 3, 28, 28)).astype(np.float32))
+        picture = tuple(length or 3 for length in SYSTEMS[name].recipe("flow", fast(name)).shape)
+        x = ArrayInputs(random.uniform(0, 255, size=(n, *picture)).astype(np.float32))
     elif not (recipe := SYSTEMS[name].recipe("frames", fast(name))).axes.startswith("K"):
         low, high = max(recipe.range[0], -1), min(recipe.range[1], 255)
         shape = (n, *(1 if length is None else length for length in recipe.shape))

@@ -49,6 +49,7 @@ class NetClassifier(Classifier):
         others: Further ways to build the network: members are built by `make` and by these in turn.
 
     Attributes:
+        on_epoch: Called by `fit` after each epoch, as in `mien.classifiers.training.fit`.
         curves: Mean loss per epoch of the last fit, one list per member.
         models: The trained networks, one per member.
         smaller_batch: Batch size of the last fit, where a GPU's memory was too small for that of the schedule.
@@ -72,6 +73,7 @@ class NetClassifier(Classifier):
     views: Sequence[Mirror] = ()
     pairs: bool = False
     chosen: Mapping[str, Any] | None = None
+    on_epoch: Callable[[nn.Module, int], None] | None = field(default=None, init=False)
     curves: list[list[float]] = field(default_factory=list, init=False)
     models: list[nn.Module] = field(default_factory=list, init=False)
     smaller_batch: int | None = field(default=None, init=False)
@@ -175,8 +177,9 @@ class NetClassifier(Classifier):
             try:
                 model = model.to(self.device)
                 losses = fit(
-                    model, source, targets, schedule, augment=self.augment, progress=progress, state_file=state
-                )
+                    model, source, targets, schedule, augment=self.augment, progress=progress, state_file=state,
+                    on_epoch=self.on_epoch,
+                )  # fmt: skip
                 return model, losses
             except torch.cuda.OutOfMemoryError:
                 if state:
@@ -197,6 +200,15 @@ class NetClassifier(Classifier):
                 f"with {self.smaller_batch}, which is another setting than the one asked for.",
                 stacklevel=3,
             )
+
+    def probabilities_of(self, model: nn.Module, x: Clips) -> NDArray[np.float32]:
+        """Return what `predict_proba` of this network would, amid its training; it stays in training mode."""
+        trained, self.models = self.models, [model]
+        try:
+            return self.predict_proba(x)
+        finally:
+            self.models = trained
+            model.train()
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Return class probabilities (N, C) of copy 0 of each clip; rows sum to 1."""

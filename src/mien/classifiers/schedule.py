@@ -20,6 +20,7 @@ class Schedule:
         optimiser: "sgd" or "adam".
         lr: Initial learning rate.
         decay: Factor on the learning rate after each epoch, or "cosine" for a half cosine down to zero.
+        decay_every: Epochs after which the factor is applied.
         momentum: Momentum of SGD.
         weight_decay: L2 penalty, as applied by torch's optimiser.
         shuffle: Whether clips are shuffled before each epoch; STSTNet's authors keep their order.
@@ -42,6 +43,7 @@ class Schedule:
     min_change: float = 0.0
     repeats: int = 1
     steps: int = 0
+    decay_every: int = 1
 
     def for_rows(self, rows: int) -> Schedule:
         """Return the schedule of a training on some rows: with `steps`, the epochs they fill and no early stop."""
@@ -62,7 +64,7 @@ class Schedule:
         """Return the learning rate of an epoch, counted from 0."""
         if self.decay == "cosine":
             return self.lr * 0.5 * (1 + float(np.cos(np.pi * epoch / self.epochs)))
-        return self.lr * float(self.decay) ** epoch
+        return self.lr * float(self.decay) ** (epoch // self.decay_every)
 
 
 def steps_of(n: int, batch_size: int) -> int:

@@ -62,6 +62,7 @@ def fit(
     progress: Progress | None = None,
     state_file: Path | None = None,
     state_seconds: float = 60.0,
+    on_epoch: Callable[[nn.Module, int], None] | None = None,
 ) -> list[float]:
     """Train a network in place.
 
@@ -77,6 +78,7 @@ def fit(
         state_file: File for the state after an epoch. If it exists, training resumes from it and ends with the same
             weights as without the interruption. Deleted at the end.
         state_seconds: Least seconds between two states.
+        on_epoch: Called after each epoch with the network and the number of epochs done; leaves it in training mode.
 
     Returns:
         Mean loss of each epoch.
@@ -136,6 +138,8 @@ def fit(
                 "a finite number.",
                 f"a smaller learning rate than {schedule.lr:g} (`--set lr={schedule.lr / 10:g}`).",
             )
+        if on_epoch is not None:
+            on_epoch(model, epoch + 1)
         if progress is not None:
             progress((epoch + 1) / schedule.epochs)
         if schedule.min_change and epoch and abs(losses[-2] - losses[-1]) < schedule.min_change:

@@ -33,6 +33,7 @@ SYSTEMS: Registry[System] = Registry(
         "strcn-a": "mien.systems.strcn_a:STRCN_A",
         "strcn-2018": "mien.systems.strcn_2018:STRCN_2018",
         "ststnet": "mien.systems.ststnet:STSTNET",
+        "sssnet": "mien.systems.sssnet:SSSNET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",

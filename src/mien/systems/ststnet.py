@@ -8,39 +8,28 @@ Training Adam 5e-5, 800 epochs, batches of 256 in the order of the clip table, c
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from mien.classifiers.base import Classifier
-from mien.parameters import Parameters
 from mien.preprocessing import FLOW_PICTURE, flow_from_frames
 from mien.systems.base import System
+from mien.systems.flow_networks import FlowNetwork, Shuffle, network
 from mien.systems.schedule import BatchSize, Dropout, Epochs, LearningRate
 
 
-class StstnetParameters(Parameters):
+class StstnetParameters(FlowNetwork):
     """Parameters of STSTNet."""
 
     epochs: Epochs = 800
     batch_size: BatchSize = 256
     lr: LearningRate = 5e-5
     dropout: Dropout = 0.5
-    shuffle: Annotated[
-        bool, Field(description="Shuffle the clips before each epoch; else they keep the order of the clip table.")
-    ] = False
+    shuffle: Shuffle = False
 
 
 def build(n_classes: int, p: StstnetParameters) -> Classifier:
     """Return an untrained STSTNet under the authors' settings."""
-    from mien.classifiers.net import NetClassifier
-    from mien.classifiers.schedule import Schedule
     from mien.models.ststnet import STSTNet
 
-    return NetClassifier(
-        make=lambda _: STSTNet(n_classes, dropout=p.dropout),
-        schedule=Schedule(epochs=p.epochs, batch_size=p.batch_size, optimiser="adam", lr=p.lr, shuffle=p.shuffle),
-    )
+    return network(p, lambda _: STSTNet(n_classes, dropout=p.dropout))
 
 
 STSTNET = System(

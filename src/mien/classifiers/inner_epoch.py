@@ -1,0 +1,106 @@
+"""A network whose number of epochs is chosen on subjects that are left out of its training clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from torch import nn
+
+from mien.classifiers.base import Clips, Progress
+from mien.classifiers.net import NetClassifier
+from mien.classifiers.svm import inner_folds
+from mien.preprocessing.inputs import as_inputs
+
+
+@dataclass
+class InnerEpoch(NetClassifier):
+    """`NetClassifier` that stops after the epoch with the best UF1 on subjects left out of the training clips.
+
+    The training subjects are dealt into inner folds. A network is trained on the others of each fold for the whole
+    schedule, and answers for the fold after every `step` epochs; UF1 is that of all answers after the same epoch,
+    counts pooled. A new network is then trained on all clips up to the best epoch; of equals the first. Test clips
+    have no part in it.
+
+    Args:
+        inner_folds: Inner folds by subject.
+        looks: Most epochs that are compared, evenly spaced, the last among them.
+    """
+
+    can_be_saved: ClassVar[bool] = True
+
+    inner_folds: int = 3
+    looks: int = 100
+
+    def fit(
+        self,
+        x: Clips,
+        y: NDArray[np.int64],
+        groups: Sequence[tuple[str, str]],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Choose the epoch, then train on all clips; see `NetClassifier.fit`.
+
+        Where no two inner folds can be made, the last epoch is used.
+        """
+        inputs, y = as_inputs(x), np.asarray(y, dtype=np.int64)
+        names = {group: n for n, group in enumerate(dict.fromkeys(groups))}
+        dealt = inner_folds(y, np.array([names[group] for group in groups]), self.inner_folds, seed)
+        whole, share = self.schedule, 1 / (len(dealt) + 1)
+        epochs = looked_at(whole.epochs, self.looks)
+        answers = np.full((len(epochs), len(y)), -1)
+        for n, (train, held_out) in enumerate(dealt):
+
+            def report(done: float, n: int = n) -> None:
+                if progress is not None:
+                    progress((n + done) * share)
+
+            rows = answers[:, held_out]
+            self._watch(inputs[train], y[train], inputs[held_out], epochs, rows, seed, report)
+            answers[:, held_out] = rows
+        scores = [f1_score(y[row >= 0], row[row >= 0], average="macro") if (row >= 0).any() else 0.0 for row in answers]
+        best = int(np.argmax(scores)) if dealt else len(epochs) - 1
+        self.chosen = {"epoch": epochs[best], "inner_uf1": round(float(scores[best]), 4)}
+        self.schedule = replace(whole, epochs=epochs[best])
+        try:
+            return super().fit(
+                inputs, y, groups, seed=seed,
+                progress=None if progress is None else lambda done: progress(1 - share * (1 - done)),
+            )  # fmt: skip
+        finally:
+            self.schedule = whole
+
+    def _watch(
+        self, x: Any, y: NDArray[np.int64], held_out: Any, epochs: Sequence[int], rows: NDArray[Any], seed: int,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        """Train on some clips and write the answers for others after each epoch that is looked at."""
+        same = {f.name: getattr(self, f.name) for f in fields(NetClassifier) if f.init}
+        net = NetClassifier(**{**same, "state_file": None, "chosen": None})
+        place = {epoch: n for n, epoch in enumerate(epochs)}
+
+        def answer(model: nn.Module, epoch: int) -> None:
+            if epoch in place:
+                rows[place[epoch]] = net.probabilities_of(model, held_out).argmax(1)
+
+        net.on_epoch = answer
+        net.fit(x, y, [("", "")] * len(y), seed=seed, progress=progress)
+
+
+def looked_at(epochs: int, most: int) -> tuple[int, ...]:
+    """Return at most so many epochs, evenly spaced and counted from 1; the last is the last of the schedule.
+
+    Example:
+        >>> looked_at(10, 3)
+        (3, 7, 10)
+        >>> looked_at(2, 100)
+        (1, 2)
+    """
+    n = min(epochs, most)
+    return tuple(round(epochs * (k + 1) / n) for k in range(n))
