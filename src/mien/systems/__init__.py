@@ -34,6 +34,7 @@ SYSTEMS: Registry[System] = Registry(
         "strcn-2018": "mien.systems.strcn_2018:STRCN_2018",
         "ststnet": "mien.systems.ststnet:STSTNET",
         "sssnet": "mien.systems.sssnet:SSSNET",
+        "off-apexnet": "mien.systems.off_apexnet:OFF_APEXNET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
@@ -64,6 +65,7 @@ SYSTEMS: Registry[System] = Registry(
         "vggface": "image-cnn",
         "cnn": "image-cnn",
         "smastn": "sma-stn",
+        "offapexnet": "off-apexnet",
         "ipstlbp": "stlbp-ip",
     },
 )
