@@ -1,5 +1,7 @@
 """OFF-ApexNet and its rebuilds beside plain statements of their layers."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,14 +10,14 @@ from torch.nn import functional as f
 from mien.models.off_apexnet import OffApexNet, OneStream
 
 
-def stream(x: Tensor, weights: list[Tensor], activation: bool) -> Tensor:
+def stream(x: Tensor, weights: Sequence[Tensor], activation: bool) -> Tensor:
     for kernel, bias in (weights[:2], weights[2:]):
         x = f.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
         x = f.max_pool2d(x.clamp(min=0) if activation else x, 2)
     return x.reshape(len(x), -1)
 
 
-def dense(x: Tensor, weights: list[Tensor]) -> Tensor:
+def dense(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     while len(weights) > 2:
         x, weights = (x @ weights[0].t() + weights[1]).clamp(min=0), weights[2:]
     return x @ weights[0].t() + weights[1]

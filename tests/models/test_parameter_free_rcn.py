@@ -106,6 +106,6 @@ def test_a_constant_map_gives_no_attention_and_gradients_reach_the_linear_layer_
     assert net.attention(torch.zeros(2, 8, 12, 12)).abs().max() == 0
     torch.manual_seed(0)
     torch.nn.init.normal_(net.classify.weight)
-    net.attention(torch.rand(2, 8, 12, 12)).square().sum().backward()
+    net.attention(torch.rand(2, 8, 12, 12)).square().sum().backward()  # type: ignore[no-untyped-call]
     assert net.classify.weight.grad is not None
     assert net.classify.weight.grad.abs().max() > 0

@@ -157,14 +157,15 @@ class ParameterFreeRCN(nn.Module):
             picture: Average the linear layer's weights over channels first.
         """
         rows = self.classify.weight.view(self.n_classes, self.maps, self.side, self.side)
-        pooled = self.pool(x)
+        pooled: Tensor = self.pool(x)
         if picture:
             seen = rows.mean(1) * pooled.mean(1, keepdim=True)
         else:
             seen = torch.einsum("kcij,bcij->bkij", rows, pooled) / self.maps
         seen = seen - seen.amin((2, 3), keepdim=True)
         most = seen.amax((2, 3), keepdim=True)
-        return (seen / torch.where(most > 0, most, torch.ones_like(most))).mean(1, keepdim=True)
+        seen = seen / torch.where(most > 0, most, torch.ones_like(most))
+        return seen.mean(1, keepdim=True)
 
     def _enlarged(self, attention: Tensor, like: Tensor) -> Tensor:
         return nn.functional.interpolate(attention, size=like.shape[2:], mode="nearest")
