@@ -26,6 +26,7 @@ from mien.errors import MienError
 from mien.export import many
 from mien.export.film_list import films_of, names_of
 from mien.export.many import FilmTask, recognise_many
+from mien.io.atomic import lock_run
 from mien.io.video import write_video
 
 runner = CliRunner()
@@ -193,6 +194,9 @@ def test_other_settings_and_changed_films_are_refused(films: Path, tmp_path: Pat
             recognise_many([film], out, **options)
         assert words in caught.value.found
         assert "--out" in caught.value.fix
+    with lock_run(out), pytest.raises(MienError, match="Another process") as caught:
+        recognise_many([film], out, films / "w.safetensors", files=["json"], jobs=1)
+    assert f"ls {out}" in caught.value.fix
     os.utime(film, (1, 1))
     assert recognise_many([film], out, films / "w.safetensors", files=["json"], jobs=1)[0].resumed, "the same content"
     shutil.copy(films / "grey10.mkv", film)

@@ -172,6 +172,7 @@ def test_boris_project_has_all_that_boris_reads(answer: Answer, tmp_path: Path) 
     assert described["AU12"].startswith("lip corner puller")
     comments = [each[4] for each in project["observations"]["=a film"]["events"] if each[2] == "AU12"]
     assert comments[0].startswith("probability 0.93, strength 2.5 %")
+    assert comments[0].endswith("AUC on real clips 0.81")
 
 
 def test_boris_project_of_many_films_and_of_pictures(answer: Answer, tmp_path: Path) -> None:

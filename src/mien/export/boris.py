@@ -20,11 +20,11 @@ from typing import Any, Final
 import av
 
 from mien.datasets.facs import facs_units, unit_name
-from mien.export.columns import Column, Rows, as_csv, units_of
+from mien.export.columns import Column, Rows, as_csv, unit_details, units_of
 from mien.export.elan import span_of
 from mien.export.tables import write
 from mien.recognition import wording
-from mien.recognition.records import Answer, Event, UnitAnswer, VideoFacts
+from mien.recognition.records import Answer, Event, VideoFacts
 
 FORMAT: Final = "7.0"
 """Version of the project format; BORIS refuses projects newer than itself."""
@@ -169,7 +169,7 @@ def marks_of(answer: Answer) -> list[Mark]:
         apex = span_of(event.apex.seconds, event.apex.seconds, answer.video)[0]
         marks.append(Mark(apex / 1000, 0, _subject(event.person), "apex", "", "POINT", "", event.apex.index))
         for unit in sorted(event.moved, key=lambda unit: unit.unit):
-            state(event, _code(unit.unit), unit.side, _strength(unit))
+            state(event, _code(unit.unit), unit.side, unit_details(unit))
     return sorted(marks, key=lambda mark: (mark.seconds, -mark.last))
 
 
@@ -185,10 +185,6 @@ def _comment(event: Event) -> str:
     if event.label is not None:
         return f"class (derived): {event.label}, probability {event.probabilities[event.label]:.2f}"
     return " ".join(reason.text for reason in event.abstained)
-
-
-def _strength(unit: UnitAnswer) -> str:
-    return f"probability {unit.probability:.2f}, strength {unit.strength:.2g} % of the distance between the eyes"
 
 
 def _ethogram(units: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -105,6 +105,20 @@ def _unit_cells(unit: UnitAnswer | None) -> tuple[Any, ...]:
     return unit.probability, int(unit.present), unit.side, unit.strength
 
 
+def unit_details(unit: UnitAnswer) -> str:
+    """Return in words what is said of a unit besides its name and side, for the comments of other programs.
+
+    Example:
+        >>> unit_details(UnitAnswer(12, "lip corner puller", 0.934, "both", 2.51, True, 0.81))
+        'probability 0.93, strength 2.5 % of the distance between the eyes; AUC on real clips 0.81'
+    """
+    measured = "not measured on real clips" if unit.auc is None else f"AUC on real clips {unit.auc:.2f}"
+    return (
+        f"probability {unit.probability:.2f}, strength {unit.strength:.2g} % of the distance between the eyes; "
+        f"{measured}"
+    )
+
+
 def frame_rows(answer: Answer) -> Rows:
     """Return a table with one row for each frame and person, from the first to the last frame that shows the face.
 

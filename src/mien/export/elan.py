@@ -17,6 +17,7 @@ from pympi import Eaf
 from pympi.Elan import to_string
 
 from mien.datasets.facs import facs_units, unit_name
+from mien.export.columns import unit_details
 from mien.export.tables import write
 from mien.recognition import wording
 from mien.recognition.records import Answer, Event, UnitAnswer, VideoFacts
@@ -114,10 +115,7 @@ def _unit_tiers(document: Eaf, person: str, events: tuple[Event, ...], video: Vi
             first = max(first, end)
             end = max(last, first + 1)
             document.add_annotation(tier, first, end, unit.code)
-            document.add_ref_annotation(
-                f"{tier}, details", tier, (first + end) // 2,
-                f"probability {unit.probability:.2f}, strength {unit.strength:.2g} % of the distance between the eyes",
-            )  # fmt: skip
+            document.add_ref_annotation(f"{tier}, details", tier, (first + end) // 2, unit_details(unit))
 
 
 def _tiers(document: Eaf, person: str, events: tuple[Event, ...], video: VideoFacts) -> None:

@@ -32,6 +32,7 @@ from mien.progress import Bars, Meter, Slot
 from mien.recognition.naming import Namer, open_namer
 from mien.recognition.recognise import open_spotter, recognise
 from mien.recognition.records import Answer, as_json, from_json
+from mien.recognition.units import UnitReader, open_units
 from mien.spotting import DEFAULT
 from mien.types import Clip
 
@@ -86,7 +87,9 @@ class FilmTask:
         path: The film, absolute.
         name: Its name in the output folder.
         folder: Folder for its files, absolute.
-        weights: File of the weights; None for those of the package.
+        weights: File of the weights for classes; None for those of the package.
+        unit_weights: File of the weights for action units; None for those of the package.
+        all_units: See `recognise`.
         options: Further arguments of `recognise`.
         kinds: Kinds of files to write besides the answer.
         frames: Kind of the table with one row per frame and person; "" for none.
@@ -97,6 +100,8 @@ class FilmTask:
     name: str
     folder: Path
     weights: Path | None
+    unit_weights: Path | None
+    all_units: bool
     options: Mapping[str, Any]
     kinds: tuple[str, ...]
     frames: str
@@ -122,6 +127,8 @@ def recognise_many(
     fps: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     anyway: bool = False,
+    unit_weights: str | Path | None = None,
+    all_units: bool = False,
     files: Sequence[str] = ("html", "json"),
     table: str = "csv",
     per_frame: bool = False,
@@ -141,7 +148,7 @@ def recognise_many(
     Args:
         videos: What `mien.export.film_list.films_of` takes: files, folders of pictures, patterns, `@LIST`.
         out: The folder.
-        weights, spotter, fps, parameters, anyway: See `recognise`; the same for all films.
+        weights, spotter, fps, parameters, anyway, unit_weights, all_units: See `recognise`; the same for all films.
         files: Kinds of files for each film: "html" and "json", "eaf", "mp4"; "boris" writes one project for all.
         table: Kind of the table of all expressions, "csv" or "parquet".
         per_frame: Write a table with one row per frame and person for each film, of the same kind.
@@ -164,12 +171,17 @@ def recognise_many(
     """
     films = films_of([videos] if isinstance(videos, str | Path) else videos)
     kinds = _kinds(files, table)
-    namer = open_namer(weights)
+    namer, reader = open_namer(weights), open_units(unit_weights, all_units)
     chosen = open_spotter(spotter)
     given = chosen.with_parameters(parameters or {})
     options = {"spotter": spotter, "fps": fps, "parameters": dict(given), "anyway": anyway}
+    absolute = tuple(
+        None if file is None else found.absolute()
+        for file, found in ((weights, namer.path), (unit_weights, reader.path))
+    )
     settings = {
-        "version": mien.__version__, "weights": hashlib.sha256(namer.path.read_bytes()).hexdigest(), **options,
+        "version": mien.__version__, "weights": hashlib.sha256(namer.path.read_bytes()).hexdigest(),
+        "unit_weights": hashlib.sha256(reader.path.read_bytes()).hexdigest(), "units": list(reader.shown), **options,
         "files": sorted(kinds), "per_frame": table if per_frame else "",
     }  # fmt: skip
     out = Path(out).absolute()
@@ -185,7 +197,7 @@ def recognise_many(
             finished = shown.follow("films", meter, parts=None)
             tasks = [
                 FilmTask(
-                    film.path.absolute(), film.name, film.folder, None if weights is None else namer.path.absolute(),
+                    film.path.absolute(), film.name, film.folder, *absolute, all_units,
                     options, tuple(kind for kind in kinds if kind not in ("json", "boris")),
                     table if per_frame else "", meter.slot(place),
                 )
@@ -234,6 +246,7 @@ def answer_film(task: FilmTask) -> dict[str, bytes] | MienError:
 
 def _files_of(task: FilmTask, folder: Path) -> dict[str, bytes]:
     namer = _namer(task.weights)
+    reader = _reader(task.unit_weights, task.all_units)
     share = {"looking": (0.0, 0.7), "naming": (0.7, 0.85)}
 
     def tell(stage: str, done: float) -> None:
@@ -243,7 +256,7 @@ def _files_of(task: FilmTask, folder: Path) -> dict[str, bytes]:
 
     before = _stamp(task.path)
     digest = source_digest(clip_of(task))
-    answer = recognise(task.path, namer, progress=tell, **task.options)
+    answer = recognise(task.path, namer, unit_weights=reader, progress=tell, **task.options)
     files = {f"{task.name}.json": (json.dumps(as_json(answer), indent=2, ensure_ascii=False) + "\n").encode()}
     for kind in task.kinds:
         name = f"{task.name}{ENDINGS[kind]}"
@@ -265,6 +278,11 @@ def _files_of(task: FilmTask, folder: Path) -> dict[str, bytes]:
 @cache
 def _namer(weights: Path | None) -> Namer:
     return open_namer(weights)
+
+
+@cache
+def _reader(weights: Path | None, all_units: bool) -> UnitReader:
+    return open_units(weights, all_units)
 
 
 def _locally(
