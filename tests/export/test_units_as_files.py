@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import acted
 import numpy as np
 import played
 import pytest
@@ -22,6 +23,7 @@ from mien.export import WRITERS, check_target, write_csv, write_parquet
 from mien.export.boris import events_as_tsv, project_text
 from mien.export.columns import Column, Rows, as_csv, event_rows
 from mien.io.video import write_video
+from mien.recognition import recognise
 from mien.recognition.records import Answer, Event, Moment, Reason, Track, UnitAnswer, VideoFacts
 
 EYES = (124.0, 110.0, 198.0, 110.0)
@@ -267,3 +269,22 @@ def test_texts_that_spreadsheets_would_compute_become_texts(text: str) -> None:
     _, row = csv.reader(io.StringIO(as_csv(table), newline=""))
     assert row[0][0] in "' "
     assert row[1] == "-1.0"
+
+
+def test_files_of_a_real_answer_say_what_it_says(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "acted.mkv", acted.acted([("4", 40, 55, 70, 0.3)], 110, 100), 100)
+    answer = recognise(film, played.chance_weights(tmp_path / "w.safetensors"))
+    moved = [unit for each in answer.events for unit in each.moved]
+    assert 4 in {unit.unit for unit in moved}
+    opened = Eaf(str(WRITERS["eaf"](answer, tmp_path / "a.eaf", print)))
+    tiers = [name for name in opened.get_tier_names() if ": AU" in name and "details" not in name]
+    codes = [annotation[2] for tier in tiers for annotation in opened.get_annotation_data_for_tier(tier)]
+    assert sorted(codes) == sorted(unit.code for unit in moved)
+    project = json.loads(WRITERS["boris"](answer, tmp_path / "a.boris", print).read_text())
+    (states,) = read_as_boris(project).values()
+    assert sorted((code, side) for _, code, side, *_ in states if side) == sorted(
+        (f"AU{unit.unit:02d}", unit.side) for unit in moved
+    )
+    rows = list(csv.DictReader(io.StringIO(write_csv(answer, tmp_path / "a.csv").read_text())))
+    assert sum(int(row["AU04_c"]) for row in rows) == sum(unit.unit == 4 for unit in moved)
+    assert {name[:4] for name in rows[0] if name.startswith("AU")} == {f"AU{unit:02d}" for unit in answer.units}

@@ -175,10 +175,6 @@ def recognise_many(
     chosen = open_spotter(spotter)
     given = chosen.with_parameters(parameters or {})
     options = {"spotter": spotter, "fps": fps, "parameters": dict(given), "anyway": anyway}
-    absolute = tuple(
-        None if file is None else found.absolute()
-        for file, found in ((weights, namer.path), (unit_weights, reader.path))
-    )
     settings = {
         "version": mien.__version__, "weights": hashlib.sha256(namer.path.read_bytes()).hexdigest(),
         "unit_weights": hashlib.sha256(reader.path.read_bytes()).hexdigest(), "units": list(reader.shown), **options,
@@ -197,7 +193,9 @@ def recognise_many(
             finished = shown.follow("films", meter, parts=None)
             tasks = [
                 FilmTask(
-                    film.path.absolute(), film.name, film.folder, *absolute, all_units,
+                    film.path.absolute(), film.name, film.folder,
+                    None if weights is None else namer.path.absolute(),
+                    None if unit_weights is None else reader.path.absolute(), all_units,
                     options, tuple(kind for kind in kinds if kind not in ("json", "boris")),
                     table if per_frame else "", meter.slot(place),
                 )
