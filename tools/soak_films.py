@@ -4,7 +4,7 @@ python tools/soak_films.py [--films 40] [--kills 2] [--jobs 1] [--files json] [-
 
 Small films are written: faces that move once, films without a face, folders of pictures, two films of one name, and one
 file that is no film. `mien recognise ... --out` answers them once without a kill. Then once more into another folder,
-where the whole process group is killed (SIGKILL) at random moments, drawn over the time that the first run took, and
+where the whole process group is killed (SIGKILL) after a random number of films, at a random moment of the next, and
 the same command follows until it ends. Compared byte for byte: events.csv and films.csv; and which films the last
 command had to answer.
 """
@@ -90,11 +90,12 @@ def main() -> None:
         lines = [f"| left alone | {answered} of {len(films)} films answered, exit status {code}, {alone:.0f} s |"]
         for number in range(options.kills):
             process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, start_new_session=True)
-            # Between the first film that this command answers and the end.
+            # After a random number of films of those that are left, at a random moment of the next.
             before = len(list(killed.glob(MARKER)))
-            while process.poll() is None and len(list(killed.glob(MARKER))) == before:
-                time.sleep(0.05)
-            time.sleep(rng.uniform(0, 0.6 * alone / (number + 1)))
+            wanted = before + rng.randint(1, max(1, (answered - before) // 2))
+            while process.poll() is None and len(list(killed.glob(MARKER))) < wanted:
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0, alone / len(films)))
             ended = process.poll() is not None
             if not ended:
                 os.killpg(process.pid, signal.SIGKILL)
