@@ -36,6 +36,7 @@ SYSTEMS: Registry[System] = Registry(
         "sssnet": "mien.systems.sssnet:SSSNET",
         "off-apexnet": "mien.systems.off_apexnet:OFF_APEXNET",
         "rcn": "mien.systems.rcn:RCN",
+        "dual-inception": "mien.systems.dual_inception:DUAL_INCEPTION",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
