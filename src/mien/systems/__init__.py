@@ -37,6 +37,7 @@ SYSTEMS: Registry[System] = Registry(
         "off-apexnet": "mien.systems.off_apexnet:OFF_APEXNET",
         "rcn": "mien.systems.rcn:RCN",
         "dual-inception": "mien.systems.dual_inception:DUAL_INCEPTION",
+        "off-tanet": "mien.systems.off_tanet:OFF_TANET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
