@@ -38,6 +38,7 @@ SYSTEMS: Registry[System] = Registry(
         "rcn": "mien.systems.rcn:RCN",
         "dual-inception": "mien.systems.dual_inception:DUAL_INCEPTION",
         "off-tanet": "mien.systems.off_tanet:OFF_TANET",
+        "htnet": "mien.systems.htnet:HTNET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
