@@ -39,6 +39,7 @@ SYSTEMS: Registry[System] = Registry(
         "dual-inception": "mien.systems.dual_inception:DUAL_INCEPTION",
         "off-tanet": "mien.systems.off_tanet:OFF_TANET",
         "htnet": "mien.systems.htnet:HTNET",
+        "causalnet": "mien.systems.causalnet:CAUSALNET",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
