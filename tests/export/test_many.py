@@ -81,6 +81,17 @@ def test_one_table_for_all_and_a_folder_for_each(films: Path, answered: Path) ->
     assert [event.onset.index for event in alone.events] == [int(events[0]["onset_frame"])]
 
 
+def test_a_boris_project_is_made_of_stored_answers(
+    films: Path, answered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(answered, tmp_path / "answers")
+    monkeypatch.setattr(many, "answer_film", lambda task: pytest.fail("answered again"))
+    sources = [films / "a" / "face.mkv", films / "grey2.mkv"]
+    made = recognise_many(sources, out, films / "w.safetensors", files=["json", "boris"], jobs=1)
+    assert list(json.loads((out / "events.boris").read_text())["observations"]) == [film.name for film in made]
+    assert len(rows(out / "events.csv")) == 1, "the films that the last command named"
+
+
 def test_the_same_command_again_answers_nothing_anew(
     films: Path, answered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

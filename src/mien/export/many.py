@@ -171,6 +171,7 @@ def recognise_many(
     """
     films = films_of([videos] if isinstance(videos, str | Path) else videos)
     kinds = _kinds(files, table)
+    each = tuple(kind for kind in kinds if kind not in ("json", "boris"))  # the others come from the stored answers
     namer, reader = open_namer(weights), open_units(unit_weights, all_units)
     chosen = open_spotter(spotter)
     given = chosen.with_parameters(parameters or {})
@@ -178,7 +179,7 @@ def recognise_many(
     settings = {
         "version": mien.__version__, "weights": hashlib.sha256(namer.path.read_bytes()).hexdigest(),
         "unit_weights": hashlib.sha256(reader.path.read_bytes()).hexdigest(), "units": list(reader.shown), **options,
-        "files": sorted(kinds), "per_frame": table if per_frame else "",
+        "files": sorted(each), "per_frame": table if per_frame else "",
     }  # fmt: skip
     out = Path(out).absolute()
     with lock_run(out, f"`ls {out / _FOLDER}` shows what is finished") as alone:
@@ -186,8 +187,8 @@ def recognise_many(
         if alone:
             sweep(out)
         names = names_of(films, out / _FOLDER)
-        told = [Film(path, name, out / _FOLDER / name) for path, name in zip(films, names, strict=True)]
-        todo = [film for film in told if not _answered(film, out)]
+        results = [Film(path, name, out / _FOLDER / name) for path, name in zip(films, names, strict=True)]
+        todo = [film for film in results if not _answered(film, out)]
         failed: dict[str, tuple[str, str, str]] = {}
         with Meter(max(1, len(todo))) as meter, Bars(show=bars and bool(todo)) as shown:
             finished = shown.follow("films", meter, parts=None)
@@ -196,7 +197,7 @@ def recognise_many(
                     film.path.absolute(), film.name, film.folder,
                     None if weights is None else namer.path.absolute(),
                     None if unit_weights is None else reader.path.absolute(), all_units,
-                    options, tuple(kind for kind in kinds if kind not in ("json", "boris")),
+                    options, each,
                     table if per_frame else "", meter.slot(place),
                 )
                 for place, film in enumerate(todo)
@@ -211,9 +212,9 @@ def recognise_many(
                 task.slot(1.0)
                 finished(1)
         again = {film.name for film in todo}
-        told = [replace(film, error=failed.get(film.name), resumed=film.name not in again) for film in told]
-        _write_tables(told, out, table, kinds)
-    return told
+        results = [replace(film, error=failed.get(film.name), resumed=film.name not in again) for film in results]
+        _write_tables(results, out, table, kinds)
+    return results
 
 
 def clip_of(task: FilmTask) -> Clip:
