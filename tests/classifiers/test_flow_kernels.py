@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from mien.classifiers.face_bands import unit_shares, whole_face, windows
 from mien.classifiers.flow_kernels import (
     FlowKernels,
-    _best_f1_threshold,
+    best_f1_threshold,
     flow_features,
     flow_kernel,
     mean_squared_differences,
@@ -19,8 +20,10 @@ from mien.classifiers.flow_kernels import (
 from mien.classifiers.kernel_ridge import left_out_answers
 from mien.classifiers.svm import mirror_flow
 from mien.errors import MienError
+from mien.evaluation.unit_metrics import auc
 
 Floats = NDArray[Any]
+WHOLE = windows(12)[:1]
 
 
 def pictures(n: int, seed: int = 0, channels: int = 3) -> Floats:
@@ -34,8 +37,14 @@ def about_zero(x: Floats) -> Floats:
 
 def test_mean_squared_differences_equal_a_loop() -> None:
     a, b = pictures(3), pictures(4, seed=1)
-    wanted = [[((one - other) ** 2).mean() for other in b] for one in a]
-    np.testing.assert_allclose(mean_squared_differences(a, b), wanted, rtol=1e-9)
+    rows = windows(12)
+    wanted = [
+        [[sum(rows[r, h] * ((one[:, h] - other[:, h]) ** 2).mean() for h in range(12)) for other in b] for one in a]
+        for r in range(len(rows))
+    ]
+    found = mean_squared_differences(a, b, rows)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+    np.testing.assert_allclose(found[0], [[((one - other) ** 2).mean() for other in b] for one in a], rtol=1e-9)
 
 
 def test_features_do_not_change_with_offset_and_scale_of_a_picture() -> None:
@@ -64,18 +73,19 @@ def test_kernel_equals_its_formula_clip_by_clip() -> None:
                 strain = ((a.strain[i] - other.strain[j]) ** 2).mean()
                 wanted[i, j] += np.exp(-0.67 * motion - 0.33 * strain) / 2
                 wanted[i, j] += np.exp(-((a.derivatives[i] - other.derivatives[j]) ** 2).mean()) / 2
-    np.testing.assert_allclose(flow_kernel(a, b), wanted, rtol=1e-9)
+    np.testing.assert_allclose(flow_kernel(a, b, WHOLE)[0], wanted, rtol=1e-9)
 
 
 def test_kernel_takes_a_clip_and_its_mirror_image_for_the_same() -> None:
     x = about_zero(pictures(4))
     features, mirrored = flow_features(x), flow_features(mirror_flow(x))
-    np.testing.assert_allclose(flow_kernel(features, features), flow_kernel(mirrored, features), rtol=1e-8)
+    own, turned = (flow_kernel(each, features, windows(12)) for each in (features, mirrored))
+    np.testing.assert_allclose(own, turned, rtol=1e-8)
 
 
 def test_still_pictures_give_finite_features_and_kernels() -> None:
     features = flow_features(np.full((2, 3, 8, 8), 128.0))
-    assert np.isfinite(flow_kernel(features, features)).all()
+    assert np.isfinite(flow_kernel(features, features, windows(8))).all()
 
 
 def test_left_out_answers_equal_training_again_without_the_group() -> None:
@@ -94,9 +104,10 @@ def test_left_out_answers_equal_training_again_without_the_group() -> None:
 def test_several_pictures_of_a_clip_are_averaged_as_kernels() -> None:
     x = pictures(5, channels=6)
     machine = FlowKernels(2)
-    together = machine.kernel(machine.features(x), machine.features(x))
-    first, second = flow_features(x[:, :3]), flow_features(x[:, 3:])
-    np.testing.assert_allclose(together, (flow_kernel(first, first) + flow_kernel(second, second)) / 2, rtol=1e-5)
+    machine.shares = whole_face(2)
+    (together,) = machine.kernels(machine.features(x), machine.features(x))
+    first, second = (flow_kernel(f, f, WHOLE)[0] for f in (flow_features(x[:, :3]), flow_features(x[:, 3:])))
+    np.testing.assert_allclose(together, (first + second) / 2, rtol=1e-5)
 
 
 def moving(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], list[tuple[str, str]]]:
@@ -166,12 +177,50 @@ def test_unit_probabilities_do_not_follow_the_share_of_the_unit_in_training() ->
     np.testing.assert_allclose(rare, often)
 
 
-def test_threshold_of_a_unit_has_the_best_f1_on_left_out_subjects() -> None:
-    answers, true = np.array([0.9, 0.7, 0.7, 0.4, 0.1]), np.array([True, False, True, True, False])
-    threshold = _best_f1_threshold(answers, true)
-    f1 = [f1_score(true, answers > t) for t in (0.8, threshold, 0.05)]
-    assert 0.1 < threshold < 0.4
-    assert f1[1] == max(f1)
+def test_threshold_of_a_unit_has_nearly_the_best_f1_of_answers_to_come() -> None:
+    rng = np.random.default_rng(0)
+    true, later = rng.random(400) < 0.15, rng.random(20000) < 0.15
+    answers, to_come = rng.normal(1.5 * true, 1), rng.normal(1.5 * later, 1)
+    best = max(f1_score(later, to_come > t) for t in np.linspace(0, 3, 31))
+    assert f1_score(later, to_come > best_f1_threshold(answers, true)) > best - 0.02
+
+
+def test_unit_whose_answers_say_nothing_is_never_said_to_be_there() -> None:
+    true = np.arange(20) < 5
+    assert best_f1_threshold(-true.astype(float), true) == np.inf
+
+
+def test_answers_of_a_unit_equal_ridge_regression_on_the_kernels_of_its_bands() -> None:
+    x, y, groups = units(40, seed=0)
+    machine = FlowKernels(3)
+    machine.units = ("AU1", "AU6", "AU12")
+    machine.fit(x, y, groups)
+    new = units(7, seed=1)[0]
+    train, test = flow_features(x), flow_features(new)
+    rows, shares = windows(14), unit_shares(machine.units)
+    for place in range(2):
+        own, other = (np.tensordot(shares[place], flow_kernel(f, train, rows), 1) for f in (train, test))
+        true = y[:, place] > 0
+        penalty = np.where(true, true.sum(), (~true).sum()) * 2 / len(true)
+        answer = other @ np.linalg.solve(own + np.diag(penalty), np.where(true, 1.0, -0.5))
+        found = machine.predict_proba(new)[:, place]
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(-4 * (answer - 0.25) / 0.75)), rtol=1e-4)
+
+
+def test_band_of_a_unit_finds_a_small_motion_beside_a_large_one_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    y = (np.arange(120)[:, None] % 2 == 0).astype(np.int64)
+    x = rng.normal(size=(120, 3, 14, 14)).astype(np.float32)
+    x[:, :2, :5] *= rng.uniform(4, 8, (120, 1, 1, 1))
+    x[y[:, 0] > 0, 1, 9:12, 4:10] -= 1.5
+    groups = [("d", f"s{i % 6}") for i in range(120)]
+
+    def score(names: tuple[str, ...]) -> float:
+        machine = FlowKernels(1)
+        machine.units = names
+        return auc(y[80:, 0] > 0, machine.fit(x[:80], y[:80], groups[:80]).predict_proba(x[80:])[:, 0].astype(float))
+
+    assert score(("AU12",)) > max(score(()), score(("AU1",))) + 0.05
 
 
 @pytest.mark.parametrize("task", ["classes", "units"])

@@ -28,11 +28,14 @@ class Classifier(ABC):
     Attributes:
         state_file: Where `fit` may store the state of an unfinished training, to resume from it when it is called again
             with the same clips; None stores nothing. Classifiers that train quickly ignore it.
+        units: Names of the action units to learn ("AU12"), in the order of the targets, where they are known: set
+            before `fit`, by `mien.evaluation.planning.Plan.build`.
         learns_units: Whether `fit` also takes action units, of which a clip may show several.
         can_be_saved: Whether a trained one can be written to a checkpoint.
     """
 
     state_file: Path | None = None
+    units: tuple[str, ...] = ()
     learns_units: ClassVar[bool] = False
     can_be_saved: ClassVar[bool] = False
 

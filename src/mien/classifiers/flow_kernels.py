@@ -10,16 +10,18 @@ follow from one matrix inverse; they calibrate the probabilities, so nothing out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, logit, softmax
+from sklearn.linear_model import LogisticRegression
 
 from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.face_bands import REGIONS, class_shares, unit_shares, whole_face, windows
 from mien.classifiers.kernel_ridge import FullRegression, Regression, SupportRegression
 from mien.errors import MienError
 from mien.preprocessing.inputs import as_array
@@ -33,6 +35,8 @@ _SURE = 20.0
 """Middle of the answers of a unit that no training clip shows; its negative is that of one that all show."""
 _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
 """Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
+_LOOSE = 1e3
+"""Inverse of the penalty on the slope of the logistic curve."""
 _AT_ONCE = 256
 """Clips that are compared with the support clips at once."""
 
@@ -83,37 +87,50 @@ def flow_features(pictures: NDArray[Any], smoothing: float = 1.0, derivative_smo
     return FlowFeatures(smooth, strain, _unit(derivatives, (2, 3)))
 
 
-def flow_kernel(a: FlowFeatures, b: FlowFeatures, strain_share: float = 0.33) -> Floats:
-    """Compute the similarity (N, M) of N and M clips, each in 0..2: the mean of the kernels A and B.
+def flow_kernel(a: FlowFeatures, b: FlowFeatures, windows: Floats, strain_share: float = 0.33) -> Floats:
+    """Compute the similarity (R, N, M) of N and M clips in R regions, each in 0..2: the mean of the kernels A and B.
 
     A kernel is exp(-d) of the mean squared difference d to a clip, plus the same to the clip's mirror image.
 
     Args:
         a: Features of N clips.
         b: Features of M clips.
+        windows: (R, H) how much each row of a picture counts in a region; each sums to 1.
         strain_share: Share of strain in kernel A, 0..1; the rest is motion.
     """
-    total = np.zeros((len(a.motion), len(b.motion)))
+    total = np.zeros((len(windows), len(a.motion), len(b.motion)))
     # The mirror image of a compared with b is a compared with the mirror image of b: the fewer are mirrored.
     pairs = [(a, b), (a.mirrored(), b) if len(a.motion) < len(b.motion) else (a, b.mirrored())]
     for one, other in pairs:
-        motion = mean_squared_differences(one.motion, other.motion)
-        strain = mean_squared_differences(one.strain, other.strain)
+        motion = mean_squared_differences(one.motion, other.motion, windows)
+        strain = mean_squared_differences(one.strain, other.strain, windows)
         total += np.exp(-(1 - strain_share) * motion - strain_share * strain)
-        total += np.exp(-mean_squared_differences(one.derivatives, other.derivatives))
+        total += np.exp(-mean_squared_differences(one.derivatives, other.derivatives, windows))
     return total / 2
 
 
-def mean_squared_differences(a: Floats, b: Floats) -> Floats:
-    """Compute the mean over all numbers of (a_i - b_j)^2 for each pair of rows: (N, ...) and (M, ...) to (N, M).
+def mean_squared_differences(a: Floats, b: Floats, windows: Floats) -> Floats:
+    """Compute the mean of (a_i - b_j)^2 for each pair of clips, its rows weighted as in each region.
+
+    Args:
+        a: (N, C, H, W).
+        b: (M, C, H, W).
+        windows: See `flow_kernel`.
+
+    Returns:
+        (R, N, M).
 
     Example:
-        >>> mean_squared_differences(np.zeros((1, 4)), np.ones((2, 4)))
-        array([[1., 1.]])
+        >>> mean_squared_differences(np.zeros((1, 1, 4, 4)), np.ones((2, 1, 4, 4)), np.full((1, 4), 0.25))
+        array([[[1., 1.]]])
     """
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    found: Floats = np.maximum((a**2).mean(1)[:, None] + (b**2).mean(1) - 2 * (a @ b.T) / a.shape[1], 0)
-    return found
+    found = np.zeros((len(windows), len(a), len(b)))
+    for row, counts in enumerate(windows.T):
+        one, other = a[:, :, row].reshape(len(a), -1), b[:, :, row].reshape(len(b), -1)
+        differences = (one**2).mean(1)[:, None] + (other**2).mean(1) - (2 / one.shape[1]) * (one @ other.T)
+        for region in np.flatnonzero(counts > _TINY):
+            found[region] += counts[region] * differences
+    return np.maximum(found, 0)
 
 
 @dataclass
@@ -127,11 +144,14 @@ class FlowKernels(Classifier):
         smoothing: See `flow_features`.
         derivative_smoothing: See `flow_features`.
         strain_share: See `flow_kernel`.
+        regions: Whether parts of the face count beside the whole: its halves for classes, for a unit of `units` the
+            bands in which its muscle moves the skin.
         support: Most training clips that are kept to compare others with, evenly spaced over those given; 0 keeps all.
             Training and predicting take less time and memory then, and the file of weights is smaller.
 
     Attributes:
         pictures: (S, 3 k, H, W) the support clips.
+        shares: (C, 8) how much each region of `mien.classifiers.face_bands` counts for each class or unit.
     """
 
     learns_units: ClassVar[bool] = True
@@ -144,6 +164,7 @@ class FlowKernels(Classifier):
     derivative_smoothing: float = 1.5
     strain_share: float = 0.33
     support: int = 0
+    regions: bool = True
     sharpness: float = field(default=1.0, init=False)
     middles: Floats | None = field(default=None, init=False)
 
@@ -165,10 +186,11 @@ class FlowKernels(Classifier):
             for first in range(0, pictures.shape[1], 3)
         ]
 
-    def kernel(self, a: Sequence[FlowFeatures], b: Sequence[FlowFeatures]) -> Floats:
-        """Compute the mean kernel (N, M) over the flow pictures of a clip."""
-        kernels = [flow_kernel(*each, self.strain_share) for each in zip(a, b, strict=True)]
-        return sum(kernels[1:], kernels[0]) / len(kernels)
+    def kernels(self, a: Sequence[FlowFeatures], b: Sequence[FlowFeatures]) -> Floats:
+        """Compute the kernels (R, N, M) of the regions that count for some output, means over a clip's pictures."""
+        used = windows(a[0].motion.shape[2])[self.shares.any(0)]
+        found = [flow_kernel(*each, used, self.strain_share) for each in zip(a, b, strict=True)]
+        return sum(found[1:], found[0]) / len(found)
 
     def fit(
         self,
@@ -194,18 +216,22 @@ class FlowKernels(Classifier):
             np.arange(n) if not 0 < self.support < n else np.linspace(0, n - 1, self.support).round().astype(np.int64)
         )
         self._keep(pictures[kept])
-        regression: Regression
-        if len(kept) == n:
-            regression = FullRegression(self.kernel(self.trained_on, self.trained_on))
-        else:
-            regression = SupportRegression(self._columns(pictures), kept)
+        self._count_regions(y)
+        columns = (
+            self.kernels(self.trained_on, self.trained_on) if len(kept) == n else self._columns(pictures)
+        )  # (R, N, S)
         if progress is not None:
             progress(0.5)
+
+        def regression(shares: Floats) -> Regression:
+            kernel = np.tensordot(shares[self.shares.any(0)], columns, 1)
+            return FullRegression(kernel) if len(kept) == n else SupportRegression(kernel, kept)
+
         people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
         if y.ndim == 2:
             self._fit_units(regression, y.astype(bool), people)
         else:
-            self._fit_classes(regression, y, people)
+            self._fit_classes(regression(self.shares[0]), y, people)
         if progress is not None:
             progress(1.0)
         return self
@@ -213,11 +239,22 @@ class FlowKernels(Classifier):
     def _keep(self, pictures: NDArray[Any]) -> None:
         self.pictures, self.trained_on = pictures, self.features(pictures)
 
+    def _count_regions(self, y: NDArray[np.int64]) -> None:
+        """Set how much each region counts for each output."""
+        n = y.shape[1] if y.ndim == 2 else self.n_classes
+        known = len(self.units) == n if y.ndim == 2 else True
+        if not self.regions or not known:
+            self.shares = whole_face(n)
+        else:
+            self.shares = unit_shares(self.units) if y.ndim == 2 else class_shares(n)
+
     def _columns(self, pictures: NDArray[Any]) -> Floats:
-        """Compute the kernel (N, S) of clips with the support clips."""
+        """Compute the kernels (R, N, S) of clips with the support clips; see `kernels`."""
         starts = range(0, len(pictures), _AT_ONCE)
-        parts = [self.kernel(self.features(pictures[i : i + _AT_ONCE]), self.trained_on) for i in starts]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.pictures)))
+        parts = [self.kernels(self.features(pictures[i : i + _AT_ONCE]), self.trained_on) for i in starts]
+        if not parts:
+            return np.empty((int(self.shares.any(0).sum()), 0, len(self.pictures)))
+        return np.concatenate(parts, axis=1)
 
     def _fit_classes(self, regression: Regression, y: NDArray[np.int64], people: NDArray[np.int64]) -> None:
         self.middles = None
@@ -228,22 +265,31 @@ class FlowKernels(Classifier):
         if len(np.unique(people)) > 1:
             self.sharpness = _sharpness(answers, y)
 
-    def _fit_units(self, regression: Regression, present: NDArray[np.bool_], people: NDArray[np.int64]) -> None:
+    def _fit_units(
+        self, regression: Callable[[Floats], Regression], present: NDArray[np.bool_], people: NDArray[np.int64]
+    ) -> None:
         """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
         n_units = present.shape[1]
         self.middles = np.full(n_units, (1 + self.other_target) / 2)
         self.coefficients = np.zeros((len(self.pictures), n_units))
         self.thresholds = np.ones(n_units)
-        for unit, true in enumerate(present.T):
+        # Units of one region share its regression; one at a time, as each may be large.
+        order = np.lexsort(self.shares.T)
+        last: Floats = np.empty(0)
+        machine: Regression | None = None
+        for unit in order.tolist():
+            true = present[:, unit]
             if not true.any() or true.all():
                 self.middles[unit] = -_SURE if true.any() else _SURE
                 self.thresholds[unit] = 0.5
                 continue
             weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
             targets = np.where(true, 1.0, self.other_target)[:, None]
-            coefficients, answers = regression.solve(self.ridge / weights, targets, people)
+            if machine is None or not np.array_equal(last, self.shares[unit]):
+                last, machine = self.shares[unit], regression(self.shares[unit])
+            coefficients, answers = machine.solve(self.ridge / weights, targets, people)
             self.coefficients[:, unit] = coefficients[:, 0]
-            best = _best_f1_threshold(answers[:, 0], true)
+            best = best_f1_threshold(answers[:, 0], true)
             self.thresholds[unit] = _squashed(best, self.middles[unit], self.other_target)
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
@@ -255,7 +301,8 @@ class FlowKernels(Classifier):
             subject left out takes his clips along; probabilities that followed them would rank the clips of different
             folds by the share in training, which is larger where the test subject does not show the unit.
         """
-        answers = self._columns(as_array(x)) @ self.coefficients
+        shares = self.shares[:, self.shares.any(0)]
+        answers = np.einsum("cr,rns,sc->nc", shares, self._columns(as_array(x)), self.coefficients, optimize=True)
         if self.middles is None:
             found = softmax(self.sharpness * answers, axis=1)
         else:
@@ -264,7 +311,7 @@ class FlowKernels(Classifier):
         return probabilities
 
     def decide_units(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which units are present, (N, U): those above the threshold with the best F1 on left-out subjects."""
+        """Return which units are present, (N, U): those above a threshold set on left-out subjects."""
         decisions: NDArray[np.bool_] = probabilities > self.thresholds
         return decisions
 
@@ -278,6 +325,7 @@ class FlowKernels(Classifier):
             "pictures": as_bytes if exact else self.pictures.astype(np.float32),
             "coefficients": self.coefficients,
             "sharpness": np.array([self.sharpness]),
+            "shares": self.shares,
         }
         return found if self.middles is None else found | {"middles": self.middles, "thresholds": self.thresholds}
 
@@ -290,6 +338,10 @@ class FlowKernels(Classifier):
         if not all(np.isfinite(each).all() for each in numbers):
             raise ValueError("a number is not finite")
         self.coefficients, self.sharpness, self.middles = coefficients, arrays["sharpness"].item(), None
+        # Files of earlier versions compare whole faces.
+        self.shares = np.asarray(arrays.get("shares", whole_face(self.n_classes)), np.float64)
+        if self.shares.shape != (self.n_classes, len(REGIONS)) or not self.shares.any():
+            raise ValueError("shares of regions of another shape")
         if "middles" in arrays:
             self.middles, self.thresholds = arrays["middles"], arrays["thresholds"]
             if not self.middles.shape == self.thresholds.shape == (self.n_classes,):
@@ -320,11 +372,23 @@ def _squashed(answers: Any, middles: Any, other_target: float) -> Any:
     return expit(_STEEP * (answers - middles) / ((1 - other_target) / 2))
 
 
-def _best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
-    """Return the threshold with the best F1, midway between two answers."""
-    order = np.argsort(-answers, kind="stable")
-    f1 = 2 * np.cumsum(true[order]) / (np.arange(1, len(answers) + 1) + true.sum())
-    ends = np.append(np.diff(answers[order]) < 0, True)  # between equal answers there is no threshold
-    best = int(np.where(ends, f1, -1).argmax())
-    below = answers[order[best + 1]] if best + 1 < len(answers) else answers[order[best]] - 1
-    return float((answers[order[best]] + below) / 2)
+def best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
+    """Return the threshold on answers that gives the best F1 to be expected.
+
+    A logistic curve turns answers into chances that the unit is there. The best decision for F1 then takes every clip
+    whose chance is above half of the best F1 that is to be expected. Unlike the best threshold on these very answers,
+    it depends on all clips, not on the few beside it.
+
+    Args:
+        answers: (N,) of training clips whose subject was left out.
+        true: (N,) whether the unit is there; for some and not for all.
+
+    Source: Lipton, Elkan and Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, ECML 2014.
+    """
+    curve = LogisticRegression(C=_LOOSE).fit(answers[:, None], true)
+    slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
+    if slope <= 0:  # larger answers do not mean the unit: it is never said to be there
+        return np.inf
+    chances = np.sort(expit(slope * answers + offset))[::-1]
+    expected = 2 * np.cumsum(chances) / (np.arange(1, len(chances) + 1) + chances.sum())
+    return float((logit(expected.max() / 2) - offset) / slope)

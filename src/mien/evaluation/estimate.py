@@ -156,7 +156,7 @@ def measure(plan: Plan) -> Costs:
     with one_thread(), _peak() as prepared:
         array, seconds = _prepare(plan, clip, copies)
     one = array[0] if recipe.axes.startswith("K") else array
-    classifier = plan.system.build(len(plan.classes), plan.parameters)
+    classifier = plan.build()
     with one_thread(), _peak() as trained:
         step, fit = _train(classifier, np.asarray(one, np.float32), copies, len(plan.classes))
     size = 4 * one.size * copies
@@ -220,7 +220,7 @@ def _step(classifier: Any, one: NDArray[np.float32], copies: int) -> float:
 def _seconds_of_fold(plan: Plan, clips: int, costs: Costs) -> float:
     if not costs.step:
         return costs.fit * clips
-    classifier = plan.system.build(len(plan.classes), plan.parameters)
+    classifier = plan.build()
     return costs.step * steps_of_fold(plan, classifier, clips)
 
 

@@ -160,7 +160,7 @@ def _watch(plan: Plan, folder: Path, seed: int, jobs: int, bars: Bars) -> tuple[
 
     from mien.classifiers.net import NetClassifier
 
-    classifier = plan.system.build(len(plan.classes), plan.parameters)
+    classifier = plan.build()
     if not isinstance(classifier, NetClassifier) or classifier.members != 1:
         raise MienError(
             f"{plan.system.name} is not one network that can be watched epoch by epoch.",

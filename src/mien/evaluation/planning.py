@@ -55,6 +55,13 @@ class Plan:
         """Whether the run is about action units, of which a clip may show several, and not about classes."""
         return self.settings.get("task") == UNITS_TASK
 
+    def build(self) -> Classifier:
+        """Return an untrained classifier, which knows the names of the units that it is to learn."""
+        classifier = self.system.build(len(self.classes), self.parameters)
+        if self.units:
+            classifier.units = self.classes
+        return classifier
+
     def label_of(self, sample: Sample) -> str:
         """Return the true class of a clip, or its units as one label ("AU1+AU4")."""
         return units_as_text(sample.units, self.classes) if self.units else self.classes[sample.label]

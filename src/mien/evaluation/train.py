@@ -63,7 +63,7 @@ def train(
     out, data = Path(out), open_specs(data)
     plan = make_plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(plan, scored)
-    classifier = plan.system.build(len(plan.classes), plan.parameters)
+    classifier = plan.build()
     if not classifier.can_be_saved:
         raise MienError(
             f"{plan.system.name} holds no network to save.",

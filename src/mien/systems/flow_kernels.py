@@ -6,7 +6,9 @@ Input      flow pictures of u, v and strain, as they are; several of each clip a
 Features   u and v about their medians, to unit root mean square, smoothed; strain smoothed, mean 0 and deviation 1;
            derivatives of u and v.
 Kernels    exp(-d) of the mean squared difference d to a clip plus the same to its mirror image: one of motion and
-           strain, one of derivatives; their mean (`mien.classifiers.flow_kernels`).
+           strain, one of derivatives; their mean (`mien.classifiers.flow_kernels`). The same of the upper and of the
+           lower half of the picture; of units, of the band in which the muscle moves the skin
+           (`mien.classifiers.face_bands`).
 Classifier ridge regression, each class or unit weighted by the inverse of its frequency. Class probabilities and the
            thresholds of units are set inside `fit`, on what each training subject would have got left out. With many
            training clips, `support` of them span the regression (Nystroem).
@@ -39,6 +41,9 @@ class FlowKernelsParameters(Parameters):
     strain_share: Annotated[
         float, Field(ge=0, le=1, description="Share of strain in the first kernel; the rest is motion.")
     ] = 0.33
+    regions: Annotated[
+        bool, Field(description="Halves of the face count beside the whole; for a unit, the band its muscle moves.")
+    ] = True
     support: Annotated[
         int,
         Field(
@@ -61,6 +66,7 @@ def build(n_classes: int, p: FlowKernelsParameters) -> Classifier:
         derivative_smoothing=p.derivative_smoothing,
         strain_share=p.strain_share,
         support=p.support,
+        regions=p.regions,
     )
 
 

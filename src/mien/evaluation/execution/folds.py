@@ -65,7 +65,7 @@ def train_fold(
     groups = [plan.samples[i].clip.person for i in train]
     started = time.perf_counter()
     with threadpool_limits(1):
-        classifier = plan.system.build(len(plan.classes), plan.parameters)
+        classifier = plan.build()
         classifier.state_file = state
         answers: dict[int, NDArray[np.float32]] = {}
         if len(inputs.usable(fold.test)):
