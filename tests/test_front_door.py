@@ -15,6 +15,7 @@ import pytest
 
 import mien
 from mien.datasets.flow_images import FlowImages
+from mien.evaluation.compare import Comparison
 
 
 def in_a_new_process(code: str) -> str:
@@ -82,4 +83,6 @@ def test_the_shortest_benchmark_there_is(tmp_path: Path) -> None:
     several = mien.benchmark([opened], "flow-svm", tmp_path / "run", jobs=1)
     assert named.rows == again.rows == several.rows
     assert mien.report(tmp_path / "run") == mien.report(str(tmp_path / "run"))
-    assert mien.compare(tmp_path / "run", str(tmp_path / "run")).uf1_difference == 0
+    compared = mien.compare(tmp_path / "run", str(tmp_path / "run"))
+    assert isinstance(compared, Comparison)
+    assert compared.uf1_difference == 0

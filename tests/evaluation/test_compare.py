@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from mien.errors import MienError
-from mien.evaluation.compare import compare
+from mien.evaluation.compare import compare, compare_classes
 from mien.evaluation.ledger import Ledger, Row
 
 CLASSES = ("negative", "positive", "surprise")
@@ -43,7 +43,7 @@ def guesses(seed: int, skill: float) -> np.ndarray:
 
 def test_scores_are_means_over_seeds() -> None:
     runs = [guesses(1, 0.5), guesses(2, 0.5), guesses(3, 0.5)]
-    result = compare(ledger(runs), ledger([guesses(4, 0.2)]), n=50)
+    result = compare_classes(ledger(runs), ledger([guesses(4, 0.2)]), n=50)
     answers = [p.argmax(1) for p in runs]
     assert result.uf1[0] == pytest.approx(np.mean([f1_score(TRUTH, a, average="macro") for a in answers]))
     assert result.uar[0] == pytest.approx(np.mean([balanced_accuracy_score(TRUTH, a) for a in answers]))
@@ -54,7 +54,7 @@ def test_scores_are_means_over_seeds() -> None:
 
 def test_mcnemar_is_the_binomial_sum_over_the_seeds_mean_probabilities() -> None:
     first, second = [guesses(1, 0.6), guesses(2, 0.6)], [guesses(3, 0.3)]
-    result = compare(ledger(first), ledger(second), n=50)
+    result = compare_classes(ledger(first), ledger(second), n=50)
     right = [np.mean(runs, axis=0).argmax(1) == TRUTH for runs in (first, second)]
     b, c = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     assert (result.only_a, result.only_b) == (b, c)
@@ -64,7 +64,7 @@ def test_mcnemar_is_the_binomial_sum_over_the_seeds_mean_probabilities() -> None
 
 def test_the_bootstrap_draws_the_same_persons_for_both() -> None:
     first, second = guesses(1, 0.6), guesses(2, 0.3)
-    result = compare(ledger([first]), ledger([second]), n=80, seed=3)
+    result = compare_classes(ledger([first]), ledger([second]), n=80, seed=3)
     names = list(dict.fromkeys(SUBJECTS))
     differences = []
     for counts in np.random.default_rng(3).multinomial(10, np.full(10, 0.1), size=80):
@@ -78,7 +78,7 @@ def test_the_bootstrap_draws_the_same_persons_for_both() -> None:
 
 def test_a_run_does_not_differ_from_itself() -> None:
     run = ledger([guesses(1, 0.4)])
-    result = compare(run, run, n=100)
+    result = compare_classes(run, run, n=100)
     assert result.uf1_difference == 0
     assert result.uf1_interval == (0.0, 0.0)
     assert (result.uf1_p, result.mcnemar_p) == (1.0, 1.0)
@@ -86,7 +86,7 @@ def test_a_run_does_not_differ_from_itself() -> None:
 
 def test_swapping_the_runs_swaps_the_answer() -> None:
     good, poor = ledger([guesses(1, 1.0)]), ledger([guesses(2, 0.0)])
-    ahead, behind = compare(good, poor, n=200), compare(poor, good, n=200)
+    ahead, behind = compare_classes(good, poor, n=200), compare_classes(poor, good, n=200)
     assert ahead.uf1_interval[0] > 0
     assert ahead.uf1_p < 0.05
     assert ahead.mcnemar_p < 0.01

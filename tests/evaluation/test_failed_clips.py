@@ -17,7 +17,7 @@ from mien.datasets import open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.evaluation.combine import combine
-from mien.evaluation.compare import compare
+from mien.evaluation.compare import compare_classes
 from mien.evaluation.ledger import Row, failures_file, fold_file, read_ledger, rows_as_csv
 from mien.evaluation.report import render_report, report_many
 from mien.evaluation.report_html import write_html
@@ -147,7 +147,7 @@ def test_a_database_without_a_readable_clip_stops_the_run(sound: Path, tmp_path:
 def test_runs_with_a_failed_clip_are_compared_and_combined(sound: Path, run: Path, tmp_path: Path) -> None:
     benchmark(opened(sound), "flow-svm", tmp_path / "whole", jobs=1)
     whole, part = read_ledger(tmp_path / "whole"), read_ledger(run)
-    told = compare(part, whole, n=50)
+    told = compare_classes(part, whole, n=50)
     assert told.n_clips == 36
     assert told.accuracy[0] == pytest.approx(np.mean([row.y_true == row.y_pred for row in part.rows]))
     assert told.accuracy[1] == pytest.approx(np.mean([row.y_true == row.y_pred for row in whole.rows]))

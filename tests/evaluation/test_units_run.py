@@ -17,7 +17,7 @@ from mien.errors import MienError
 from mien.evaluation.leakage import check_ledger
 from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.planning import make_plan
-from mien.evaluation.report import render_report, report
+from mien.evaluation.report import render_report, report, reproduce
 from mien.evaluation.unit_report import objective_class
 from mien.evaluation.units import unit_answer_problem, unit_arrays, units_from_text
 from mien.preprocessing import FLOW_PICTURES
@@ -173,20 +173,15 @@ def test_second_flow_pictures_are_read_by_flow_kernels_and_refused_by_others(
     if not second.is_dir():
         pytest.skip("the second set of real flow pictures is not beside the project")
     data = open_specs(f"flow_images={composite}", sheets, second)
-    assert make_plan(data, "flow-kernels", labels="au12").settings["second_flow"]
+    settings = make_plan(data, "flow-kernels", labels="au12").settings
+    assert settings["second_flow"]
+    command = reproduce(settings)
+    assert f"--second-flow {second}" in command
+    assert all(f"--label-sheet {name}={sheet}" in command for name, sheet in sheets.items())
     clip = data[0].clips()[0]
     assert [path.stem.strip() for path in clip.frames] == [clip.name, clip.name]
     with pytest.raises(MienError, match="one flow picture"):
         make_plan(data, "flow-svm", labels="megc2019")
-
-
-def test_what_is_for_classes_refuses_a_run_of_units(ledger: Ledger, tmp_path: Path) -> None:
-    from mien.evaluation.units import refuse_units
-
-    with pytest.raises(MienError, match="about classes"):
-        mien.compare(ledger, ledger)
-    with pytest.raises(MienError, match="about classes"):
-        refuse_units(ledger.settings, "The page")
 
 
 def test_system_that_learns_classes_refuses_units(composite: Path, sheets: dict[str, Path]) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit, log_softmax, logit, softmax
-from sklearn.linear_model import LogisticRegression
 
 from mien.classifiers.base import Classifier, Clips, Progress
 from mien.classifiers.face_bands import REGIONS, class_shares, unit_shares, whole_face, windows
@@ -125,8 +124,12 @@ def mean_squared_differences(a: Floats, b: Floats, windows: Floats) -> Floats:
         array([[[1., 1.]]])
     """
     found = np.zeros((len(windows), len(a), len(b)))
-    for row, counts in enumerate(windows.T):
-        one, other = a[:, :, row].reshape(len(a), -1), b[:, :, row].reshape(len(b), -1)
+    # Rows that count alike in every region are compared at once.
+    kinds, kind_of = np.unique(windows, axis=1, return_inverse=True)
+    for kind, row_weights in enumerate(kinds.T):
+        rows = kind_of == kind
+        counts = row_weights * rows.sum()
+        one, other = a[:, :, rows].reshape(len(a), -1), b[:, :, rows].reshape(len(b), -1)
         differences = (one**2).mean(1)[:, None] + (other**2).mean(1) - (2 / one.shape[1]) * (one @ other.T)
         for region in np.flatnonzero(counts > _TINY):
             found[region] += counts[region] * differences
@@ -385,6 +388,8 @@ def best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
 
     Source: Lipton, Elkan and Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, ECML 2014.
     """
+    from sklearn.linear_model import LogisticRegression  # slow to load, and needed for training only
+
     curve = LogisticRegression(C=_LOOSE).fit(answers[:, None], true)
     slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
     if slope <= 0:  # larger answers do not mean the unit: it is never said to be there

@@ -153,7 +153,7 @@ class FlowImages(Dataset):
     ) -> None:
         super().__init__(root)
         self.label_sheets = dict(label_sheets or {})
-        self.second = second
+        self.second = None if second is None else Path(second)
         self.layout: Layout
         if any(self.root.glob(f"*/{_layout('test')}")):
             self.layout = "folders"

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mien
 from mien.errors import MienError
 from mien.evaluation.ledger import (
     Ledger,
+    Row,
     fold_file,
     machine_errors,
     read_ledger,
     read_settings,
     rows_as_csv,
 )
-from mien.evaluation.units import refuse_units
+from mien.evaluation.units import units_as_text, units_from_text
 from mien.io.atomic import UNFINISHED, write_atomically
 
 SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "shuffle_labels", "n_folds")
@@ -33,7 +36,9 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
 
     Honest by construction: in every fold each member was trained without the test subject, and the weights are equal,
     so nothing is chosen. The result is an ordinary run: report it, compare it, combine it again. A clip that some
-    members could not prepare has the mean of the others; one that none could has no answer.
+    members could not prepare has the mean of the others; one that none could has no answer. Of action units, one is
+    said to be there where more than half of the members say so, each by its own threshold; where just half do, where
+    the mean probability is above one half.
 
     Args:
         runs: Two or more complete runs over the same clip table and folds; one run with several seeds will do.
@@ -54,8 +59,6 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
         raise MienError(f"{str(out)!r} is not empty.", "a new or empty folder.", f"`--out {out}-2`.")
     ledgers = [read_ledger(Path(run)) for run in runs]
     settings = [read_settings(Path(run)) for run in runs]
-    for each in settings:
-        refuse_units(each, "A committee")
     for run, ledger, each in zip(runs, ledgers, settings, strict=True):
         if not ledger.complete:
             raise MienError(f"{str(run)!r} is unfinished.", "complete runs.", "its `mien benchmark` again: it resumes.")
@@ -70,7 +73,8 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
         raise MienError(
             "There is one member.", "two runs, or one with several seeds.", "`mien combine RUN_A RUN_B ...`."
         )
-    probabilities = [_mean_over_seeds(ledger) for ledger in ledgers]
+    probabilities = [_mean_over_seeds(ledger, _probabilities) for ledger in ledgers]
+    votes = [_mean_over_seeds(ledger, partial(_votes, names=ledger.classes)) for ledger in ledgers if ledger.units]
     classes, first = ledgers[0].classes, ledgers[0].of_seed(ledgers[0].seeds[0])
     rows = []
     given = {row.key: row for ledger in reversed(ledgers) for row in ledger.rows if row.probabilities}
@@ -81,9 +85,12 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
             continue
         p = np.mean(answers, axis=0).astype(np.float32)
         row = replace(row, interval_source=given[row.key].interval_source)
-        rows.append(
-            replace(row, seed=0, y_pred=classes[int(p.argmax())], probabilities=tuple(float(value) for value in p))
-        )
+        if votes:
+            said = np.mean([member[row.key] for member in votes if row.key in member], axis=0)
+            y_pred = units_as_text(np.where(np.isclose(said, 0.5), p > 0.5, said > 0.5), classes)
+        else:
+            y_pred = classes[int(p.argmax())]
+        rows.append(replace(row, seed=0, y_pred=y_pred, probabilities=tuple(float(value) for value in p)))
     members = [{"system": s["system"], "seeds": s["seeds"], "parameters": s["parameters"]} for s in settings]
     record: dict[str, Any] = {
         **settings[0],
@@ -113,10 +120,19 @@ def _title(settings: dict[str, Any]) -> str:
     return f"{settings['system_title']}" + (f" ({n} seeds)" if n > 1 else "")
 
 
-def _mean_over_seeds(ledger: Ledger) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Return the probabilities of each clip, averaged over the seeds of the run."""
-    gathered: dict[str, list[tuple[float, ...]]] = {}
+def _probabilities(row: Row) -> Sequence[float]:
+    return row.probabilities
+
+
+def _votes(row: Row, names: Sequence[str]) -> Sequence[float]:
+    """Return 1 for each unit that is said to be there, else 0."""
+    return tuple(float(said) for said in units_from_text(row.y_pred, names))
+
+
+def _mean_over_seeds(ledger: Ledger, of: Callable[[Row], Sequence[float]]) -> dict[str, NDArray[np.float64]]:
+    """Return numbers of each clip that has an answer, averaged over the seeds of the run."""
+    gathered: dict[str, list[Sequence[float]]] = {}
     for row in ledger.rows:
         if row.probabilities:
-            gathered.setdefault(row.key, []).append(row.probabilities)
+            gathered.setdefault(row.key, []).append(of(row))
     return {key: np.mean(values, axis=0) for key, values in gathered.items()}

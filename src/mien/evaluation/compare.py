@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from mien.errors import MienError
 from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.metrics import NO_ANSWER, accuracy_of, counts_by_person, resamples, uar_of, uf1_of
-from mien.evaluation.units import refuse_units
+from mien.evaluation.unit_compare import UnitComparison, compare_units, render_unit_comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,14 @@ def _answers(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(np.isnan(probabilities[..., 0]), NO_ANSWER, probabilities.argmax(-1))
 
 
-def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, seed: int = 0) -> Comparison:
+def compare(
+    a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, seed: int = 0
+) -> Comparison | UnitComparison:
     """Compare two ledgers clip by clip.
 
     Scores are means over each run's seeds; the bootstrap draws persons, the same for both runs. McNemar's test needs
     one answer per clip and takes that of the seeds' mean probabilities. A clip that one run could not prepare is wrong
-    there.
+    there. Of runs about action units, AUC and F1 of each unit and their means are compared.
 
     Args:
         a: Folder of run A, or its complete ledger.
@@ -90,7 +92,12 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
             raise MienError(
                 f"Run {name} is unfinished.", "two complete runs.", "the same `mien benchmark` again: it resumes."
             )
-        refuse_units(ledger.settings, "A comparison")
+    if a.units != b.units:
+        raise MienError(
+            "One run is about action units, the other about classes.",
+            "two runs of one kind.",
+            "one label map for both runs.",
+        )
     truth_a = {row.key: row.y_true for row in a.rows}
     truth_b = {row.key: row.y_true for row in b.rows}
     if a.classes != b.classes or truth_a != truth_b:
@@ -99,6 +106,12 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
         raise MienError(
             f"The runs differ in {what}.", "the same clips with the same true classes.", "one label map for both runs."
         )
+    return (compare_units if a.units else compare_classes)(a, b, n=n, seed=seed)
+
+
+def compare_classes(a: Ledger, b: Ledger, *, n: int = 2000, seed: int = 0) -> Comparison:
+    """Compare two complete ledgers about the same classes of the same clips; see `compare`."""
+    truth_a = {row.key: row.y_true for row in a.rows}
     keys = list(truth_a)
     persons = {row.key: (row.dataset, row.subject) for row in a.rows}
     index = {name: c for c, name in enumerate(a.classes)}
@@ -143,8 +156,10 @@ def compare(a: Ledger | str | Path, b: Ledger | str | Path, *, n: int = 2000, se
     )
 
 
-def render_comparison(result: Comparison, a: str, b: str) -> RenderableType:
+def render_comparison(result: Comparison | UnitComparison, a: str, b: str) -> RenderableType:
     """Return a comparison as a table for the terminal."""
+    if isinstance(result, UnitComparison):
+        return render_unit_comparison(result, a, b)
     table = Table(title=f"A = {a}   B = {b}   {result.n_clips} clips", title_justify="left", box=None, padding=(0, 2))
     for heading in ("", "A", "B", "A - B"):
         table.add_column(heading, justify="left" if not heading else "right")

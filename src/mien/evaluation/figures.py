@@ -15,13 +15,19 @@ from markupsafe import Markup
 MOST_POINTS = 240
 
 
-def score_bar(value: float, tick: float | None = None, interval: Sequence[float] | None = None) -> Markup:
+def score_bar(
+    value: float,
+    tick: float | None = None,
+    interval: Sequence[float] | None = None,
+    baseline: str = "majority baseline",
+) -> Markup:
     """Draw a score as a bar on 0..1, with a tick at a baseline and a line over a confidence interval.
 
     Args:
         value: The score, 0..1.
         tick: The baseline, 0..1; None draws none.
         interval: (low, high), 0..1; None draws none.
+        baseline: What the tick is.
     """
     label = f"{value:.3f} on a scale from 0 to 1"
     parts = [
@@ -34,9 +40,32 @@ def score_bar(value: float, tick: float | None = None, interval: Sequence[float]
         label += f", interval {interval[0]:.3f} to {interval[1]:.3f}"
     if tick is not None:
         parts.append(f'<rect class="tick" x="{min(100 * tick, 99.4):.2f}" y="4" width="0.6" height="12"/>')
-        label += f", majority baseline {tick:.3f}"
+        label += f", {baseline} {tick:.3f}"
     return Markup(
         '<svg class="bar" viewBox="0 0 100 16" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(label, Markup("".join(parts)))
+
+
+def interval_dot(value: float, interval: Sequence[float] | None, tick: float) -> Markup:
+    """Draw a score as a dot on 0..1, with a line over its confidence interval and a tick at guessing.
+
+    Args:
+        value: The score, 0..1.
+        interval: (low, high), 0..1; None draws none.
+        tick: What guessing gives, 0..1.
+    """
+    label = f"{value:.3f} on a scale from 0 to 1"
+    parts = [
+        '<rect class="rail" x="0" y="7.5" width="100" height="1"/>',
+        f'<rect class="tick" x="{100 * tick - 0.2:.2f}" y="4" width="0.4" height="8"/>',
+    ]
+    if interval is not None:
+        low, high = (100 * min(max(bound, 0.0), 1.0) for bound in interval)
+        parts.append(f'<rect class="whisker" x="{low:.2f}" y="6.5" width="{max(high - low, 0.3):.2f}" height="3"/>')
+        label += f", interval {interval[0]:.3f} to {interval[1]:.3f}"
+    parts.append(f'<rect class="point" x="{min(max(100 * value - 1, 0), 98):.2f}" y="2" width="2" height="12" rx="1"/>')
+    return Markup(
+        '<svg class="dot" viewBox="0 0 100 16" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(label, Markup("".join(parts)))
 
 

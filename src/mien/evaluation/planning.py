@@ -178,7 +178,7 @@ def make_plan(
         "shares_subjects": record.shares_subjects,
         "labels": name,
         "classes": list(classes),
-        "data": [{"name": d.id, "root": str(d.root)} for d in data],
+        "data": [{"name": d.id, "root": str(d.root), **_beside(d)} for d in data],
         "datasets": sorted({s.clip.dataset for s in table}),
         **({"task": UNITS_TASK} if units else {}),
         **({"second_flow": True} if _several_pictures(table) else {}),
@@ -239,6 +239,13 @@ def _drop_empty_classes(classes: Sequence[str], table: list[Sample]) -> tuple[tu
 def _several_pictures(table: Sequence[Sample]) -> bool:
     """Whether the clips are ready flow pictures, several of each."""
     return any(s.clip.medium == "flow" and len(s.clip.frames) > 1 for s in table)
+
+
+def _beside(data: Dataset) -> dict[str, Any]:
+    """Return where a database's label sheets and second pictures are, where it has some."""
+    sheets, second = getattr(data, "label_sheets", {}), getattr(data, "second", None)
+    found: dict[str, Any] = {"label_sheets": {name: str(sheet) for name, sheet in sheets.items()}} if sheets else {}
+    return found if second is None else {**found, "second_flow": str(second)}
 
 
 def _require_pictures_read(chosen: System, parameters: Any, table: Sequence[Sample]) -> None:

@@ -330,6 +330,11 @@ def reproduce(settings: Mapping[str, Any], out: str = "RUN") -> str:
     if known and "preset" in defaults:
         defaults["preset"] = known.default_preset(settings.get("recipes", ()))
     words = ["mien", "benchmark", *(f"{entry['name']}={entry['root']}" for entry in settings["data"])]
+    for entry in settings["data"]:
+        for name, sheet in entry.get("label_sheets", {}).items():
+            words += ["--label-sheet", f"{name}={sheet}"]
+        if "second_flow" in entry:
+            words += ["--second-flow", entry["second_flow"]]
     given = settings.get("system_origin", {}).get("given", "")
     named = given if is_import_path(given) else settings["system"]
     words += ["--system", named, "--protocol", settings["protocol"], "--labels", settings["labels"]]

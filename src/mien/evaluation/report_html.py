@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mien.datasets.facs import facs_units
 from mien.errors import MienError
-from mien.evaluation.figures import curve_figure, score_bar, shade, subject_bars
+from mien.evaluation.figures import curve_figure, interval_dot, score_bar, shade, subject_bars
 from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.report import per_subject, read_logs, report
 from mien.evaluation.report_text import no_answers, share
-from mien.evaluation.units import refuse_units
+from mien.evaluation.unit_report import interval_text
 from mien.io.atomic import write_atomically
 
 
@@ -52,7 +54,10 @@ def write_sections(sections: Sequence[Mapping[str, Any]], out: Path) -> Path:
     environment.filters["share"] = share
     environment.filters["span"] = _span
     environment.filters["no_answers"] = no_answers
-    environment.globals.update(score_bar=score_bar, shade=shade)
+    environment.filters["interval"] = interval_text
+    environment.globals.update(
+        score_bar=score_bar, shade=shade, interval_dot=interval_dot, unit_name=_unit_name, shares_of=_shares_of
+    )
     page = environment.get_template("report.html.j2").render(
         sections=sections, mixed=_mixed([section["r"] for section in sections])
     )
@@ -63,7 +68,6 @@ def write_sections(sections: Sequence[Mapping[str, Any]], out: Path) -> Path:
 def _section(run: Path, number: int) -> dict[str, Any]:
     """Return what the template shows about one run."""
     ledger, logs = read_ledger(run), read_logs(run)
-    refuse_units(ledger.settings, "The page")
     return section(ledger, report(ledger, logs, run=run), logs, run.resolve().name, number)
 
 
@@ -71,7 +75,7 @@ def section(
     ledger: Ledger, result: Mapping[str, Any], logs: Mapping[str, Mapping[str, Any]], name: str, number: int
 ) -> dict[str, Any]:
     """Return what the template shows about one ledger and its report."""
-    people = per_subject(ledger)
+    people = {} if ledger.units else per_subject(ledger)
     return {
         "id": f"run-{number}",
         "name": name,
@@ -94,6 +98,18 @@ def section(
         ],
         "published": _published(result),
     }
+
+
+def _unit_name(name: str) -> str:
+    """Return what FACS calls a unit ("AU12"); "" where it is not known."""
+    number = name.removeprefix("AU")
+    known = facs_units().get(int(number)) if number.isdigit() else None
+    return known.name if known else ""
+
+
+def _shares_of(result: Mapping[str, Any]) -> float:
+    """Return the mean average precision of guessing: the mean share of clips with a unit, of the units scored."""
+    return fmean(row["share"] for row in result["per_au"].values() if row["support"])
 
 
 def _published(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -88,7 +88,8 @@ def unit_scores(
     Returns:
         n_clips, n_subjects, n_unanswered, mean_auc, mean_average_precision, mean_f1 (over the units that have true
         clips; `units_scored` counts them), always_yes_f1 and always_no_f1 (the same mean for one constant answer),
-        per_au, and per_dataset: the same pooled answers restricted to one database.
+        per_au (`share` is that of the clips with the unit: the average precision of guessing), and per_dataset: the
+        same pooled answers restricted to one database.
 
     Raises:
         MienError: Arrays of different shapes, or no clip.
@@ -122,6 +123,7 @@ def _scores(truth: Bools, probabilities: Floats, decisions: Bools, units: Sequen
         shown, scores = true[answered], probabilities[answered, place]
         per_au[unit] = {
             "support": n_true,
+            "share": n_true / len(true),
             "f1": float(f1_of_counts(np.array(hits), np.array(n_said), np.array(n_true))),
             "precision": hits / n_said if n_said else 0.0,
             "recall": hits / n_true if n_true else 0.0,
@@ -160,7 +162,7 @@ def bootstrap_intervals(
     n: int = 2000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
+) -> dict[str, tuple[float, float] | None]:
     """Compute percentile intervals of mean AUC and mean F1 when persons, not clips, are drawn anew.
 
     Units without a true clip are left out; in a sample without a true or without another clip of a unit, that unit
@@ -176,23 +178,71 @@ def bootstrap_intervals(
         level: Coverage, 0..1.
 
     Returns:
-        "mean_auc" and "mean_f1" to (low, high).
+        "mean_auc" and "mean_f1" to (low, high); None where no sample has a score.
     """
+    aucs, f1s = draw_scores(truth, probabilities, decisions, persons, n, seed)
+    shown = truth.any(0)
+    found = {"mean_auc": mean_of_known(aucs[shown]), "mean_f1": np.mean(f1s[shown], axis=0)}
+    return {name: quantiles(values, level) for name, values in found.items()}
+
+
+def unit_intervals(
+    truth: Bools,
+    probabilities: Floats,
+    decisions: Bools,
+    units: Sequence[str],
+    persons: Sequence[tuple[str, str]],
+    n: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, dict[str, tuple[float, float] | None]]:
+    """Compute the interval of each unit's AUC and F1 when persons are drawn anew; see `bootstrap_intervals`.
+
+    Returns:
+        Unit to "auc" and "f1", each (low, high); None where no sample has both a true and another clip.
+    """
+    aucs, f1s = draw_scores(truth, probabilities, decisions, persons, n, seed)
+    return {
+        unit: {"auc": quantiles(aucs[place], level), "f1": quantiles(f1s[place], level)}
+        for place, unit in enumerate(units)
+    }
+
+
+def draw_scores(
+    truth: Bools,
+    probabilities: Floats,
+    decisions: Bools,
+    persons: Sequence[tuple[str, str]],
+    n: int,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Return AUC and F1 of each unit, (U, n), in bootstrap samples; equal for equal persons, n and seed."""
     place = {person: k for k, person in enumerate(dict.fromkeys(persons))}
     who = np.array([place[p] for p in persons])
-    drawn = resamples(len(place), n, seed)
-    weights = drawn[:, who].astype(np.float64)
+    weights = resamples(len(place), n, seed)[:, who].astype(np.float64)
     answered = ~np.isnan(probabilities).any(1)
     f1s, aucs = [], []
-    for unit in np.flatnonzero(truth.any(0)):
+    for unit in range(truth.shape[1]):
         true, said = truth[:, unit], decisions[:, unit] & answered
         f1s.append(f1_of_counts(weights @ (true & said), weights @ said, weights @ true))
         aucs.append(_weighted_aucs(true[answered], probabilities[answered, unit], weights[:, answered]))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    found = {"mean_auc": np.nanmean(aucs, axis=0), "mean_f1": np.mean(f1s, axis=0)}
-    return {
-        name: (float(low), float(high)) for name, values in found.items() for low, high in [np.quantile(values, tails)]
-    }
+    return np.array(aucs), np.array(f1s)
+
+
+def mean_of_known(values: Floats) -> Floats:
+    """Return the mean over the first axis without NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    found: Floats = np.where(known, values, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    return found
+
+
+def quantiles(values: Floats, level: float = 0.95) -> tuple[float, float] | None:
+    """Return the (low, high) between which the middle share `level` of some draws lies; None where all are NaN."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _weighted_aucs(truth: Bools, scores: Floats, weights: Floats) -> Floats:

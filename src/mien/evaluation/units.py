@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -97,17 +97,3 @@ def unit_arrays(
     none = np.zeros(len(names), bool)
     decisions = np.array([units_from_text(row.y_pred, names) if row.y_pred else none for row in rows])
     return truth, probabilities, decisions
-
-
-def refuse_units(settings: Mapping[str, Any], what: str) -> None:
-    """Refuse a run about action units where only classes are meant.
-
-    Raises:
-        MienError: The run is about action units.
-    """
-    if settings.get("task") == UNITS_TASK:
-        raise MienError(
-            f"{what} is for runs about classes, and this run is about action units ({settings.get('labels')}).",
-            "a run under a label map of classes, such as megc2019.",
-            "`mien report RUN`, or `mien report RUN --json` for every score of its units.",
-        )

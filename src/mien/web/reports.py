@@ -33,16 +33,16 @@ class Row:
         protocol: Protocol that divided the clips.
         data: Names of the databases.
         count: Number of clips, or of videos.
-        score: UF1, or F1 of all intervals.
-        second: UAR, or F1 of micro-expressions.
-        low: Lower end of the 95 % interval of the UF1 over subjects; None if there is none.
+        score: UF1, mean AUC of action units, or F1 of all intervals.
+        second: UAR, mean F1 of action units, or F1 of micro-expressions.
+        low: Lower end of the 95 % interval of the score over subjects; None if there is none.
         high: Upper end of that interval.
         marks: Labels that warn the reader.
         problem: Why the run cannot be read; "" if it can.
     """
 
     name: str
-    kind: Literal["recognition", "spotting", "unreadable"]
+    kind: Literal["recognition", "units", "spotting", "unreadable"]
     system: str = ""
     protocol: str = ""
     data: str = ""
@@ -159,6 +159,13 @@ def _row(name: str, run: Path) -> Row:
                 spots["n_videos"], spots["all"]["f1"], spots["micro"]["f1"], marks=_marks(spots),
             )  # fmt: skip
         scores = report(read_ledger(run))
+        if "mean_auc" in scores:
+            low, high = scores["intervals"]["mean_auc"] or (None, None)
+            return Row(
+                name, "units", scores["system"], f"{scores['protocol']}, {scores['label_map']}",
+                ", ".join(scores["datasets"]), scores["n_clips"], scores["mean_auc"] or 0.0, scores["mean_f1"] or 0.0,
+                low, high, _marks(scores),
+            )  # fmt: skip
         low, high = scores["uf1_interval"]
         return Row(
             name, "recognition", scores["system"], f"{scores['protocol']}, {scores['label_map']}",

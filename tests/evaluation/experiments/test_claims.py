@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.datasets import open_dataset
-from mien.evaluation.compare import compare
+from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.experiments import grid
 from mien.evaluation.experiments.catalogue import experiments
 from mien.evaluation.experiments.claims import _verdict, judge, render_judgements
@@ -42,6 +42,7 @@ def test_each_claim_has_a_difference_an_interval_and_a_verdict(judged: dict[str,
         assert each["verdict_uf1"] in ("supported", "not supported", "undecided")
         (pair,) = each["pairs"]
         result = compare(runs[pair["better"]], runs[pair["worse"]])
+        assert isinstance(result, Comparison)
         assert pair["comparison"]["uf1_difference"] == result.uf1_difference
         assert pair["comparison"]["uf1_interval"] == list(result.uf1_interval)
         assert pair["comparison"]["accuracy_interval"] == list(result.accuracy_interval)

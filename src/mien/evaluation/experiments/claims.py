@@ -105,7 +105,9 @@ def _pair(by_id: Mapping[str, Cell], names: tuple[str, str], decides: bool, ledg
     result = None
     if not why:
         try:
-            result = compare(*(ledgers.get(cell.run, cell.run) for cell in (better, worse)))
+            compared = compare(*(ledgers.get(cell.run, cell.run) for cell in (better, worse)))
+            result = compared if isinstance(compared, Comparison) else None
+            why = "" if result else "runs about action units"
         except MienError as error:  # clips that only one of them could prepare, for example
             why = error.found.rstrip(".")
     return Pair(better.row.name, worse.row.name, decides, result, why)
