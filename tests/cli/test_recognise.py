@@ -12,6 +12,7 @@ import played
 import pytest
 from typer.testing import CliRunner
 
+from mien.classifiers.checkpoint import SHIPPED, SHIPPED_UNITS
 from mien.cli.main import app
 from mien.cli.watch import spark
 from mien.errors import MienError
@@ -69,8 +70,9 @@ def test_the_table_and_what_must_be_said(folder: Path) -> None:
     code, text = run("recognise", folder / "film.mkv", "--weights", folder / "w.safetensors", "--fps", 30)
     assert code == 0
     words = " ".join(text.split())
-    assert "No answer" in words
-    assert "30 frames per second are too few" in words
+    assert "No micro-expressions. " in words
+    assert "this video has 30" in words
+    assert "Action units are predicted by flow-kernels" in words
     assert "not a lie detector" in words
     assert "made by a computer" in words
     assert "has not been measured" in words
@@ -106,6 +108,8 @@ def test_what_is_no_video_is_refused(kind: str, folder: Path, tmp_path: Path) ->
         ("--boris", "a.txt"),
         ("--per-frame",),
         ("--weights", "none.safetensors"),
+        ("--weights", SHIPPED_UNITS),
+        ("--unit-weights", SHIPPED),
     ],
 )
 def test_mistakes_say_what_to_type(words: tuple[str, ...], folder: Path) -> None:

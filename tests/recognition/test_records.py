@@ -11,8 +11,9 @@ import pytest
 from mien.classifiers.checkpoint import read_card
 from mien.datasets.facs import unit_name
 from mien.errors import MienError
-from mien.recognition import Answer, Event, Moment, Reason, Track, UnitAnswer, VideoFacts
+from mien.recognition import Answer, Event, Moment, Reason, Track, UnitAnswer, VideoFacts, wording
 from mien.recognition.records import Place, Trace, as_json, from_json
+from mien.recognition.units import measured_auc
 
 EYES = (10.0, 20.0, 30.0, 20.0)
 UNITS = (
@@ -35,7 +36,7 @@ def answer() -> Answer:
     card = read_card("shipped")
     return Answer(
         VideoFacts("a.mp4", "a", 40, 60, 10, 0.1, 100.0, False, ("damaged",)), (track,), "flow-peaks", "w", card,
-        why, ("note",), unit_weights="u", unit_card=card, units=(4, 12, 14), units_off=(5,),
+        why, ("note",), unit_weights="u", unit_card=read_card("shipped-units"), units=(4, 12, 14), units_off=(5,),
     )  # fmt: skip
 
 
@@ -70,3 +71,32 @@ def test_other_values_are_refused(broken: object) -> None:
 def test_units_that_moved_are_ordered_by_probability(answer: Answer) -> None:
     assert [unit.unit for unit in answer.events[0].moved] == [14, 12]
     assert [unit.code for unit in answer.events[0].units] == ["AU4", "L12", "AU14"]
+
+
+def test_a_near_tie_is_said_as_such(answer: Answer) -> None:
+    def shares(**probabilities: float) -> Event:
+        return replace(answer.events[0], probabilities=probabilities)
+
+    tie = shares(negative=0.48, positive=0.42, surprise=0.1)
+    assert tie.label is None
+    assert tie.tied == ("negative", "positive")
+    assert tie.said == "negative or positive"
+    clear = shares(negative=0.3, positive=0.6, surprise=0.1)
+    assert (clear.label, clear.said) == ("positive", "positive")
+    none = shares()
+    assert (none.label, none.said, none.tied) == (None, "", ())
+    plain = as_json(replace(answer, tracks=(replace(answer.tracks[0], events=(tie, clear)),)))
+    assert [event["tied"] for event in plain["tracks"][0]["events"]] == [["negative", "positive"], []]
+    assert [event["label"] for event in plain["tracks"][0]["events"]] == [None, "positive"]
+
+
+def test_cards_say_how_often_units_are_right() -> None:
+    card = read_card("shipped-units")
+    assert "of 100 pairs" in wording.unit_weights(card, (5,))
+    assert "AU5: not answered" in wording.unit_weights(card, (5,))
+    assert wording.unit_weights(None, ()) == ""
+    assert "right in 9" in wording.right_on_real(card, 4)
+    assert wording.right_on_real(None, 4) == "not measured on real clips"
+    unmeasured = replace(card, score={})
+    assert "has not been measured" in wording.unit_weights(unmeasured, ())
+    assert measured_auc(unmeasured, 4) is None

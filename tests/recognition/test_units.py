@@ -12,6 +12,8 @@ import pytest
 from mien.classifiers.checkpoint import SHIPPED, SHIPPED_UNITS
 from mien.errors import MienError
 from mien.face.landmarks import track_face
+from mien.io.video import write_video
+from mien.recognition import recognise
 from mien.recognition.naming import open_namer
 from mien.recognition.records import UnitAnswer
 from mien.recognition.skin import face_pair, relative_to_head, similarity, skin_motion
@@ -107,6 +109,23 @@ def test_units_little_better_than_chance_are_off() -> None:
 
 def test_sides_need_twice_the_motion() -> None:
     assert [side_of(*each) for each in ((2, 1), (1, 2.1), (1.9, 1), (0, 0))] == ["left", "right", "both", "both"]
+
+
+def test_a_webcam_gets_units_of_longer_expressions(reader: UnitReader, tmp_path: Path) -> None:
+    """At 25 frames per second there are no micro-expressions, and an answer all the same."""
+    parts = [("L12", 20, 34, 52, 0.6), ("1+2", 80, 92, 112, 0.5)]
+    answer = recognise(
+        write_video(tmp_path / "webcam.mp4", acted.acted(parts, 140, 25, drift=0.004), 25), unit_weights=reader
+    )
+    assert [reason.about for reason in answer.reasons] == ["frame_rate"]
+    assert answer.units == reader.shown
+    assert answer.unit_card == reader.card
+    smile, brows = answer.events
+    assert (smile.kind, brows.kind) == ("macro", "macro")
+    assert {unit.code for unit in smile.moved} >= {"L12"}
+    assert {unit.unit for unit in brows.moved} >= {1, 2}
+    assert smile.probabilities == {}
+    assert [reason.about for reason in smile.abstained] == ["macro"]
 
 
 def test_weights_of_the_other_kind_are_refused(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -115,6 +115,16 @@ def recognise(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    unit_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--unit-weights", help="The same for action units, of `mien train --labels au12`.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    all_units: Annotated[
+        bool,
+        typer.Option("--all-units", help="Also units that are little better than chance.", rich_help_panel=_HOW),
+    ] = False,
     spotter: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +149,7 @@ def recognise(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the expressions in your video and name the micro-expressions. Nothing leaves your machine.
+    """Find the expressions in your video, and say which action units moved. Nothing leaves your machine.
 
     With --out, of many videos: one table for all, one page each. Exit status 1 if some of them could not be read.
     """  # fmt: skip
@@ -159,6 +169,7 @@ def recognise(
             given, folder, alone={**alone, "--interval": interval}, ray=ray, jobs=jobs, as_json=as_json,
             weights=weights, spotter=spotter or DEFAULT, fps=fps, parameters=pairs(settings, "--set"), anyway=anyway,
             files=(files or "html,json").split(","), table=table or "csv", per_frame=per_frame,
+            unit_weights=unit_weights, all_units=all_units,
         )  # fmt: skip
         return
     video = one_video(given, {"--files": files, "--table": table, "--jobs": jobs, "--ray": ray})
@@ -184,7 +195,8 @@ def recognise(
 
         answer = run(
             video, weights, read_interval(interval), spotter or DEFAULT, fps=fps,
-            parameters=pairs(settings, "--set"), anyway=anyway, progress=advance_to,
+            parameters=pairs(settings, "--set"), anyway=anyway, progress=advance_to, unit_weights=unit_weights,
+            all_units=all_units,
         )  # fmt: skip
         for kind, target in targets.items():
             if target is not None:
@@ -213,7 +225,7 @@ def show_answer(answer: Answer) -> None:
         + (f"; answered in {answer.seconds_spent:.1f} s" if answer.seconds_spent else ""),
     )
     for reason in answer.reasons:
-        say(("No answer ", "yellow"), reason.text)
+        say((wording.heading(reason.about) + " ", "yellow"), reason.text)
     for track in answer.tracks:
         say(
             (f"Person {track.person}", "bold"),
@@ -221,41 +233,67 @@ def show_answer(answer: Answer) -> None:
             + (f", out of view {len(track.gaps)} time(s) between" if track.gaps else ""),
         )
         for reason in track.reasons:
-            say(("  No answer ", "yellow"), reason.text)
+            say((f"  {wording.heading(reason.about)} ", "yellow"), reason.text)
         if track.events:
-            out.print(_table(track.events))
+            for part in _listed(track.events, answer):
+                out.print(part)
         elif answer.spotter:
             say("  No expression found.")
     for text in (*answer.notes, *film.problems):
         note(text)
     if answer.tracks:
-        cautions = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
+        cautions = [
+            wording.unit_weights(answer.unit_card, answer.units_off), wording.trained_on(answer.card),
+            wording.error_rate(answer.card),
+        ]  # fmt: skip
+        if answer.units_off:
+            cautions[0] += " `--all-units` answers them."
         if answer.spotter:
             cautions.append(wording.SPOTTING)
         say((" ".join([*cautions, wording.NOT]), "dim"))
 
 
-def _table(events: tuple[Event, ...]) -> Group:
-    table = Table(box=None, padding=(0, 2), pad_edge=True)
-    for heading in ("onset", "apex", "offset", "length"):
-        table.add_column(heading, justify="right")
-    wide = out.width >= 100
-    table.add_column("kind")
-    table.add_column("class", no_wrap=True)
-    if wide:
-        table.add_column("other classes", style="dim")
-    table.add_column("")
-    said: list[str] = []
+def _listed(events: tuple[Event, ...], answer: Answer) -> Iterator[RenderableType]:
+    """Yield a line for each expression and below it its action units, the class, and numbers of the remarks."""
+    from mien.recognition import wording
+
+    remarks: list[str] = []
     for event in events:
-        ordered = sorted(event.probabilities.items(), key=lambda item: -item[1])
-        named = [f"{name} {share:.2f}" for name, share in ordered]
         marks = []
         for text in (*(reason.text for reason in event.abstained), *event.notes):
-            if text not in said:
-                said.append(text)
-            marks.append(f"({said.index(text) + 1})")
-        cells = [f"{m.seconds:.2f} s" for m in (event.onset, event.apex, event.offset)]
-        cells += [f"{event.seconds:.2f} s", event.kind]
-        best = Text(named[0], "bold") if named else Text("not named", "dim")
-        table.add_row(*cells, best, *([", ".join(named[1:])] if wide else []), Text(" ".join(marks), "dim"))
-    return Group(table, *(Text(f"  ({n}) {text}", "dim") for n, text in enumerate(said, 1)))
+            if text not in remarks:
+                remarks.append(text)
+            marks.append(f"({remarks.index(text) + 1})")
+        yield Text.assemble(
+            (f"  {event.onset.seconds:.2f} to {event.offset.seconds:.2f} s", "bold"),
+            f"  {event.kind}, {event.seconds:.2f} s, apex {event.apex.seconds:.2f} s",
+        )  # fmt: skip
+        if event.units:
+            yield _units(event, answer)
+        shares = sorted(event.probabilities.items(), key=lambda item: -item[1])
+        others = ", ".join(f"{name} {share:.2f}" for name, share in shares if name not in event.tied)
+        said = " or ".join(f"{name} {event.probabilities[name]:.2f}" for name in event.tied)
+        yield Text.assemble(
+            "    class  ", (said or "not named", "" if said else "dim"),
+            " (too close to tell apart)" if len(event.tied) > 1 else "",
+            (f"  ({others})" if others else "", "dim"), (f"  {' '.join(marks)}" if marks else "", "dim"),
+        )  # fmt: skip
+    if any(event.moved for event in events):
+        yield Text(f"  {wording.COLUMNS}", "dim")
+    yield from (Text(f"  ({n}) {text}", "dim") for n, text in enumerate(remarks, 1))
+
+
+def _units(event: Event, answer: Answer) -> RenderableType:
+    if not event.moved:
+        best = max(event.units, key=lambda unit: unit.probability)
+        return Text(
+            f"    no action unit above its threshold; the nearest: {best.code} {best.name} {best.probability:.2f}"
+        )
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for _ in range(5):
+        table.add_column()
+    for unit in event.moved:
+        right = "not measured" if unit.auc is None else f"right {100 * unit.auc:.0f} of 100"
+        shown, where = Text(f"{unit.probability:.2f}", "bold"), f"{unit.side}, {unit.strength:.1f} %"
+        table.add_row(f"    {unit.code}", unit.name, shown, where, Text(right, "dim"))
+    return table

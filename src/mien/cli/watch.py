@@ -46,12 +46,13 @@ def watch(
     from mien.io.video import open_video
     from mien.recognition.live import watch as run
     from mien.recognition.naming import open_namer
+    from mien.recognition.units import open_units
 
     if camera is not None and file is not None:
         raise MienError("A camera and a file were given.", "one of them.", "`mien watch --camera 0`.")
     namer = open_namer(weights)
     film = open_video(file if file is not None else camera or 0, fps=fps)
-    states = run(film, namer, spotter=spotter, real_time=not every_frame, seconds=seconds)
+    states = run(film, namer, spotter=spotter, real_time=not every_frame, seconds=seconds, units=open_units())
     trace: deque[float] = deque(maxlen=_WIDTH)
     events: deque[Event] = deque(maxlen=_LAST)
     last: Status | None = None
@@ -101,16 +102,16 @@ def _screen(name: str, now: Status, trace: deque[float], events: deque[Event], c
     else:
         who = Text("no face in view", "yellow")
     parts: list[RenderableType] = [head, who, Text(spark(list(trace)), "cyan")]
-    parts += [Text("No answer: " + reason.text, "yellow") for reason in now.reasons]
+    parts += [Text(f"{wording.heading(reason.about)} {reason.text}", "yellow") for reason in now.reasons]
     table = Table(box=None, padding=(0, 2), show_header=False)
     for event in reversed(events):
-        label = event.label
         named = Text("not named")
-        if label is not None:
-            named = Text.assemble((label, "bold"), f" {event.probabilities[label]:.2f}")
+        if event.tied:
+            named = Text.assemble((event.said, "bold"), f" {event.probabilities[event.tied[0]]:.2f}")
+        moved = "+".join(unit.code for unit in event.moved)
         why = event.abstained[0].text if event.abstained else ""
         table.add_row(
-            f"{event.onset.seconds:.2f} s", f"{1000 * event.seconds:.0f} ms", f"person {event.person}", named,
+            f"{event.onset.seconds:.2f} s", f"{1000 * event.seconds:.0f} ms", f"person {event.person}", moved, named,
             Text(why, "dim"),
         )  # fmt: skip
     parts += [table if events else Text("nothing yet", "dim")]

@@ -89,9 +89,11 @@ def _mark(picture: Picture, track: Track, index: int, seconds: float, factor: fl
 
 
 def _label(event: Event) -> str:
+    units = "+".join(unit.code.removeprefix("AU") for unit in sorted(event.moved, key=lambda unit: unit.unit))
+    moved = f", AU {units}" if units else ""
     if event.label is None:
-        return f"{event.kind}, not named"
-    return f"{event.kind}, {event.label} {event.probabilities[event.label]:.2f}"
+        return f"{event.kind}{moved}, {event.said or 'no class'}"
+    return f"{event.kind}{moved}, {event.label} {event.probabilities[event.label]:.2f}"
 
 
 def _colour(event: Event) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import mien
 from mien.errors import MienError
 from mien.export.event_pictures import EventPictures, event_pictures, still
+from mien.export.face_drawing import face_drawing, in_words
 from mien.export.tables import write
 from mien.io.video import open_video
 from mien.recognition import wording
@@ -83,11 +84,13 @@ def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> 
             {
                 "t": track,
                 "timeline": timeline(answer, track),
-                "events": [_shown(event, pictures, address) for event in track.events],
+                "events": [_shown(event, answer, pictures, address) for event in track.events],
             }
             for track in answer.tracks
         ],
         says=says(answer),
+        columns=wording.COLUMNS,
+        heading=wording.heading,
         caution=wording.SHORT,
         isnot=wording.NOT,
         local=wording.LOCAL,
@@ -98,8 +101,9 @@ def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> 
 
 def says(answer: Answer) -> list[str]:
     """Return the cautions that are shown above every answer."""
-    cautions = [wording.trained_on(answer.card), wording.error_rate(answer.card)]
-    return cautions + ([wording.SPOTTING] if answer.spotter else [])
+    units = wording.unit_weights(answer.unit_card, answer.units_off)
+    cautions = [units, wording.trained_on(answer.card), wording.error_rate(answer.card)]
+    return [text for text in (*cautions, wording.SPOTTING if answer.spotter else "") if text]
 
 
 def clock(seconds: float) -> str:
@@ -155,7 +159,7 @@ def draw_events(answer: Answer, progress: Callable[[float], None] | None = None,
     return pictures, notes
 
 
-def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address) -> dict[str, Any]:
+def _shown(event: Event, answer: Answer, pictures: Mapping[str, EventPictures], address: Address) -> dict[str, Any]:
     """Return what the template shows of one interval."""
     name = event_id(event)
     drawn = pictures.get(name)
@@ -189,6 +193,12 @@ def _shown(event: Event, pictures: Mapping[str, EventPictures], address: Address
         "loop": None if drawn is None else address(f"{name}-loop.webp", drawn.loop),
         "slower": 0.0 if drawn is None else drawn.slower,
         "shares": sorted(event.probabilities.items(), key=lambda item: -item[1]),
+        "drawing": face_drawing(event.units) if event.units else None,
+        "units": [
+            {"u": unit, "words": in_words(unit), "right": wording.right_on_real(answer.unit_card, unit.unit)}
+            for unit in sorted(event.units, key=lambda unit: (not unit.present, -unit.probability))
+        ],
+        "title": " + ".join(unit.code for unit in sorted(event.moved, key=lambda unit: unit.unit)) or event.said,
     }
 
 
@@ -231,7 +241,8 @@ def timeline(answer: Answer, track: Track) -> dict[str, Any]:
             {
                 "id": event_id(e), "kind": e.kind, "x": x(e.onset.seconds),
                 "width": max(3.0, x(e.offset.seconds) - x(e.onset.seconds)), "apex": x(e.apex.seconds),
-                "label": e.label, "text": f"{e.kind}, {clock(e.onset.seconds)}" + (f", {e.label}" if e.label else ""),
+                "label": e.label,
+                "text": ", ".join(filter(None, (e.kind, clock(e.onset.seconds), *(u.code for u in e.moved), e.said))),
             }
             for e in track.events
         ],

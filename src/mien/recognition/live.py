@@ -29,6 +29,7 @@ from mien.recognition.reasons import low_rate
 from mien.recognition.recognise import Watch, open_spotter
 from mien.recognition.records import Event, Reason
 from mien.recognition.trace import Tracer
+from mien.recognition.units import UnitReader
 from mien.spotting import DEFAULT
 from mien.spotting.base import MICRO_LONGEST, Along, Spotter
 
@@ -103,10 +104,13 @@ class Watcher:
         fps: Frames per second that arrive.
         spotter: Finds the intervals.
         device: Device of the face networks ("cpu", "cuda").
+        units: The weights that predict action units; None leaves them out.
     """
 
-    def __init__(self, namer: Namer, fps: float, spotter: Spotter, device: str = "cpu") -> None:
-        self._namer, self._fps = namer, fps
+    def __init__(
+        self, namer: Namer, fps: float, spotter: Spotter, device: str = "cpu", units: UnitReader | None = None
+    ) -> None:
+        self._namer, self._fps, self._units = namer, fps, units
         self._spotter = replace(spotter, part=_PART, margin=_MARGIN)
         self._settings = spotter.with_parameters({})
         self._people = People(fps, device)
@@ -239,7 +243,9 @@ class Watcher:
             )  # fmt: skip
             candidate = Candidate(spot.onset, spot.apex, spot.offset, spot.score)
             self._naming.append(
-                self._pool.submit(name_cut, cut, candidate, person.number, self._namer, self._fps, False, eyes)
+                self._pool.submit(
+                    name_cut, cut, candidate, person.number, self._namer, self._fps, False, eyes, units=self._units
+                )
             )
 
     @property
@@ -249,7 +255,7 @@ class Watcher:
 
 def watch(
     film: Video, namer: Namer, *, spotter: str | None = None, real_time: bool = True, device: str = "cpu",
-    seconds: float | None = None, stop: threading.Event | None = None,
+    seconds: float | None = None, stop: threading.Event | None = None, units: UnitReader | None = None,
 ) -> Iterator[Status]:  # fmt: skip
     """Recognise expressions from a camera or a playing video, and yield the state about ten times a second.
 
@@ -261,6 +267,7 @@ def watch(
         device: Device of the face networks ("cpu", "cuda").
         seconds: Stop at this time of the video; None runs to its end.
         stop: Set this event to stop.
+        units: The weights that predict action units; None leaves them out.
 
     Yields:
         The state; one last time after the end of the video.
@@ -288,7 +295,7 @@ def watch(
         raise MienError(
             f"The frame rate of {film.name!r} is not known.", "frames per second, to tell durations.", "`--fps 100`."
         )
-    watcher = Watcher(namer, rate, chosen, device)
+    watcher = Watcher(namer, rate, chosen, device, units)
     n, reported, pending = 0, -math.inf, list[Event]()
     moment = 0.0
 

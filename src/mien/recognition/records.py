@@ -20,6 +20,9 @@ About = Literal[
 FORMAT = 1
 """Version of the JSON layout."""
 
+NEAR_TIE = 0.1
+"""Difference of two probabilities below which neither class is named alone: a convention, not a measured limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -123,9 +126,24 @@ class Event:
         return tuple(sorted((unit for unit in self.units if unit.present), key=lambda unit: -unit.probability))
 
     @property
+    def tied(self) -> tuple[str, ...]:
+        """The classes within `NEAR_TIE` of the most probable one, that one first; empty if no class is named.
+
+        More than one name is a near tie: the weights cannot tell these classes apart here.
+        """
+        most = max(self.probabilities.values(), default=0.0)
+        ordered = sorted(self.probabilities, key=lambda name: -self.probabilities[name])
+        return tuple(name for name in ordered if most - self.probabilities[name] < NEAR_TIE)
+
+    @property
     def label(self) -> str | None:
-        """The most probable class; None if no class is named."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name]) if self.probabilities else None
+        """The most probable class; None if no class is named, and in a near tie."""
+        return self.tied[0] if len(self.tied) == 1 else None
+
+    @property
+    def said(self) -> str:
+        """The class in words: "negative", "negative or positive" in a near tie, "" if no class is named."""
+        return " or ".join(self.tied)
 
     @property
     def seconds(self) -> float:
@@ -278,6 +296,9 @@ def as_json(answer: Answer) -> dict[str, Any]:
     for track, record in zip(plain["tracks"], answer.tracks, strict=True):
         for event, source in zip(track["events"], record.events, strict=True):
             event["label"] = source.label
+            event["tied"] = list(source.tied) if len(source.tied) > 1 else []
+            for unit, answered in zip(event["units"], source.units, strict=True):
+                unit["code"] = answered.code
             event["seconds"] = source.seconds
         if track["trace"] is not None:
             track["trace"]["values"] = [None if math.isnan(v) else round(v, 5) for v in track["trace"]["values"]]
@@ -288,6 +309,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "says": {
             "trained_on": wording.trained_on(answer.card),
             "error_rate": wording.error_rate(answer.card),
+            "units": wording.unit_weights(answer.unit_card, answer.units_off),
             "spotting": wording.SPOTTING if answer.spotter else "",
             "not": wording.NOT,
         },

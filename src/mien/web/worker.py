@@ -22,6 +22,7 @@ from mien.web.intake import Limits, open_upload, too_long
 
 if TYPE_CHECKING:
     from mien.recognition.naming import Namer
+    from mien.recognition.units import UnitReader
 
 DOWNLOADS: Final = ("csv", "json", "eaf", "html")
 """Kinds of files that are offered besides the marked video, which is written last: it takes the longest."""
@@ -71,12 +72,17 @@ class About:
     isnot: str
 
 
-def about(namer: Namer) -> About:
-    """Return the texts about some weights."""
+def about(namer: Namer, units: UnitReader) -> About:
+    """Return the texts about some weights, and about those for action units."""
     from mien.recognition import wording
 
     card = namer.card
-    says = (wording.trained_on(card), wording.error_rate(card), wording.SPOTTING)
+    says = (
+        wording.unit_weights(units.card, units.off),
+        wording.trained_on(card),
+        wording.error_rate(card),
+        wording.SPOTTING,
+    )
     return About(namer.path.name, says, str(card.licence or ""), wording.SHORT, wording.NOT)
 
 
@@ -88,25 +94,26 @@ def main(pipe: Connection, weights: Path | None, limits: Limits, folder: Path) -
     import torch
 
     from mien.recognition.naming import open_namer
+    from mien.recognition.units import open_units
 
     # The networks are small: on a busy machine, several threads are many times slower than one.
     torch.set_num_threads(1)
     try:
         try:
-            namer = open_namer(weights)
+            namer, units = open_namer(weights), open_units()
         except MienError as error:
             pipe.send(("refused", error))
             return
-        pipe.send(("ready", about(namer)))
+        pipe.send(("ready", about(namer, units)))
         while (task := pipe.recv()) is not None:
-            pipe.send(_answered(task, namer, limits, pipe))
+            pipe.send(_answered(task, namer, units, limits, pipe))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answered(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> tuple[object, ...]:
+def _answered(task: Task, namer: Namer, units: UnitReader, limits: Limits, pipe: Connection) -> tuple[object, ...]:
     try:
-        answer(task, namer, limits, pipe)
+        answer(task, namer, units, limits, pipe)
     except MienError as error:
         return "failed", for_the_page(error, task)
     except (BrokenPipeError, ConnectionResetError):
@@ -117,7 +124,7 @@ def _answered(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> tup
     return ("done",)
 
 
-def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
+def answer(task: Task, namer: Namer, units: UnitReader, limits: Limits, pipe: Connection) -> None:
     """Analyse one video: first write what the page shows, then the files to download.
 
     Raises:
@@ -140,10 +147,12 @@ def answer(task: Task, namer: Namer, limits: Limits, pipe: Connection) -> None:
 
     report("opening", math.nan)
     film = open_upload(video, limits, task.fps)
-    inside = recognise(film, namer, fps=task.fps, anyway=task.anyway, progress=report)
+    inside = recognise(film, namer, fps=task.fps, anyway=task.anyway, progress=report, unit_weights=units)
     # `inside` has the path of the video on this machine; everything the client gets has the client's file name only.
     inside = replace(inside, video=replace(inside.video, source=str(video), name=Path(task.name).stem))
-    outside = replace(inside, video=replace(inside.video, source=task.name), weights=namer.path.name)
+    outside = replace(
+        inside, video=replace(inside.video, source=task.name), weights=namer.path.name, unit_weights=units.path.name
+    )
     drawn = draw_events(inside, lambda share: pipe.send(("stage", "drawing", share)), namer)
     pictures: list[str] = []
 
