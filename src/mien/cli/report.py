@@ -21,22 +21,45 @@ from mien.cli.score import (
 )
 from mien.cli.shell import Json, print_json, say, show
 from mien.cli.spot import show_spot_reports
+from mien.errors import MienError
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders that `mien benchmark` wrote.")],
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page with figures.")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a table for LaTeX, with its caption.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a row per run as CSV.")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write figures for a paper as SVG, with their captions.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the scores of runs, finished or not, computed from their ledgers."""
     from mien.evaluation.spotting.ledger import is_spot_run
 
+    if sum((as_json, latex, as_csv)) > 1:
+        raise MienError("Several forms at once.", "one of --json, --latex and --csv.", "`mien report RUN --latex`.")
     if [is_spot_run(run) for run in runs] == [True] * len(runs):
+        if latex or as_csv or svg is not None:
+            raise MienError(
+                "Runs of spotters have no table for papers yet.",
+                "runs of classes or action units with --latex, --csv and --svg.",
+                "`mien report RUN --json`.",
+            )
         show_spot_reports(runs, as_json)
         return
     from mien.evaluation.report import render_report, report_many
 
     reports = report_many(runs)
+    if svg is not None:
+        from mien.evaluation.paper import write_svg
+
+        drawn = write_svg(reports, svg)
+    if latex or as_csv:
+        from mien.evaluation.paper import csv_table, latex_table
+
+        print((latex_table if latex else csv_table)(reports), end="")
+        return
     if html is not None:
         from mien.evaluation.report_html import write_html
 
@@ -48,6 +71,8 @@ def report(
         show(render_report(each))
     if html is not None:
         say(("Page: ", "dim"), str(html))
+    if svg is not None:
+        say(("Figures: ", "dim"), ", ".join(map(str, drawn)))
 
 
 def compare(
