@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 FLOW ?= ../shared/data/megc2019_flow
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow lint format bench docs docs-serve clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install -q -e '.[docs]'
 	@touch $@
 
 demo: $(VENV)/installed
@@ -35,6 +39,16 @@ test: lint
 test-slow: $(VENV)/installed-dev
 	$(BIN)/pytest -m slow
 
+# The site in build/site. Warnings are errors; links, lengths and foreign addresses are checked.
+docs: $(VENV)/installed-docs
+	$(BIN)/python tools/docs_check.py --sources
+	$(BIN)/mkdocs build --strict --clean
+	$(BIN)/python tools/docs_check.py --site build/site
+
+docs-serve: docs
+	@echo "http://127.0.0.1:8123/index.html (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server 8123 --bind 127.0.0.1 --directory build/site
+
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -44,4 +58,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/all.py --flow $(FLOW) $(BENCH)
 
 clean:
-	rm -rf $(VENV) demo runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build demo runs .pytest_cache .mypy_cache .ruff_cache
