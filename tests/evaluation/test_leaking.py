@@ -94,9 +94,9 @@ def test_a_best_pass_lifts_guesses() -> None:
 
 def test_both_are_printed_beside_the_paper(corpus: Path, tmp_path: Path) -> None:
     rows = (GridRow("MicroExpSTCNN", "microexp-stcnn", {"epochs": 2, "maps": 2}),)
-    made = Experiment("leaky", "Table 0", "none", "both", ("loso",), "own", rows, leaking=True)
+    made = Experiment("leaky", "Table 0", "none", "both", ("loso",), "own", rows, leaking="holdout")
     cells = grid.experiment(made, [open_dataset("smic_hs", corpus)], tmp_path, preset="small", jobs=1)
-    assert cells[0].leak is not None
+    assert isinstance(cells[0].leak, Leak)
     assert cells[0].result is not None
     console = Console(width=160, record=True)
     console.print(tables.render(made, cells))

@@ -76,13 +76,17 @@ class InnerEpoch(NetClassifier):
         finally:
             self.schedule = whole
 
+    def without_choice(self) -> NetClassifier:
+        """Return the same network, untrained, that takes the last epoch."""
+        same = {f.name: getattr(self, f.name) for f in fields(NetClassifier) if f.init}
+        return NetClassifier(**{**same, "state_file": None, "chosen": None})
+
     def _watch(
         self, x: Any, y: NDArray[np.int64], held_out: Any, epochs: Sequence[int], rows: NDArray[Any], seed: int,
         progress: Progress,
     ) -> None:  # fmt: skip
         """Train on some clips and write the answers for others after each epoch that is looked at."""
-        same = {f.name: getattr(self, f.name) for f in fields(NetClassifier) if f.init}
-        net = NetClassifier(**{**same, "state_file": None, "chosen": None})
+        net = self.without_choice()
         place = {epoch: n for n, epoch in enumerate(epochs)}
 
         def answer(model: nn.Module, epoch: int) -> None:

@@ -16,6 +16,9 @@ from mien.errors import MienError, unknown_name
 Estimate = Annotated[
     bool, typer.Option("--estimate", help="Say how long it takes here and how much memory it needs; run nothing.")
 ]
+SecondFlow = Annotated[
+    Path | None, typer.Option(help="Folder of a second flow picture of each clip, with the same names.")
+]
 
 TASKS = ("recognise", "spot")
 NO_ESTIMATE = "--estimate measures this machine, not those of --ray."
@@ -51,9 +54,7 @@ def benchmark(
             metavar="NAME=FILE", help="Label sheet with the action units of ready flow pictures; repeat for several."
         ),
     ] = None,
-    second_flow: Annotated[
-        Path | None, typer.Option(help="Folder of a second flow picture of each clip, with the same names.")
-    ] = None,
+    second_flow: SecondFlow = None,
     settings: Settings = None,
     protocol_settings: Annotated[
         list[str] | None,
@@ -163,6 +164,7 @@ def experiment(
     skip: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Leave out this row, by name or system; may be repeated.")
     ] = None,
+    second_flow: SecondFlow = None,
     jobs: Annotated[int | None, typer.Option(help="Folds at the same time; default: the number of cores.")] = None,
     ray: Ray = None,
     gpus_per_fold: GpusPerFold = 0.0,
@@ -175,13 +177,15 @@ def experiment(
     from mien.motion.pictures import save
 
     chosen = find_experiment(name)
+    if second_flow is None:
+        data, second_flow = grid.two_sets(chosen, data)
     if estimate and ray is not None:
         raise MienError(NO_ESTIMATE, "--estimate without --ray.", "the same command without --ray.")
     seeds = tuple(seed or [0])
     planned = grid.plan_cells(
         chosen, data, folder, preset="small" if small else preset, seeds=seeds, parameters=pairs(settings, "--set"),
         protocols=protocol or (), protocol_parameters=pairs(protocol_settings, "--protocol-set"), only=only or (),
-        skip=skip or (),
+        skip=skip or (), second_flow=second_flow,
     )  # fmt: skip
     if estimate:
         found = estimates.estimate_cells(planned, seeds, jobs)

@@ -196,7 +196,7 @@ def _train(classifier: Classifier, one: NDArray[np.float32], copies: int, classe
 def _step(classifier: Any, one: NDArray[np.float32], copies: int) -> float:
     import torch
 
-    probe = copy.copy(classifier)
+    probe = classifier.without_choice() if hasattr(classifier, "without_choice") else copy.copy(classifier)
     probe.members, probe.others = 1, ()
     clips = max(2, -(-classifier.schedule.batch_size // copies))
     shape = (clips, *((copies,) if copies > 1 else ()), *one.shape)
@@ -232,7 +232,8 @@ def steps_of_fold(plan: Plan, classifier: Any, clips: int) -> int:
     copies = (recipe.shape[0] or 1 if recipe.axes.startswith("K") else 1) * (1 if classifier.mirror is None else 2)
     schedule = classifier.schedule.for_rows(clips * copies)
     each = schedule.steps or schedule.epochs * steps_of(clips * copies * schedule.repeats, schedule.batch_size)
-    return int(each * classifier.members)
+    # With k inner folds, k networks see (k - 1) / k of the clips each, and one at most all of them.
+    return int(each * classifier.members * getattr(classifier, "inner_folds", 1))
 
 
 def _cached(plan: Plan, recipe: Recipe) -> float:

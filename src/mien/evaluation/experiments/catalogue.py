@@ -34,6 +34,9 @@ class GridRow:
         without_weights: Name of the row where none is given: another method than the paper's.
         ours: Whether the paper has no such row.
         id: Name by which claims refer to the row.
+        second: Whether it reads a second set of flow pictures of the same clips.
+        leak: Whether an experiment with `leaking="best_epoch"` measures that for it.
+        claim: Name of the published result that belongs to it; "" takes the row's own name.
     """
 
     name: str
@@ -49,6 +52,9 @@ class GridRow:
     without_weights: str = ""
     ours: bool = False
     id: str = ""
+    second: bool = False
+    leak: bool = False
+    claim: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,9 @@ class Experiment:
         axis: Title of a figure's axis; "" for a table.
         axis_parameter: Parameter that gives the place of a row on that axis.
         note: What the reader should know; may be "".
-        leaking: Also score as the MicroExp papers do (`mien.evaluation.leaking`), to be put beside the first protocol.
+        leaking: Also score with leaks, to be put beside the first protocol: "holdout" as the MicroExp papers do
+            (`mien.evaluation.leaking`), "best_epoch" with the epoch chosen on test subjects
+            (`mien.evaluation.best_epoch`), for rows that ask for it; "" does neither.
         presets: Preset that the paper used on a database, where that differs from one to the next.
         set: Parameters of every row, unless others are given.
         claims: What the paper says about these rows.
@@ -101,7 +109,7 @@ class Experiment:
     axis: str = ""
     axis_parameter: str = ""
     note: str = ""
-    leaking: bool = False
+    leaking: Literal["", "holdout", "best_epoch"] = ""
     presets: Mapping[str, str] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()

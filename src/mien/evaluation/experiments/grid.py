@@ -17,7 +17,9 @@ from typing import Any
 
 from mien.datasets import Databases, label_maps_of, open_specs
 from mien.datasets.base import Dataset
+from mien.datasets.flow_images import FlowImages
 from mien.errors import MienError, unknown_name
+from mien.evaluation.best_epoch import BestEpoch, best_epoch
 from mien.evaluation.execution.base import Executor
 from mien.evaluation.experiments.catalogue import (
     Experiment,
@@ -53,7 +55,7 @@ class Cell:
         failed: Whether the reason was not known before the cell was run.
         published: What the paper prints for it: accuracy and F1; None where it prints nothing.
         unlike: Why the paper's figures cannot be compared with this run; "" where they can, at least in part.
-        leak: The same network scored on clips that chose its best epoch; None where that is not part of the experiment.
+        leak: The same network scored with an epoch that test clips chose; None where that is not asked for.
     """
 
     row: GridRow
@@ -65,7 +67,7 @@ class Cell:
     failed: bool = False
     published: tuple[float | None, float | None] | None = None
     unlike: str = ""
-    leak: Leak | None = None
+    leak: Leak | BestEpoch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def experiment(
     protocol_parameters: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    second_flow: Path | None = None,
     jobs: int | None = None,
     bars: bool = False,
     on_warning: Callable[[str], None] | None = None,
@@ -129,6 +132,7 @@ def experiment(
         protocol_parameters: Parameters of these protocols.
         only: Rows to run, by name or system; none runs all.
         skip: Rows to leave out, by name or system.
+        second_flow: Folder of a second flow picture of each clip, for the rows that read it.
         jobs: As in `benchmark`.
         bars: Show progress on the terminal.
         on_warning: Called with a sentence before each cell.
@@ -147,7 +151,7 @@ def experiment(
     chosen = name if isinstance(name, Experiment) else find_experiment(name)
     planned = plan_cells(
         chosen, data, out, preset=preset, seeds=seeds, parameters=parameters, protocols=protocols,
-        protocol_parameters=protocol_parameters, only=only, skip=skip,
+        protocol_parameters=protocol_parameters, only=only, skip=skip, second_flow=second_flow,
     )  # fmt: skip
     return run_cells(chosen, planned, out, seeds=seeds, jobs=jobs, bars=bars, on_warning=on_warning, executor=executor)
 
@@ -175,12 +179,13 @@ def run_cells(
         if each.plan is None:
             return empty
         common: dict[str, Any] = {"labels": each.labels, "parameters": each.plan.parameters, "bars": bars}
-        leak = None
+        leak: Leak | BestEpoch | None = None
         try:
-            if chosen.leaking and each.protocol == chosen.protocols[0]:
-                folder = Path(out) / slug(each.row.name) / "leaking" / each.data.id
+            folder = Path(out) / slug(each.row.name) / "leaking" / each.data.id
+            if each.protocol == chosen.protocols[0] and (chosen.leaking == "holdout" or each.row.leak):
+                way: Callable[..., Leak | BestEpoch] = leaking if chosen.leaking == "holdout" else best_epoch
                 with alone:
-                    leak = leaking([each.data], each.row.system, folder, seed=seeds[0], jobs=jobs or 1, **common)
+                    leak = way([each.data], each.row.system, folder, seed=seeds[0], jobs=jobs or 1, **common)
             benchmark(
                 [each.data], each.row.system, each.run, protocol=each.protocol, seeds=seeds,
                 protocol_parameters=each.plan.settings["protocol_parameters"], jobs=jobs, on_warning=on_warning,
@@ -226,6 +231,7 @@ def plan_cells(
     protocol_parameters: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    second_flow: Path | None = None,
 ) -> list[PlannedCell]:
     """Return the cells of an experiment with what each run consists of, or why it cannot be run; see `experiment`."""
     opened, common = open_specs(data), dict(parameters or {})
@@ -239,9 +245,17 @@ def plan_cells(
     idle: dict[str, MienError | None] = {}
     for protocol in protocols or chosen.protocols:
         for row in rows:
-            for one in opened:
+            for given in opened:
+                one = given
                 labels = chosen.labels if chosen.labels in label_maps_of(one.id) else None
                 base = PlannedCell(row, protocol, one, Path(out) / slug(row.name) / protocol / one.id, None, "", labels)
+                if row.second:
+                    if not isinstance(one, FlowImages) or second_flow is None:
+                        why = "it reads a second set of flow pictures (--second-flow)"
+                        planned.append(replace(base, row=replace(row, name=name_in_paper(row)), why=why))
+                        continue
+                    one = FlowImages(one.root, second=second_flow)
+                    base = replace(base, data=one)
                 clips = one.clips()
                 medium = clips[0].medium if clips else "frames"
                 plain = replace(base, row=replace(row, name=name_in_paper(row)))
@@ -299,6 +313,23 @@ def plan_cells(
     return planned
 
 
+def two_sets(chosen: Experiment, specs: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Return the databases and the folder of second flow pictures, where both are given as flow_images=FOLDER.
+
+    Args:
+        chosen: The experiment; one without a row that reads a second set leaves all as it is.
+        specs: NAME=FOLDER each.
+
+    Example:
+        >>> two_sets(find_experiment("leaderboard"), ["flow_images=a", "flow_images=b"])
+        (['flow_images=a'], PosixPath('b'))
+    """
+    pictures = [spec for spec in specs if spec.partition("=")[0] == FlowImages.id]
+    if len(pictures) != 2 or not any(row.second for row in chosen.rows):
+        return list(specs), None
+    return [spec for spec in specs if spec != pictures[1]], Path(pictures[1].partition("=")[2])
+
+
 def _require_known(rows: Sequence[GridRow], common: Mapping[str, Any]) -> None:
     """Refuse a parameter that no system of the experiment has."""
     systems = [SYSTEMS[row.system] for row in rows if row.system in SYSTEMS]
@@ -313,7 +344,8 @@ def _for(protocol: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _finished(cell: PlannedCell) -> Cell:
-    claims = [claim for claim in published_for(read_settings(cell.run)) if claim.method == cell.row.name]
+    method = cell.row.claim or cell.row.name
+    claims = [claim for claim in published_for(read_settings(cell.run)) if claim.method == method]
     printed = (claims[0].accuracy, claims[0].uf1) if claims else None
     result = report_many([cell.run])[0]
     unlike = claims[0].why if claims and claims[0].comparable == "no" else ""

@@ -10,7 +10,8 @@ import numpy as np
 from mien.errors import MienError
 from mien.evaluation.experiments.catalogue import Experiment
 from mien.evaluation.experiments.grid import Cell
-from mien.evaluation.leaking import render_leaks
+from mien.evaluation.experiments.leaderboard import render_leaderboard
+from mien.evaluation.leaking import Leak, render_leaks
 from mien.evaluation.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -65,10 +66,13 @@ def render(chosen: Experiment, cells: Sequence[Cell]) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    if chosen.leaking == "best_epoch":
+        return render_leaderboard(chosen, cells)
     parts: list[Any] = []
     if chosen.leaking:
         beside = [cell for cell in cells if cell.protocol == chosen.protocols[0]]
-        parts += render_leaks(chosen.title, [(c.row.name, c.data, c.leak, c.result) for c in beside])
+        leaks = [(c.row.name, c.data, c.leak if isinstance(c.leak, Leak) else None, c.result) for c in beside]
+        parts += render_leaks(chosen.title, leaks)
     protocols = tuple(dict.fromkeys(cell.protocol for cell in cells))
     shown = protocols[1:] if chosen.leaking else protocols
     for protocol in shown:
