@@ -19,7 +19,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from measure import arguments, publish
 
-from mien.evaluation.compare import compare
+from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.experiments.catalogue import experiments
 from mien.evaluation.experiments.grid import slug
 from mien.evaluation.ledger import Ledger, Row, read_ledger
@@ -167,7 +167,9 @@ def read_leak(name: str) -> dict[str, Any] | None:
 
 def p_value(one: Ledger, best: Ledger) -> str:
     """Return the p-value of a paired comparison of UF1 with the best row."""
-    return f"{compare(best, one).uf1_p:.3f}"
+    found = compare(best, one)
+    assert isinstance(found, Comparison)  # of classes
+    return f"{found.uf1_p:.3f}"
 
 
 def draw(order: list[str], results: Mapping[str, Any], leaks: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
