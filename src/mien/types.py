@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-Medium = Literal["frames", "flow"]
+Medium = Literal["frames", "flow", "features"]
 
 IntervalSource = Literal["annotated", "detected", "ready", "failed"]
 """Where the onset and apex of a clip came from: the database's annotation; a program, where one of them was missing or
@@ -58,7 +58,8 @@ class Clip:
         interval: Onset, apex, offset in frame numbers; None for ready flow pictures and whole videos.
         emotion: The database's own label, lower case, "" when it gives none.
         action_units: Action units as printed in the label sheet ("4+L12"), "" when not given.
-        medium: "frames" for pictures of a face in time order, "flow" for one ready flow picture.
+        medium: "frames" for pictures of a face in time order, "flow" for one ready flow picture, "features" for one
+            vector of ready features.
         frames: Picture files in time order, possibly without some numbers; one file when medium is "flow".
         frame_nos: The database's number of each file in `frames` (empty when medium is "flow").
         fps: Frames per second; None when not known.

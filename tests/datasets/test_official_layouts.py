@@ -65,12 +65,12 @@ def edit(path: Path, change: Callable[[Worksheet], None]) -> None:
 def test_all_databases_and_the_flow_pictures_are_registered() -> None:
     expected = {*SMIC, "casme", "casme2", "samm", "casme_sq", "samm_lv", "mmew", "casme3_a", "casme3_c", "dfme"}
     expected |= {"fourdme", "flow_images"}
-    assert set(DATASETS) == {*expected, "synthetic"}
+    assert set(DATASETS) == {*expected, "synthetic", "features"}
     assert set(OFFICIAL) == expected - {"flow_images"}
     for name in DATASETS:
         facts = card(name)
         assert facts.id == DATASETS[name].id == name
-        assert name == "synthetic" or facts.expected["clips"] > 50
+        assert name in ("synthetic", "features") or facts.expected["clips"] > 50
         assert min(len(facts.licence), len(facts.request), len(facts.citation)) > 30
 
 

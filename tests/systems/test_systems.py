@@ -22,7 +22,9 @@ def clips(name: str, n: int = 24) -> Clips:
     random = np.random.default_rng(0)
     y = np.arange(n) % 3
     x: Inputs
-    if "flow" in SYSTEMS[name].recipes:
+    if "features" in SYSTEMS[name].recipes:
+        x = ArrayInputs(random.normal(size=(n, 12)).astype(np.float32))
+    elif "flow" in SYSTEMS[name].recipes:
         picture = tuple(length or 3 for length in SYSTEMS[name].recipe("flow", fast(name)).shape)
         x = ArrayInputs(random.uniform(0, 255, size=(n, *picture)).astype(np.float32))
     elif not (recipe := SYSTEMS[name].recipe("frames", fast(name))).axes.startswith("K"):
@@ -84,7 +86,7 @@ def test_is_documented(name: str) -> None:
     assert s.paper
     assert s.summary
     assert sys.modules[s.build.__module__].__doc__
-    assert "frames" in s.recipes
+    assert {"frames", "features"} & set(s.recipes)
     assert len({s.recipe(medium).fingerprint for medium in s.recipes}) == len(s.recipes)
 
 

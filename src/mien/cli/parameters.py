@@ -94,7 +94,7 @@ def _by_default(name: str, defaults: Mapping[Medium, str]) -> str:
     media = [medium for medium, preset in defaults.items() if preset == name]
     if len(media) == len(defaults):
         return " (default)"
-    words = {"frames": "frames", "flow": "ready flow pictures"}
+    words = {"frames": "frames", "flow": "ready flow pictures", "features": "ready features"}
     return f" (default on {' and '.join(words[m] for m in media)})" if media else ""
 
 

@@ -66,6 +66,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "dfme": "mien.datasets.dfme:Dfme",
         "fourdme": "mien.datasets.fourdme:FourDme",
         "flow_images": "mien.datasets.flow_images:FlowImages",
+        "features": "mien.datasets.features:Features",
         "synthetic": "mien.datasets.synthetic:Synthetic",
     },
     accept=_accept,
@@ -176,10 +177,14 @@ def open_specs(
     each = [specs] if isinstance(specs, str | Dataset) else specs
     opened = [spec if isinstance(spec, Dataset) else open_dataset(*parse_spec(spec)) for spec in each]
     if label_sheets or second_flow is not None:
+        from mien.datasets.features import Features
         from mien.datasets.flow_images import FlowImages
 
         pictures = [dataset for dataset in opened if isinstance(dataset, FlowImages)]
-        if not pictures:
+        features = [dataset for dataset in opened if isinstance(dataset, Features)]
+        for each_file in features:
+            each_file.label_sheets = dict(label_sheets or {})
+        if not pictures and not (features and second_flow is None):
             raise MienError(
                 f"--{'label-sheet' if label_sheets else 'second-flow'} is for ready flow pictures, and none are given.",
                 "flow_images=FOLDER.",

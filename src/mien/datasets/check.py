@@ -269,6 +269,8 @@ def _name_problems(clips: Sequence[Clip]) -> Iterator[Problem]:
 
 
 def _no_frames(clip: Clip) -> Iterator[Problem]:
+    if clip.medium == "features":
+        return
     yield Problem(clip.key, "The clip has no pictures." if clip.interval or clip.medium == "flow" else "No pictures.")
 
 

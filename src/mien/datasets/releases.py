@@ -128,14 +128,15 @@ def list_statuses(clips: Sequence[Clip]) -> list[ListStatus]:
     """Return how clips compare with each published list that is meant for their databases.
 
     Args:
-        clips: Clips of one or more databases; ready flow pictures are passed over, as they have names of their own.
+        clips: Clips of one or more databases; ready flow pictures, which have names of their own, and
+            ready features are passed over.
     """
     found = []
     for label_map in LABEL_MAPS.values():
-        for dataset in dict.fromkeys(clip.dataset for clip in clips if clip.medium != "flow"):
+        for dataset in dict.fromkeys(clip.dataset for clip in clips if clip.medium == "frames"):
             published = label_map.lists.get(dataset)
             if published is not None:
-                own = [clip for clip in clips if clip.dataset == dataset and clip.medium != "flow"]
+                own = [clip for clip in clips if clip.dataset == dataset and clip.medium == "frames"]
                 found.append(_status(label_map, dataset, own))
     return found
 

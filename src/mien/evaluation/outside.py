@@ -95,7 +95,13 @@ def check_outside(chosen: Chosen, parameters: Any, n_classes: int, clips: Sequen
             raise
         except Exception as error:
             raise failed_plug_in(what, origin, error) from error
-        if not isinstance(recipe, Recipe) or len(recipe.axes) != len(recipe.shape) or None in recipe.shape:
+        if (
+            not isinstance(recipe, Recipe)
+            or len(recipe.axes) != len(recipe.shape)
+            or (
+                None in recipe.shape and medium != "features"  # their length is that of the file
+            )
+        ):
             raise MienError(
                 f"{what} from {origin} "
                 + (

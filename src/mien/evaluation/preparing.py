@@ -96,7 +96,7 @@ def prepare_inputs(
     recipe = next(iter(recipes.values()))
     several = recipe.axes.startswith("K")
     large = several or len(table) * 4 * math.prod(n or 1 for n in recipe.shape) > IN_MEMORY
-    if not large and all(s.clip.medium == "flow" for s in table):
+    if not large and all(s.clip.medium != "frames" for s in table):
         executor = Processes(1)
     cache = Cache(default_folder())
     tasks = [InputTask(recipes[s.clip.medium], s.clip, cache, large) for s in table]

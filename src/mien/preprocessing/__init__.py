@@ -3,6 +3,7 @@
 from mien.preprocessing.base import Context, Recipe, RecipeOutput, Step
 from mien.preprocessing.named import (
     CENTRED_FLOW_PICTURE,
+    FEATURES,
     FLOW_PICTURE,
     FLOW_PICTURES,
     RECIPES,
@@ -13,6 +14,7 @@ from mien.preprocessing.named import (
 
 __all__ = [
     "CENTRED_FLOW_PICTURE",
+    "FEATURES",
     "FLOW_PICTURE",
     "FLOW_PICTURES",
     "RECIPES",

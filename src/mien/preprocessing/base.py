@@ -126,7 +126,7 @@ class Recipe:
             MienError: A frame is missing or cannot be read, no face is found, or the result does not have the declared
                 shape.
         """
-        context = Context(clip, "ready" if clip.medium == "flow" else "annotated")
+        context = Context(clip, "annotated" if clip.medium == "frames" else "ready")
         array: Array = np.empty(0)
         for step in self.steps:
             array = step.function(array, context, **step.parameters)

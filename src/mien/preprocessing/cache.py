@@ -63,7 +63,9 @@ def source_digest(clip: Clip) -> str:
         MienError: A file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=20)
-    facts = (clip.medium, clip.interval and asdict(clip.interval), clip.frame_nos, clip.fps)
+    facts: list[object] = [clip.medium, clip.interval and asdict(clip.interval), clip.frame_nos, clip.fps]
+    if clip.medium == "features":
+        facts += [clip.extra["row"], clip.extra["rows"]]
     digest.update(json.dumps(facts).encode())
     for path in source_files(clip):
         try:
@@ -79,6 +81,8 @@ def source_digest(clip: Clip) -> str:
 def source_files(clip: Clip) -> Sequence[Path]:
     """Return the files that a clip is read from, in order."""
     source = clip.video
+    if clip.medium == "features":
+        return [Path(clip.extra["file"])]
     if clip.frames or source is None:
         return clip.frames
     return sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]

@@ -38,6 +38,10 @@ CENTRED_FLOW_PICTURE = Recipe((*FLOW_PICTURE.steps, CENTRE), "CHW", (3, 28, 28),
 """Ready flow pictures about zero motion."""
 
 
+FEATURES = Recipe((Step("ready_features", steps.ready_features),), "D", (None,), (float("-inf"), float("inf")))
+"""Ready features as they are; their number is that of the file."""
+
+
 def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: bool = False) -> Recipe:
     """The recipe behind the ready pictures: onset and apex, flow, strain, 28x28, each channel stretched to 0..255.
 

@@ -37,6 +37,7 @@ SYSTEMS: Registry[System] = Registry(
         "off-apexnet": "mien.systems.off_apexnet:OFF_APEXNET",
         "rcn": "mien.systems.rcn:RCN",
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
+        "features-svm": "mien.systems.features_svm:FEATURES_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
         "mdmo": "mien.systems.mdmo:MDMO",

@@ -8,7 +8,7 @@ from typing import Any
 
 from mien.classifiers.base import Classifier
 from mien.errors import MienError
-from mien.preprocessing import FLOW_PICTURE, Recipe, named_recipe
+from mien.preprocessing import FEATURES, FLOW_PICTURE, Recipe, named_recipe
 from mien.systems.base import System
 from mien.types import Medium
 
@@ -56,7 +56,8 @@ def estimator_system(
         estimator: Has `fit(X, y)` and `predict_proba(X)`, as scikit-learn's classifiers and pipelines. Each fold fits a
             copy of it.
         recipe: How a clip becomes the input: a name from `mien recipes`, a recipe, a system whose input is used with
-            its default parameters, or a recipe for each of "frames" and "flow" (ready flow pictures).
+            its default parameters, or a recipe for each of "frames" and "flow" (ready flow pictures). "features" takes
+            the ready features of a `features` dataset.
         title: Name in print; the estimator's class where it is left out.
         paper: Citation.
         summary: What it does, in one sentence.
@@ -81,7 +82,7 @@ def estimator_system(
     kind = type(estimator).__name__
     recipes = _recipes(recipe)
     for each in recipes.values():
-        if None in each.shape:
+        if None in each.shape and each.steps != FEATURES.steps:
             raise MienError(
                 f"The recipe of {name!r} makes inputs of shape {each.shape}: None depends on the clip.",
                 "one shape for all clips.",
@@ -104,12 +105,16 @@ def _recipes(given: str | Recipe | System | Mapping[Medium, str | Recipe]) -> di
     if isinstance(given, Mapping):
         return {medium: _recipe(each) for medium, each in given.items()}
     made = _recipe(given)
+    if made.steps == FEATURES.steps:
+        return {"features": made}
     # What begins with reading a ready picture serves those.
     ready = bool(made.steps) and made.steps[0].name == FLOW_PICTURE.steps[0].name
     return {"flow" if ready else "frames": made}
 
 
 def _recipe(given: str | Recipe) -> Recipe:
+    if given == "features":
+        return FEATURES
     if isinstance(given, str):
         return named_recipe(given)
     if not isinstance(given, Recipe):

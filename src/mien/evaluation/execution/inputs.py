@@ -34,7 +34,7 @@ def prepare_input(task: InputTask) -> ClipInput | MienError:
 
 def _prepare(task: InputTask) -> ClipInput:
     use_one_thread()
-    if task.clip.medium == "flow" and not task.large:
+    if task.clip.medium != "frames" and not task.large:
         output, digest = task.recipe.apply(task.clip), ""
     else:
         digest = source_digest(task.clip)

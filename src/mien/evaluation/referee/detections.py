@@ -315,7 +315,12 @@ def _kinds(table: Table) -> list[str]:
 def _proposals(table: Table) -> Detections:
     """Read proposals without a header: file, onset, offset, score."""
     numbered = Table(table.path, dict(zip(("video", "onset", "offset", "score"), table.columns.values(), strict=True)))
-    found = _from_table(numbered, FrameRule())
+    onsets, offsets = (numbered.numbers([name], f"the {name}") for name in ("onset", "offset"))
+    cut = int((offsets < onsets).sum())  # published files have such, where proposals were cut at the end of a video
+    columns = {**numbered.columns, "offset": [str(v) for v in np.maximum(onsets, offsets)]}
+    found = _from_table(Table(table.path, columns), FrameRule())
+    if cut:
+        found.said.append(f"{cut} proposals of {table.path.name} end before they begin: they count as one frame.")
     found.form = "proposals (file, onset, offset, score)"
     found.said.append("Proposals tell no kinds: all expressions are scored together, unless --kind is given.")
     return found
