@@ -17,7 +17,7 @@ import played
 import pytest
 from pympi import Eaf
 
-from mien.classifiers.checkpoint import read_card
+from mien.classifiers.checkpoint import SHIPPED_UNITS, read_card
 from mien.datasets.facs import unit_name
 from mien.export import WRITERS, check_target, write_csv, write_parquet
 from mien.export.boris import events_as_tsv, project_text
@@ -54,7 +54,9 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Answer:
     )
     video = VideoFacts(str(film), "=a film", 240, 320, 60, 0.59, 100.0, False)
     card = read_card("shipped")
-    return Answer(video, tracks, "flow-peaks", "w", card, unit_weights="u", unit_card=card, units=(1, 4, 12))
+    return Answer(
+        video, tracks, "flow-peaks", "w", card, unit_weights="u", unit_card=read_card(SHIPPED_UNITS), units=(1, 4, 12)
+    )
 
 
 def test_elan_has_a_tier_for_each_unit_that_occurs(answer: Answer, tmp_path: Path) -> None:
@@ -217,6 +219,21 @@ def test_table_has_columns_as_known_from_other_programs(answer: Answer, tmp_path
     assert rows[0]["video"] == "'=a film"
     without = replace(answer, units=(), tracks=(replace(answer.tracks[0], events=(event(1, 2, 3),)),))
     assert not any(column.name.startswith("AU") for column in event_rows([without]).columns)
+
+
+def test_near_ties_are_said_as_such_in_every_file(answer: Answer, tmp_path: Path) -> None:
+    tie = replace(event(10, 14, 19, SMILE), probabilities={"negative": 0.47, "positive": 0.48, "surprise": 0.05})
+    tied = replace(answer, tracks=(replace(answer.tracks[0], events=(tie,)),))
+    (row,) = csv.DictReader(io.StringIO(write_csv(tied, tmp_path / "a.csv").read_text()))
+    assert row["class"] == "positive or negative"
+    opened = Eaf(str(WRITERS["eaf"](tied, tmp_path / "a.eaf", print)))
+    (said,) = opened.get_ref_annotation_data_for_tier("person 1: class (derived)")
+    (shares,) = opened.get_ref_annotation_data_for_tier("person 1: probability")
+    assert (said[2], shares[2]) == ("positive or negative", "0.48, 0.47")
+    assert "mien: action units" in dict(opened.get_properties())
+    project = json.loads(WRITERS["boris"](tied, tmp_path / "a.boris", print).read_text())
+    comments = [each[4] for each in project["observations"]["=a film"]["events"] if each[2] == "micro"]
+    assert comments[0] == "class (derived): positive or negative, probability 0.48, 0.47"
 
 
 def test_frames_have_the_units_of_the_expression_that_lasts(answer: Answer, tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ def project_text(answers: Sequence[Answer], names: Sequence[str], title: str) ->
     observations = {
         name.strip(): _observation(answer, marks_of(answer)) for name, answer in zip(names, answers, strict=True)
     }
-    cautions = dict.fromkeys(wording.trained_on(answer.card) for answer in answers)
+    cautions = dict.fromkeys(
+        text
+        for answer in answers
+        for text in (wording.unit_weights(answer.unit_card, answer.units_off), wording.trained_on(answer.card))
+        if text
+    )
     project = {
         "time_format": "s",
         "project_name": title,
@@ -182,8 +187,9 @@ def _subject(person: int) -> str:
 
 
 def _comment(event: Event) -> str:
-    if event.label is not None:
-        return f"class (derived): {event.label}, probability {event.probabilities[event.label]:.2f}"
+    if event.tied:
+        shares = ", ".join(f"{event.probabilities[name]:.2f}" for name in event.tied)
+        return f"class (derived): {event.said}, probability {shares}"
     return " ".join(reason.text for reason in event.abstained)
 
 

@@ -81,7 +81,7 @@ def event_rows(answers: Sequence[Answer], films: Sequence[str] | None = None) ->
                     *((films[place],) if films is not None else ()), answer.video.name, event.person, event.kind,
                     *(m.index for m in times), *(m.seconds for m in times), event.seconds,
                     "given" if event.given else "found", event.score,
-                    *(cell for unit in units for cell in _unit_cells(answered.get(unit))), event.label,
+                    *(cell for unit in units for cell in _unit_cells(answered.get(unit))), event.said or None,
                     *(event.probabilities.get(name) for name in classes),
                     " ".join(reason.about for reason in event.abstained) or None,
                     " ".join(reason.text for reason in event.abstained) or None, " ".join(event.notes) or None,

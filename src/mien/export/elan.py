@@ -67,11 +67,13 @@ def eaf_bytes(answer: Answer, out: Path, beside: str | None = None) -> bytes:
             film.as_uri(), relpath=relative, mimetype=_KINDS.get(film.suffix.lower(), "video/x-unknown")
         )
     for name, text in (
+        ("action units", wording.unit_weights(answer.unit_card, answer.units_off)),
         ("trained on", wording.trained_on(answer.card)),
         ("error rate", wording.error_rate(answer.card)),
         ("what it is not", wording.NOT),
     ):
-        document.add_property(f"mien: {name}", text)
+        if text:
+            document.add_property(f"mien: {name}", text)
     if answer.units:
         _vocabulary(document, answer.units)
     for track in answer.tracks:
@@ -133,8 +135,8 @@ def _tiers(document: Eaf, person: str, events: tuple[Event, ...], video: VideoFa
         last = max(last, first + 1)
         document.add_annotation(kind, first, last, event.kind)
         values = {
-            "class (derived)": event.label,
-            "probability": None if event.label is None else f"{event.probabilities[event.label]:.2f}",
+            "class (derived)": event.said or None,
+            "probability": ", ".join(f"{event.probabilities[name]:.2f}" for name in event.tied) or None,
             "not named because": " ".join(reason.text for reason in event.abstained) or None,
         }
         for name, value in values.items():
