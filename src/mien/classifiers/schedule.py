@@ -21,6 +21,7 @@ class Schedule:
         lr: Initial learning rate.
         decay: Factor on the learning rate after each epoch, or "cosine" for a half cosine down to zero.
         decay_every: Epochs after which the factor is applied.
+        by_class: Without `shuffle`: clips are sorted by class, as code does that reads a folder for each class.
         momentum: Momentum of SGD.
         weight_decay: L2 penalty, as applied by torch's optimiser.
         shuffle: Whether clips are shuffled before each epoch; STSTNet's authors keep their order.
@@ -44,6 +45,7 @@ class Schedule:
     repeats: int = 1
     steps: int = 0
     decay_every: int = 1
+    by_class: bool = False
 
     def for_rows(self, rows: int) -> Schedule:
         """Return the schedule of a training on some rows: with `steps`, the epochs they fill and no early stop."""

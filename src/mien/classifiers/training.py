@@ -105,6 +105,8 @@ def fit(
             bare = schedule.optimiser == "sgd" and not schedule.momentum and not schedule.weight_decay
             model.step_at(schedule.rate(epoch) if bare else None)
         order = torch.randperm(rows) if schedule.shuffle else None
+        if order is None and schedule.by_class:
+            order = torch.argsort(y.cpu(), stable=True).repeat_interleave(schedule.repeats) * schedule.repeats
         if schedule.repeats > 1:
             # Repeats of a clip stand beside each other, as its copies do: identical copies train the same network.
             order = order // schedule.repeats if order is not None else torch.arange(rows) % n

@@ -250,7 +250,8 @@ def _beside(data: Dataset) -> dict[str, Any]:
 
 def _require_pictures_read(chosen: System, parameters: Any, table: Sequence[Sample]) -> None:
     """Refuse a second flow picture that the system would silently leave unread."""
-    if _several_pictures(table) and chosen.recipe("flow", parameters).shape[0] is not None:
+    recipe = chosen.recipe("flow", parameters) if _several_pictures(table) else None
+    if recipe is not None and recipe.shape[0] is not None and recipe.steps[0].name != "apex_offset_pictures":
         raise MienError(
             f"{chosen.name} reads one flow picture of each clip.",
             "a system that reads several.",

@@ -35,3 +35,29 @@ def ready_flow(size: int = 28, stretched: bool = False) -> Recipe:
 def flow_at(size: int = 28) -> Recipe:
     """Return the recipe of TV-L1 flow from onset to apex at a size, each channel stretched to 0..255."""
     return flow_from_frames("tvl1", size=size)
+
+
+def centre_levels(channels: Array, context: Context) -> Array:
+    """Step: (level - 128) / 128 of (C, H, W) of levels 0..255."""
+    return ((channels - 128.0) / 128.0).astype(np.float32)
+
+
+def centred_flow_at(size: int) -> Recipe:
+    """Return the recipe of ready flow pictures at a size, about zero, -1..1."""
+    return Recipe((*ready_flow(size).steps, Step("centre_levels", centre_levels)), "CHW", (3, size, size), (-1.0, 1.0))
+
+
+def raw_flow_at(size: int) -> Recipe:
+    """Return the recipe of TV-L1 flow from onset to apex in pixels, and strain, of frames of size x size."""
+    return Recipe(
+        (
+            Step("onset_apex_pair", steps.onset_apex_pair),
+            Step("resize", steps.resize, {"size": [size, size]}),
+            Step("flow_of_pair", steps.flow_of_pair, {"method": "tvl1"}),
+            Step("flow_and_strain", steps.flow_and_strain, {"size": size}),
+        ),
+        "CHW",
+        (3, size, size),
+        # No pixel moves farther than the picture is wide.
+        (-float(size), float(size)),
+    )

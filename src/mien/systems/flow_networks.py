@@ -32,6 +32,20 @@ InnerFolds = Annotated[
     ),
     OnlyIf(choose_epoch="inner"),
 ]
+Depth = Annotated[int, Field(ge=1, le=100)]
+Depths = Annotated[
+    tuple[Depth, Depth, Depth],
+    Field(description="Transformer layers at each of the three levels.", json_schema_extra=unit("layers")),
+]
+TowerWidth = Annotated[
+    int,
+    Field(
+        ge=4,
+        le=1024,
+        description="Channels of the first level; each further level has twice as many.",
+        json_schema_extra=unit("channels"),
+    ),
+]
 SoftmaxTwice = Annotated[
     bool,
     Field(description="Train with a softmax in the network before cross-entropy, which has its own, as public code."),
