@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -44,21 +46,30 @@ class Slot:
 
 
 class Meter:
-    """How much of each of `length` folds is done, in a temporary file that processes share."""
+    """How much of each of `length` folds is done, in a temporary file that processes share.
 
-    def __init__(self, length: int) -> None:
+    Args:
+        length: Number of folds.
+        folder: Where the file is made. It is named as unfinished files are, which the next run in a folder deletes if
+            this process is killed.
+    """
+
+    def __init__(self, length: int, folder: Path | None = None) -> None:
         self._length = length
+        self._folder = folder
 
     def __enter__(self) -> Self:
-        import numpy as np
-
-        self._folder = tempfile.TemporaryDirectory(prefix="mien-progress-")
-        self._path = Path(self._folder.name) / "shares"
-        np.zeros(self._length, np.float32).tofile(self._path)
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".progress-", suffix=".part", dir=self._folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(bytes(4 * self._length))
+        self._path = Path(name)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        with suppress(OSError):
+            self._path.unlink()
 
     def slot(self, place: int) -> Slot:
         """Return the entry of one fold."""

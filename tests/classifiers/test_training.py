@@ -284,7 +284,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         return model, fit(model, inputs, labels, schedule, progress=progress, state_file=keep, state_seconds=0)
 
     whole, losses = train(None)
-    assert not (tmp_path / "state.safetensors").exists()
+    # It stays until whoever trained has written the result.
+    (tmp_path / "state.safetensors").unlink()
     with pytest.raises(StopHereError):
         train(0.6)
     assert (tmp_path / "state.safetensors").is_file()

@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         with pytest.raises(MienError, match=r"--out"):
             check_target(path.with_suffix(".csv") if path.is_file() else path)
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(MienError, match="cannot be written"):
+    with pytest.raises(MienError, match="is a folder"):
         check_target(tmp_path / "folder.csv")
 
 

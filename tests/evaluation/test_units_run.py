@@ -110,7 +110,7 @@ def test_weights_for_units_are_trained_and_loaded(
     composite: Path, sheets: dict[str, Path], ledger: Ledger, finished: Path, tmp_path: Path
 ) -> None:
     data, file = open_specs(f"flow_images={composite}", sheets), tmp_path / "units.safetensors"
-    with pytest.raises(MienError, match="another parameters"):
+    with pytest.raises(MienError, match="differs in parameters"):
         mien.train(data, "flow-kernels", file, labels="au12", parameters={"ridge": 2}, scored=finished)
     card = mien.train(data, "flow-kernels", file, labels="au12", scored=finished, jobs=1)
     loaded, read = load_checkpoint(file, "flow-kernels")

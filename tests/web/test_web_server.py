@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import json
 import os
 import re
 import socket
-import tempfile
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +29,27 @@ from typer.testing import CliRunner
 from mien.cli.main import app as command
 from mien.cli.serve import listen
 from mien.errors import MienError
+from mien.io.atomic import LOCK, private_folder, sweep_left_behind
 from mien.io.video import write_video
-from mien.web.guard import POLICY
+from mien.web.connections import patient_protocol
+from mien.web.guard import POLICY, Guard
 from mien.web.intake import Limits, open_upload, shown_name, spoken
-from mien.web.jobs import PREFIX, Job, Jobs, Refused, Rules, sweep_left_behind
+from mien.web.jobs import PREFIX, Job, Jobs, Refused, Rules
 from mien.web.server import build
 
 
 class Page:
     """A running server, with a client without state."""
 
-    def __init__(self, jobs: Jobs | None, runs: Path | None = None) -> None:
+    def __init__(self, jobs: Jobs | None, runs: Path | None = None, **patience: Any) -> None:
         self.jobs = jobs
         if jobs is not None:
             jobs.start()
         ours = listen(0)
         self.port: int = ours.getsockname()[1]
         hosts = (f"127.0.0.1:{self.port}", f"localhost:{self.port}")
-        config = uvicorn.Config(build(jobs, hosts, runs), log_level="error", access_log=False, ws="none")
+        http = patient_protocol(**patience)
+        config = uvicorn.Config(build(jobs, hosts, runs), log_level="error", access_log=False, ws="none", http=http)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[ours]), daemon=True)
         self._thread.start()
@@ -355,7 +361,7 @@ def test_crash_of_the_worker_process_loses_one_answer_only(page: Page, film: byt
 
     token = page.send(film)
     page.wait(token, "answering")
-    own = [c for c in multiprocessing.active_children() if c.name == f"answers-{page.jobs.root.name}"]
+    own = [c for c in multiprocessing.active_children() if c.name == f"answers-{page.jobs.root.parent.name}"]
     assert own
     for child in own:
         child.kill()
@@ -432,14 +438,162 @@ def test_full_disk_refuses_uploads(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are asked for by a signal")
-def test_files_of_killed_servers_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_files_of_killed_servers_are_deleted(tmp_path: Path) -> None:
     gone, ours, other = (tmp_path / f"{PREFIX}{n}-x" for n in (2**22 + 1, os.getpid(), "name"))
     for place in (gone, ours, other):
         place.mkdir()
         (place / "video").write_bytes(b"x")
-    sweep_left_behind()
+    sweep_left_behind(PREFIX, tmp_path)
     assert [place.exists() for place in (gone, ours, other)] == [False, True, True]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_a_folder_belongs_to_the_process_that_has_locked_it(tmp_path: Path) -> None:
+    """In a container the next server has the number of the one that was killed."""
+    left = tmp_path / f"{PREFIX}{os.getpid()}-left"
+    left.mkdir()
+    (left / LOCK).write_text("process of the same number")
+    (left / "video").write_bytes(b"x")
+    with private_folder(PREFIX, tmp_path) as folder:
+        assert not left.exists()
+        (folder / "video").write_bytes(b"x")
+        sweep_left_behind(PREFIX, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+        assert (folder / "video").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_server_that_is_killed_leaves_no_video(tmp_path: Path, weights: Path, still: bytes) -> None:
+    words = ["serve", "--port", "0", "--json", "--weights", str(weights)]
+    server = subprocess.Popen(
+        [sys.executable, "-c", "from mien.cli.main import main; main()", *words], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert server.stdout is not None
+    port = int(json.loads(server.stdout.readline())["address"].rstrip("/").rpartition(":")[2])
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    line.request(
+        "POST", "/api/jobs", json.dumps({"name": "s", "size": len(still)}), {"Content-Type": "application/json"}
+    )
+    token = json.loads(line.getresponse().read())["token"]
+    line.putrequest("PUT", f"/api/jobs/{token}/video")
+    line.putheader("Content-Length", str(len(still)))
+    line.endheaders()
+    line.send(still[:1000])
+    until(lambda: list(tmp_path.glob("mien-serve-*/jobs/*/video")))
+    server.kill()
+    server.wait()
+    line.close()
+    until(lambda: not list(tmp_path.iterdir()), 120)
+
+
+def test_numbers_of_four_hundred_digits_are_refused(page: Page) -> None:
+    for more in ({"size": 10**400}, {"size": 5, "fps": 10**400}, {"size": 5, "fps": -(10**400)}):
+        body = json.dumps({"name": "a", **more}).encode()
+        status, _, content = page.ask("POST", "/api/jobs", body, {"Content-Type": "application/json"})
+        assert status == (400 if "fps" in more else 413)
+        assert len(json.loads(content)["error"]["found"]) < 100
+    assert page.ask("PUT", "/api/jobs/none/video", b"", {"Content-Length": "9" * 400})[0] in (400, 404)
+
+
+def test_a_slow_upload_that_lives_is_accepted(page: Page, film: bytes) -> None:
+    """It takes longer than the server waits for one that is silent, and is smaller than a block on disk."""
+    assert page.jobs is not None
+    sent = film[:40_000]
+    assert len(sent) == 40_000
+    _, reply = page.reserve(len(sent))
+    line = http.client.HTTPConnection("127.0.0.1", page.port, timeout=600)
+    line.putrequest("PUT", f"/api/jobs/{reply['token']}/video")
+    line.putheader("Content-Length", str(len(sent)))
+    line.endheaders()
+    for begin in range(0, 40_000, 4_000):
+        line.send(sent[begin : begin + 4_000])
+        time.sleep(page.jobs.rules.idle / 6)
+    assert line.getresponse().status == 202
+    line.close()
+
+
+def test_a_byte_now_and_then_does_not_hold_a_place(page: Page) -> None:
+    _, reply = page.reserve(1000)
+    with socket.create_connection(("127.0.0.1", page.port), timeout=60) as line:
+        head = f"PUT /api/jobs/{reply['token']}/video HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n"
+        head += "Content-Length: 1000\r\n\r\n"
+        line.sendall(head.encode())
+        with suppress(OSError):
+            for _ in range(8):
+                line.sendall(b"x")
+                time.sleep(0.7)
+        assert page.ask("GET", f"/api/jobs/{reply['token']}")[0] == 404
+
+
+def test_a_small_request_that_never_ends_is_given_up(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.web.server._ASKED_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", page.port), timeout=60) as line:
+        head = f"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nContent-Length: 50\r\n\r\n"
+        line.sendall(head.encode() + b"{")
+        assert line.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_half_open_connections_starve_nobody() -> None:
+    page = Page(None, seconds=1.0, waiting=20)
+    lines = [socket.create_connection(("127.0.0.1", page.port), timeout=60) for _ in range(280)]
+    try:
+        for line in lines:
+            with suppress(OSError):  # closed already: only the last twenty may wait
+                line.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        for _ in range(5):
+            assert page.ask("GET", "/")[0] == 200
+        for line in lines:
+            with suppress(ConnectionResetError):
+                assert line.recv(10) == b""
+    finally:
+        for line in lines:
+            line.close()
+        page.close()
+
+
+def test_a_used_connection_is_given_up_too(page: Page) -> None:
+    patient = Page(None, seconds=0.5)
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{patient.port}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", patient.port), timeout=60) as line:
+        line.sendall(request + request[:10])
+        content = b""
+        with suppress(ConnectionResetError):
+            while part := line.recv(1 << 16):
+                content += part
+    assert content.count(b"HTTP/1.1 200") == 1
+    patient.close()
+
+
+def test_error_pages_have_the_headers_of_all_others(page: Page) -> None:
+    """Also where the server itself fails, and where what was sent is no HTTP."""
+
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("planted")
+
+    async def nothing() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    sent: list[dict[str, Any]] = []
+
+    async def keep(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"a:1")], "query_string": b""}
+    with pytest.raises(RuntimeError, match="planted"):
+        asyncio.run(Guard(fails, ["a:1"])(scope, nothing, keep))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 500
+    assert dict(sent[0]["headers"])[b"content-security-policy"] == POLICY.encode()
+    with socket.create_connection(("127.0.0.1", page.port), timeout=60) as line:
+        line.sendall(b"\0 garbage\r\n\r\n")
+        answer = line.recv(4096).decode()
+    assert answer.startswith("HTTP/1.1 400")
+    assert f"content-security-policy: {POLICY}" in answer
+    for method, path, headers in (("GET", "/", {"Host": "evil"}), ("POST", "/", {}), ("PUT", "/static/serve.js", {})):
+        status, got, _ = page.ask(method, path, None, headers)
+        assert status in (405, 421)
+        assert got["content-security-policy"] == POLICY
 
 
 def test_runs_are_listed_and_compared(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ class Classifier(ABC):
 
     Attributes:
         state_file: Where `fit` may store the state of an unfinished training, to resume from it when it is called again
-            with the same clips; None stores nothing. Classifiers that train quickly ignore it.
+            with the same clips; None stores nothing. Classifiers that train quickly ignore it. Whoever sets it deletes
+            the states once the result is safe, by `mien.classifiers.state.delete_states`.
         units: Names of the action units to learn ("AU12"), in the order of the targets, where they are known: set
             before `fit`, by `mien.evaluation.planning.Plan.build`.
         learns_units: Whether `fit` also takes action units, of which a clip may show several.

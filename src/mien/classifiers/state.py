@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -21,6 +23,17 @@ def write_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, 
         tensors.update({f"optimiser.{place}.{k}": v.contiguous() for k, v in state.items() if isinstance(v, Tensor)})
     tensors["chance"] = torch.get_rng_state()
     write_atomically(path, save(tensors, metadata={"losses": json.dumps(list(losses))}))
+
+
+def delete_states(state_file: Path) -> None:
+    """Delete the states of a training, of all members, whose result is written.
+
+    Args:
+        state_file: That of the classifier, `Classifier.state_file`.
+    """
+    for path in state_file.parent.glob(f"{glob.escape(state_file.name)}-*.safetensors"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:

@@ -76,7 +76,7 @@ def fit(
         augment: Called on each batch of input; keeps its shape. The input is then not rearranged.
         progress: Called after each epoch with the share that is done.
         state_file: File for the state after an epoch. If it exists, training resumes from it and ends with the same
-            weights as without the interruption. Deleted at the end.
+            weights as without the interruption. It stays at the end: `delete_states` when the result is written.
         state_seconds: Least seconds between two states.
         on_epoch: Called after each epoch with the network and the number of epochs done; leaves it in training mode.
 
@@ -150,8 +150,6 @@ def fit(
             with suppress(OSError):  # a convenience: where it cannot be written, training continues without
                 write_state(state_file, model, optimiser, losses)
             written_at = time.monotonic()
-    if state_file is not None:
-        state_file.unlink(missing_ok=True)
     return losses
 
 

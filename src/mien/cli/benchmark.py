@@ -90,9 +90,12 @@ def benchmark(
         )
     from mien.datasets import open_specs
     from mien.datasets.unit_labels import parse_label_sheets
+    from mien.evaluation.ledger import require_place
     from mien.evaluation.report import render_report, report_many
     from mien.evaluation.run import benchmark as run_benchmark
 
+    if not estimate:
+        require_place(run)
     opened = open_specs(data, parse_label_sheets(label_sheet or []), second_flow)
     if estimate and ray is not None:
         raise MienError(NO_ESTIMATE, "--estimate without --ray.", "the same command without --ray.")
@@ -181,6 +184,8 @@ def experiment(
         data, second_flow = grid.two_sets(chosen, data)
     if estimate and ray is not None:
         raise MienError(NO_ESTIMATE, "--estimate without --ray.", "the same command without --ray.")
+    if not estimate:
+        grid.require_folder(folder)
     seeds = tuple(seed or [0])
     planned = grid.plan_cells(
         chosen, data, folder, preset="small" if small else preset, seeds=seeds, parameters=pairs(settings, "--set"),

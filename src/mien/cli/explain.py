@@ -34,6 +34,7 @@ def explain(
 
     Saliency over the face; for sma-stn also attention and the weights of the segments.
     """
+    from mien.io.atomic import require_writable_folder
     from mien.motion.pictures import save
     from mien.preprocessing.prepare import clips_of
     from mien.recognition.saliency import as_json as numbers
@@ -42,6 +43,7 @@ def explain(
     from mien.systems.trained import load_checkpoint
 
     refuse_run(model)
+    require_writable_folder(folder, "`--out explained`.")
     classifier, card = load_checkpoint(model)
     clips = _chosen(clips_of(sources, read_interval(interval), fps), clip or [])
     rows: list[dict[str, Any]] = []

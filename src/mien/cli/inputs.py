@@ -84,6 +84,7 @@ def prepare(
 
     The same command again resumes where it stopped.
     """
+    from mien.io.atomic import require_writable_folder
     from mien.preprocessing import named_recipe
     from mien.preprocessing.cache import Cache, default_folder
     from mien.preprocessing.prepare import clips_of
@@ -91,6 +92,9 @@ def prepare(
     from mien.progress import Bars
 
     chosen = named_recipe(recipe, **pairs(settings, "--set"))
+    for option, given in (("--out", folder), ("--pictures", pictures)):
+        if given is not None:
+            require_writable_folder(given, f"`{option}` with another folder.")
     clips = clips_of(sources, read_interval(interval), fps)
     if not clips:
         raise MienError("There is no clip in what was given.", "at least one.", "`mien check NAME=FOLDER`.")

@@ -31,6 +31,7 @@ def magnify(
     as_json: Json = False,
 ) -> None:
     """Magnify the small motions of a video (Eulerian video magnification)."""
+    from mien.io.atomic import require_writable_file
     from mien.io.video import open_video
     from mien.preprocessing.films import magnify_video
     from mien.progress import Bars
@@ -41,6 +42,7 @@ def magnify(
         if not match:
             raise MienError(f"--band {band!r} is not a band.", "LOW:HIGH in hertz.", "`--band 1.5:10`.")
         limits = float(match[1]), float(match[2])
+    require_writable_file(target, "`--out large.mp4`.")
     n = open_video(source, fps=fps).n_frames
     with Bars() as bars:
         film = magnify_video(
@@ -81,20 +83,20 @@ def flow(
     """
     import numpy as np
 
-    from mien.motion.pictures import figure_flow, save
+    from mien.io.atomic import require_writable_file, write_atomically, writing
+    from mien.motion.pictures import figure_flow, require_picture_file, save
     from mien.motion.strain import optical_strain
     from mien.preprocessing.pairs import flow_between
+    from mien.preprocessing.prepare import npy_bytes
 
+    require_picture_file(target)
+    if array is not None:
+        require_writable_file(array, "`--array flow.npy`.")
     result = flow_between(sources, method=method, interval=read_interval(interval), face=face)
     save(figure_flow(result.first, result.second, result.flow, result.names), target)
     if array is not None:
-        from mien.io.atomic import unwritable, write_atomically
-        from mien.preprocessing.prepare import npy_bytes
-
-        try:
+        with writing(array, "`--array flow.npy`."):
             write_atomically(array, npy_bytes(result.flow))
-        except OSError as error:
-            raise unwritable(array, error, "`--array flow.npy`.") from None
     length = np.hypot(result.flow[..., 0], result.flow[..., 1])
     strain = optical_strain(result.flow)
     figures = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
@@ -24,7 +26,7 @@ from mien.cli.recognise import recognise
 from mien.cli.report import combine, compare, report
 from mien.cli.score import score
 from mien.cli.serve import serve
-from mien.cli.shell import Terminated, app, say
+from mien.cli.shell import Terminated, app, lose_output, say
 from mien.cli.spot import spot, spotters
 from mien.cli.synthesise import synthesise
 from mien.cli.systems import protocols, systems
@@ -50,6 +52,11 @@ for _group, _commands in GROUPS.items():
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
+_FAULTS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM,
+     errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
+)  # fmt: skip
+"""Faults of the machine, and of paths, rather than of mien."""
 
 
 def _commit() -> str | None:
@@ -95,11 +102,43 @@ def _start(
 
 
 def _fail(error: MienError) -> NoReturn:
-    err = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    err.print(error.found, style="bold red")
-    err.print("Expected: " + error.expected)
-    err.print("Try:      " + error.fix)
+    with suppress(OSError):  # nobody can be told
+        err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        err.print(error.found, style="bold red")
+        err.print("Expected: " + error.expected)
+        err.print("Try:      " + error.fix)
     raise SystemExit(2)
+
+
+def _of_machine(error: BaseException) -> MienError | None:
+    """Return the error in three parts for a failure of the machine that no function turned into one."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "not enough memory" in str(error)):
+        return MienError(
+            "The memory of this machine, or its limit (`ulimit -v`), is too small for this command.",
+            "more memory.",
+            "`--jobs 1` where the command has it; a smaller or shorter input.",
+        )
+    if isinstance(error, OSError) and error.errno in _FAULTS:
+        where = f"{str(error.filename)!r}" if error.filename else "A file"
+        return MienError(
+            f"{where} cannot be written or read ({error.strerror}).",
+            "room on the disk, and the right to read and write.",
+            "`df -h` and `ls -l`; then the same command.",
+        )
+    return None
+
+
+def _flush() -> None:
+    """Write what is left of the output, so that a full disk is an error and not a remark of the interpreter."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        try:
+            lose_output(error)
+        except MienError as lost:
+            _fail(lost)
 
 
 def main() -> None:
@@ -115,11 +154,18 @@ def main() -> None:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         app()
+        _flush()
     except MienError as error:
         _fail(error)
+    except (OSError, MemoryError, RuntimeError) as error:
+        known = _of_machine(error)
+        if known is None:
+            raise
+        _fail(known)
     except (KeyboardInterrupt, SystemExit) as error:
         # Typer turns the first into the second.
         if isinstance(error, SystemExit) and error.code != INTERRUPTED:
+            _flush()
             raise
         sys.stderr.write("\nStopped. Finished work is kept; the same command resumes from there.\n")
         raise SystemExit(TERMINATED if terminated else INTERRUPTED) from None

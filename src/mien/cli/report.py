@@ -35,10 +35,13 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show the scores of runs, finished or not, computed from their ledgers."""
+    from mien.evaluation.report_html import require_target, write_html
     from mien.evaluation.spotting.ledger import is_spot_run
 
     if sum((as_json, latex, as_csv)) > 1:
         raise MienError("Several forms at once.", "one of --json, --latex and --csv.", "`mien report RUN --latex`.")
+    if html is not None:
+        require_target(html)
     if [is_spot_run(run) for run in runs] == [True] * len(runs):
         if latex or as_csv or svg is not None:
             raise MienError(
@@ -61,8 +64,6 @@ def report(
         print((latex_table if latex else csv_table)(reports), end="")
         return
     if html is not None:
-        from mien.evaluation.report_html import write_html
-
         write_html(runs, html)
     if as_json:
         print_json(reports[0] if len(reports) == 1 else reports)

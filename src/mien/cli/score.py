@@ -74,9 +74,10 @@ def score(
     from mien.evaluation.referee.score import score as score_files
     from mien.evaluation.referee.score import write_page
     from mien.evaluation.referee.text import render_score
+    from mien.evaluation.report_html import require_target
 
-    if html is not None and html.is_dir():
-        raise MienError(f"{str(html)!r} is a folder.", "a file to write.", f"`--html {html / 'score.html'}`.")
+    if html is not None:
+        require_target(html)
     given: dict[str, Any] = {
         "rule": rule, "task": task, "labels": labels, "label_sheets": parse_label_sheets(label_sheet or ()),
         "classes": _names(classes), "threshold": threshold, **spotting_options(frames_from, kind, length, settings),

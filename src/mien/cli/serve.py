@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.recognise import Weights
-from mien.cli.shell import Json, Terminated, say
+from mien.cli.shell import Json, Terminated, print_json, say
 from mien.errors import MienError
 
 PORT = 8420
@@ -37,6 +36,7 @@ def serve(
     try:
         import uvicorn
 
+        from mien.web.connections import patient_protocol
         from mien.web.intake import Limits
         from mien.web.jobs import Jobs, Rules
         from mien.web.server import build
@@ -60,11 +60,10 @@ def serve(
     application = build(jobs, (f"127.0.0.1:{number}", f"localhost:{number}"), runs)
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2,
-        limit_concurrency=256, proxy_headers=False, ws="none",
+        http=patient_protocol(), proxy_headers=False, ws="none",
     )  # fmt: skip
     if as_json:
-        sys.stdout.write(json.dumps({"address": address}) + "\n")
-        sys.stdout.flush()
+        print_json({"address": address}, indent=None)
     else:
         say("Open ", (address, "bold"), ("  (this machine only; Ctrl-C stops it and deletes all uploads)", "dim"))
     if open_page:

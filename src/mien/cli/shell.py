@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
@@ -26,8 +29,47 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+CLOSED: Final = 128 + getattr(signal, "SIGPIPE", 13)
+"""Exit status where whoever read the output has gone, as of other programs: `mien systems | head -1`."""
+
+
+def lose_output(error: OSError) -> NoReturn:
+    """End because standard output cannot be written to: quietly where its reader has gone.
+
+    Raises:
+        SystemExit: The pipe is closed.
+        MienError: Otherwise.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # what is still to be written must not fail again at the end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        raise SystemExit(CLOSED) from None
+    raise MienError(
+        f"The output cannot be written ({error.strerror or error}).",
+        "room for what `>` or `|` leads to.",
+        "the same command with another file after `>`.",
+    ) from None
+
+
+class Output(Console):
+    """Standard output."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, or end as `lose_output`."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            lose_output(error)
+
+    def on_broken_pipe(self) -> None:
+        """End quietly."""
+        lose_output(BrokenPipeError())
+
+
 # Neither markup nor emoji codes: a path such as `a/[/x]` or `:x:` is printed as it is.
-out = Console(highlight=False, markup=False, emoji=False)
+out = Output(highlight=False, markup=False, emoji=False)
 
 Specs = Annotated[
     list[str],
@@ -82,14 +124,21 @@ def failure(name: str, error: tuple[str, str, str]) -> None:
     say("  ", (name, "bold"), f"  {found}\n    Expected: {expected}\n    Try:      {fix}")
 
 
-def print_json(value: Any) -> None:
-    """Write a value as indented JSON to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Write a value as JSON to standard output."""
+    if sys.stdout is None:  # closed
+        return
+    try:
+        sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        lose_output(error)
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    Console(stderr=True, highlight=False, markup=False, emoji=False).print(text, style="yellow")
+    with suppress(OSError):
+        Console(stderr=True, highlight=False, markup=False, emoji=False).print(text, style="yellow")
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:

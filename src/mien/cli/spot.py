@@ -135,8 +135,10 @@ def benchmark_spots(
 ) -> None:
     """Run `mien benchmark --task spot` and print its scores."""
     from mien.datasets import open_specs
+    from mien.evaluation.ledger import require_place
     from mien.evaluation.spotting.benchmark import spot_benchmark
 
+    require_place(run)
     recogniser = None
     if weights is not None:
         from mien.recognition.spotted import spot_recogniser

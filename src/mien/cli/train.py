@@ -43,8 +43,10 @@ def train(
     """Train a network or flow-kernels on every clip and save it with a card. For scores see `mien benchmark`."""
     from mien.datasets import open_specs
     from mien.datasets.unit_labels import parse_label_sheets
+    from mien.evaluation.train import require_target
     from mien.evaluation.train import train as train_on_all
 
+    require_target(target)
     made = train_on_all(
         open_specs(data, parse_label_sheets(label_sheet or []), second_flow), system, target, labels=labels, seed=seed,
         parameters=pairs(settings, "--set"), scored=scored, licence=licence, bars=True, on_warning=warn,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +14,7 @@ from rich.text import Text
 
 from mien.cli.inputs import Fps
 from mien.cli.recognise import SpotterName, Weights
-from mien.cli.shell import Json, Terminated, out, say
+from mien.cli.shell import Json, Terminated, out, print_json, say
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -61,9 +59,8 @@ def watch(
         for last in states:
             for event in last.events:
                 total += 1
-                sys.stdout.write(json.dumps({**asdict(event), "label": event.label}, ensure_ascii=False) + "\n")
-                sys.stdout.flush()
-        sys.stdout.write(json.dumps(_end(last, total, film.name)) + "\n")
+                print_json({**asdict(event), "label": event.label}, indent=None)
+        print_json(_end(last, total, film.name), indent=None)
         return
     with Live(console=out, refresh_per_second=10, transient=False) as live:
         try:

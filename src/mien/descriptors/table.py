@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import mien
 from mien.descriptors import descriptor as descriptor_named
 from mien.errors import MienError
-from mien.io.atomic import write_atomically
+from mien.io.atomic import require_writable_file, write_atomically, writing
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import Sources, clips_of
@@ -170,19 +170,7 @@ def check_target(path: Path) -> None:
             "pyarrow, or another format.",
             f"`pip install 'mien[table]'`, or `--out {path.with_suffix('.csv')}`.",
         )
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.probe")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise MienError(
-            f"--out {str(path)!r} cannot be written ({error.strerror}).",
-            "a file in a folder that you may write to.",
-            "`--out features.parquet`.",
-        ) from None
+    require_writable_file(path, "`--out features.parquet`.")
 
 
 def write_table(table: DescriptorTable, path: Path) -> Path:
@@ -216,7 +204,8 @@ def write_table(table: DescriptorTable, path: Path) -> Path:
         texts = {name: np.array(["" if c is None else str(c) for c in cells]) for name, cells in columns.items()}
         np.savez(buffer, features=table.features, about=np.array(about), **texts)  # type: ignore[arg-type]
         content = buffer.getvalue()
-    write_atomically(path, content)
+    with writing(path, "`--out features.parquet`."):
+        write_atomically(path, content)
     return path
 
 

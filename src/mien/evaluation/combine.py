@@ -25,7 +25,7 @@ from mien.evaluation.ledger import (
     rows_as_csv,
 )
 from mien.evaluation.units import units_as_text, units_from_text
-from mien.io.atomic import UNFINISHED, write_atomically
+from mien.io.atomic import UNFINISHED, require_writable_folder, write_atomically
 
 SAME = ("clip_table", "protocol", "protocol_parameters", "labels", "classes", "shuffle_labels", "n_folds")
 """Settings that must agree: the members then learned from the same clips in every fold."""
@@ -57,6 +57,7 @@ def combine(runs: Sequence[str | Path], out: str | Path) -> Ledger:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MienError(f"{str(out)!r} is not empty.", "a new or empty folder.", f"`--out {out}-2`.")
+    require_writable_folder(out, "`--out` with another folder.")
     ledgers = [read_ledger(Path(run)) for run in runs]
     settings = [read_settings(Path(run)) for run in runs]
     for run, ledger, each in zip(runs, ledgers, settings, strict=True):

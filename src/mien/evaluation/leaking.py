@@ -150,7 +150,7 @@ def _train(plan: Plan, settings: Mapping[str, Any], out: Path, seed: int, jobs: 
         sum(plan.samples[i].clip.person in people for i in fold.test),
     )
     write_atomically(out / FILE, json.dumps(leak.as_json(), indent=2) + "\n")
-    (out / "unfinished" / "accuracy.json").unlink(missing_ok=True)
+    shutil.rmtree(out / "unfinished", ignore_errors=True)
     return leak
 
 

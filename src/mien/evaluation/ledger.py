@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from mien.errors import MienError
 from mien.evaluation.metrics import NO_ANSWER
 from mien.evaluation.units import UNITS_TASK, unit_answer_problem, units_from_text
-from mien.io.atomic import LOCK, UNFINISHED, write_atomically
+from mien.io.atomic import LOCK, UNFINISHED, require_writable_folder, write_atomically
 from mien.types import IntervalSource, read_interval_source
 
 FAILED: Final[IntervalSource] = "failed"
@@ -369,6 +369,16 @@ def machine_errors(out: Path) -> Iterator[None]:
             "room in memory for as many folds at once as --jobs says.",
             "the same command, which resumes where it stopped, with `--jobs 1`.",
         ) from None
+
+
+def require_place(out: str | Path) -> None:
+    """Refuse, before any work, a folder in which no new run could be written; a run that is there may be read-only.
+
+    Raises:
+        MienError: It is a file, may not be written to, or has no room.
+    """
+    if not (Path(out) / "run.json").is_file():
+        require_writable_folder(out, "`--out runs/first`.")
 
 
 def _barely_begun(out: Path, name: str, table: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -16,7 +16,18 @@ from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.report import per_subject, read_logs, report
 from mien.evaluation.report_text import no_answers, share
 from mien.evaluation.unit_report import interval_text
-from mien.io.atomic import write_atomically
+from mien.io.atomic import require_writable_file, write_atomically, writing
+
+_FIX: Final = "`--html report.html`."
+
+
+def require_target(out: Path) -> None:
+    """Refuse, before any work, a file in which no page could be written.
+
+    Raises:
+        MienError: A folder, or no right to write there.
+    """
+    require_writable_file(out, f"`--html {out / 'report.html'}`." if out.is_dir() else _FIX)
 
 
 def write_html(runs: Sequence[Path], out: Path) -> Path:
@@ -30,15 +41,14 @@ def write_html(runs: Sequence[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        MienError: No run is given, a folder is not a run, or a run holds no finished fold.
+        MienError: No run is given, a folder is not a run, a run holds no finished fold, or `out` cannot be written.
     """
     if not runs:
         raise MienError(
             "No run is given.", "at least one folder that `mien benchmark` made.", "`mien report RUN --html FILE`."
         )
     out = Path(out)
-    if out.is_dir():
-        raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--html {out / 'report.html'}`.")
+    require_target(out)
     return write_sections([_section(Path(run), number) for number, run in enumerate(runs, start=1)], out)
 
 
@@ -61,7 +71,8 @@ def write_sections(sections: Sequence[Mapping[str, Any]], out: Path) -> Path:
     page = environment.get_template("report.html.j2").render(
         sections=sections, mixed=_mixed([section["r"] for section in sections])
     )
-    write_atomically(out, page)
+    with writing(out, _FIX):
+        write_atomically(out, page)
     return out
 
 

@@ -15,10 +15,18 @@ from mien.evaluation.execution.base import Executor, RunInputs
 from mien.evaluation.execution.folds import write_fold
 from mien.evaluation.execution.processes import Processes
 from mien.evaluation.leakage import check_ledger
-from mien.evaluation.ledger import Ledger, fold_file, machine_errors, open_folder, read_ledger, require_same_folder
+from mien.evaluation.ledger import (
+    Ledger,
+    fold_file,
+    machine_errors,
+    open_folder,
+    read_ledger,
+    require_place,
+    require_same_folder,
+)  # fmt: skip
 from mien.evaluation.planning import Plan, clip_table, make_plan
 from mien.evaluation.preparing import prepare_inputs, settle_failures, write_notes
-from mien.io.atomic import lock_run, sweep
+from mien.io.atomic import lock_run, require_writable_folder, sweep
 from mien.parameters import Parameters
 from mien.progress import Bars, Meter
 from mien.systems.base import System
@@ -69,6 +77,7 @@ def benchmark(
         >>> ledger.complete
         True
     """
+    require_place(out)
     out = Path(out).absolute()  # worker processes may have another current folder
     executor = executor or Processes(max(1, jobs or os.cpu_count() or 1))
     plan = make_plan(
@@ -107,6 +116,7 @@ def _run(
         if not fold_file(out, seed, number).is_file()
     ]
     if todo:
+        require_writable_folder(out, f"`cp -r {out} FOLDER`, and `--out FOLDER`.")
         with Bars(show=bars) as shown:
             failures: dict[str, MienError] = {}
             notes: dict[str, tuple[str, ...]] = {}
@@ -139,7 +149,7 @@ def _train(
 ) -> None:
     """Train folds, and write each as it finishes."""
     smaller = []
-    with Meter(len(todo)) as meter:
+    with Meter(len(todo), out / "unfinished") as meter:
         finished = bars.follow("folds", meter)
         for result in executor.folds(plan, inputs, todo, out, meter.slot):
             write_fold(out, result)

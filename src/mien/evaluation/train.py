@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.classifiers.checkpoint import CLASSES, UNITS, ModelCard, save_checkpoint, versions
+from mien.classifiers.state import delete_states
 from mien.datasets import Databases, open_specs
 from mien.datasets.base import Dataset
 from mien.errors import MienError
@@ -18,6 +21,7 @@ from mien.evaluation.ledger import read_settings
 from mien.evaluation.planning import Plan, make_plan
 from mien.evaluation.preparing import prepare_inputs
 from mien.evaluation.report import report_many
+from mien.io.atomic import require_writable_file
 from mien.parameters import Parameters
 from mien.progress import Bars
 from mien.systems.base import System
@@ -53,14 +57,16 @@ def train(
         on_warning: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
 
     Raises:
-        MienError: As `benchmark`; `scored` is another run; the system has no network to save.
+        MienError: As `benchmark`; `scored` is another run; the system has no network to save; `out` cannot be written.
 
     Example:
         >>> card = train("flow_images=pictures", "ststnet", "ststnet.safetensors", parameters={"epochs": 1}, jobs=1)
         >>> card.classes
         ('negative', 'positive', 'surprise')
     """
-    out, data = Path(out), open_specs(data)
+    out = Path(out)
+    require_target(out)
+    data = open_specs(data)
     plan = make_plan(data, system, labels=labels, parameters=parameters)
     score = {} if scored is None else _score(plan, scored)
     classifier = plan.build()
@@ -92,7 +98,7 @@ def train(
             done = int(100 * value)
 
         advance = shown.start("training, %", 100)
-        classifier.state_file = out.with_name(f"{out.name}.unfinished")
+        classifier.state_file = _state_file(out, plan, seed)
         classifier.fit(inputs, plan.targets(), [s.clip.person for s in plan.samples], seed=seed, progress=share)
     card = ModelCard(
         system=plan.system.name,
@@ -110,7 +116,25 @@ def train(
     if licence is not None:
         card = replace(card, licence=licence)
     save_checkpoint(out, classifier, card)
+    delete_states(classifier.state_file)
     return card
+
+
+def require_target(out: str | Path) -> None:
+    """Refuse, before any work, a file in which no checkpoint could be written.
+
+    Raises:
+        MienError: A folder, a device, no room, or no right to write there.
+    """
+    require_writable_file(out, "`--out model.safetensors`.")
+
+
+def _state_file(out: Path, plan: Plan, seed: int) -> Path:
+    """Return the path for the state of an unfinished training: another one for other settings or clips."""
+    same = {key: plan.settings[key] for key in ("system", "parameters", "labels", "recipes")}
+    clips = [(sample.clip.key, sample.label) for sample in plan.samples]
+    digest = hashlib.sha256(json.dumps([same, clips, seed], sort_keys=True).encode()).hexdigest()[:12]
+    return out.with_name(f"{out.name[:200]}.unfinished-{digest}")
 
 
 def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ...]:
@@ -126,12 +150,19 @@ def _trained_on(plan: Plan, data: Sequence[Dataset]) -> tuple[dict[str, Any], ..
 def _score(plan: Plan, run: Path) -> dict[str, Any]:
     """Return the score of a run of the same settings."""
     there = read_settings(run)
-    differs = [k for k in ("system", "parameters", "labels", "clip_table") if there.get(k) != plan.settings[k]]
-    if differs or there.get("shuffle_labels"):
+    if there.get("shuffle_labels"):
         raise MienError(
-            f"{str(run)!r} is a run with another {', '.join(differs) or 'order of labels'}.",
+            f"The labels of the run {str(run)!r} were shuffled.",
+            "a run with the true labels.",
+            "`mien benchmark` without --shuffle-labels first, or no --scored.",
+        )
+    names = {"system": "system", "parameters": "parameters", "labels": "labels", "clip_table": "clips"}
+    differs = [name for key, name in names.items() if there.get(key) != plan.settings[key]]
+    if differs:
+        raise MienError(
+            f"The run {str(run)!r} differs in {' and '.join(differs)}.",
             "a run of the same system, parameters, labels and clips.",
-            "`mien benchmark` with the same settings first, or without --scored.",
+            "`mien benchmark` with the same settings first, or no --scored.",
         )
     measured = report_many([run])[0]
     units = ("mean_auc", "mean_f1", "always_yes_f1", "per_au")

@@ -13,6 +13,7 @@ from mien.export.elan import write_eaf
 from mien.export.film import write_mp4
 from mien.export.page import write_page
 from mien.export.tables import write_csv, write_json, write_parquet
+from mien.io.atomic import is_stream, require_writable_file
 from mien.recognition.records import Answer
 
 __all__ = [
@@ -52,7 +53,7 @@ def check_target(out: Path, kind: str, source: str = "") -> None:
         source: The video itself, which must not be overwritten.
 
     Raises:
-        MienError: `out` is a folder, has another extension, lies inside a file, or is the video itself; or a package is
+        MienError: `out` is a folder, has another extension, cannot be written, or is the video itself; or a package is
             missing.
 
     Example:
@@ -63,15 +64,11 @@ def check_target(out: Path, kind: str, source: str = "") -> None:
     ending = ".tsv" if kind == "boris" and out.suffix.lower() == ".tsv" else ENDINGS[kind]
     if kind == "parquet":
         require_parquet()
-    name = out.with_suffix(ending).name
+    name = out.with_suffix(ending).name if out.name else f"answer{ending}"
     if out.is_dir():
         raise MienError(f"{str(out)!r} is a folder.", "a file to write.", f"`--{kind} {out / ('answer' + ending)}`.")
-    if out.suffix.lower() != ending:
+    if out.suffix.lower() != ending and not is_stream(out):
         raise MienError(f"{out.name!r} does not end in {ending}.", f"a name that ends in {ending}.", f"`{name}`.")
     if source and Path(source).exists() and out.exists() and out.samefile(source):
         raise MienError(f"{str(out)!r} is the video itself.", "another file.", f"`{out.stem}-marked{ending}`.")
-    folder = out.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise MienError(f"{str(folder)!r} is not a folder.", "a folder to write into.", f"`--{kind} {name}`.")
+    require_writable_file(out, f"`--{kind} {name}`.")

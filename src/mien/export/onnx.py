@@ -11,7 +11,6 @@ import copy
 import json
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from mien.classifiers.checkpoint import ModelCard
 from mien.classifiers.net import NetClassifier
 from mien.errors import MienError
 from mien.export.onnx_file import Inputs, OnnxClassifier, needed, require_packages
-from mien.io.atomic import unwritable, write_atomically
+from mien.io.atomic import private_folder, require_writable_file, unwritable, write_atomically
 from mien.preprocessing import Recipe
 from mien.systems import system as system_named
 
@@ -216,6 +215,7 @@ def check_target(files: Sequence[Path]) -> None:
             raise MienError(
                 f"{str(file)!r} is there already.", "a new file.", "another name; or delete it, if it is not needed."
             )
+        require_writable_file(file, "`--onnx` with another name.")
 
 
 def checked(classifier: Classifier, card: ModelCard) -> Answer:
@@ -276,7 +276,7 @@ def quantised(content: bytes, calibration: Inputs) -> bytes:
         def get_next(self) -> Mapping[str, Inputs] | None:
             return next(self.rows, None)
 
-    with tempfile.TemporaryDirectory(prefix="mien-int8-") as folder, _quietly():
+    with private_folder("mien-int8-") as folder, _quietly():
         whole, ready, small = (Path(folder) / f"{name}.onnx" for name in ("whole", "ready", "small"))
         whole.write_bytes(content)
         quantization.shape_inference.quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)

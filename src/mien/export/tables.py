@@ -86,7 +86,6 @@ def write(out: Path, content: str | bytes) -> Path:
         'text'
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, content)
     except OSError as error:
         raise unwritable(out, error, "another folder.") from None

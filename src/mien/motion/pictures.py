@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.io.atomic import write_atomically
+from mien.io.atomic import is_stream, require_writable_file, write_atomically
 from mien.motion.strain import optical_strain
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _WHEEL: Final = ((15, (1, 0, 0), (1, 1, 0)), (6, (1, 1, 0), (0, 1, 0)), (4, (0, 
 """Steps from colour to colour round the wheel of Baker et al., "A database and evaluation methodology for optical
 flow", IJCV 2011, which most papers use."""
 
+_ENDINGS: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
 _INK, _QUIET = "#1b1f24", "#6b7280"
 
 
@@ -399,6 +400,21 @@ def figure_apex(curve: NDArray[np.floating], apex: int, fps: float | None = None
     return figure
 
 
+def require_picture_file(path: Path) -> None:
+    """Refuse, before any work, a file in which no picture could be written.
+
+    Raises:
+        MienError: An unknown ending, a folder, or no right to write there.
+    """
+    if path.suffix.lower() not in _ENDINGS and not is_stream(path):
+        raise MienError(
+            f"The picture {str(path)!r} ends in {path.suffix or 'nothing'!r}.",
+            f"one of {', '.join(_ENDINGS)}.",
+            f"`--out {path.with_suffix('.png').name if path.name else 'picture.png'}`.",
+        )
+    require_writable_file(path, "`--out picture.png`.")
+
+
 def save(picture: Picture | Figure, path: Path) -> Path:
     """Write a picture or a figure to a file. The file type follows from the ending of its name.
 
@@ -423,6 +439,7 @@ def save(picture: Picture | Figure, path: Path) -> Path:
     """
     import io
 
+    require_picture_file(path)
     buffer = io.BytesIO()
     kind = path.suffix.lower().lstrip(".") or "png"
     try:

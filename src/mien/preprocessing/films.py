@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.atomic import require_writable_file
 from mien.io.video import frame_rate_warning, open_video, write_video
 from mien.motion.magnify import Magnifier, coefficients
 from mien.preprocessing.steps import as_colour
@@ -79,6 +80,7 @@ def magnify_video(
     Source: see `mien.motion.magnify`.
     """
     out = Path(out)
+    require_writable_file(out, "`--out large.mp4`.")
     video = open_video(source, fps=fps)
     notes = [note for note in [frame_rate_warning(video.fps)] if note]
     rate = video.fps

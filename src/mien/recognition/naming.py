@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mien.classifiers.checkpoint import CLASSES, SHIPPED, ModelCard
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import FaceTrack, track_face
+from mien.io.atomic import private_folder
 from mien.io.video import Video, write_video
 from mien.motion.apex import find_apex
 from mien.preprocessing.base import Recipe
@@ -289,8 +289,8 @@ def faces_of(frames: Sequence[Picture], track: FaceTrack) -> list[Picture]:
 def clip_of(cut: Cut, row: int, track: FaceTrack, namer: Namer, fps: float) -> Iterator[Clip]:
     """Offer a cut as a clip that the recipe of the weights can read: a lossless video file, deleted after the block."""
     frames = cut.frames if namer.finds_faces else faces_of(cut.frames, track)
-    with tempfile.TemporaryDirectory(prefix="mien-") as folder:
-        path = write_video(Path(folder) / "clip.mkv", frames, fps)
+    with private_folder("mien-clip-") as folder:
+        path = write_video(folder / "clip.mkv", frames, fps)
         yield Clip("video", "-", "clip", Interval(0, row, len(frames) - 1), "", video=path, fps=fps)
 
 

@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from mien.datasets.action_units import parse_action_units
 from mien.datasets.base import MANIFEST, MARKER
 from mien.errors import MienError
-from mien.io.atomic import write_atomically
+from mien.io.atomic import require_writable_folder, write_atomically, writing
 from mien.io.video import frames_video, to_uint8
 from mien.preprocessing.threads import in_processes
 from mien.synthesis.acting import Manner, draw_movements, draw_span, draw_surroundings, draw_units
@@ -189,7 +189,16 @@ def synthesise(
         manner or Manner(),
     )  # fmt: skip
     _check(plan)
+    require_writable_folder(corpus.root, "`--out` with another folder.")
     given = _portrait(plan.portrait)
+    with writing(corpus.root, "the same command where there is room: it resumes; or `--out` with another folder."):
+        return _write(corpus, plan, given, jobs, progress)
+
+
+def _write(
+    corpus: Release, plan: Plan, given: Face | None, jobs: int, progress: Callable[[int, int], None] | None
+) -> Written:
+    """Write what is missing of a corpus."""
     _open(corpus.root, plan, given)
     reels, rows = _plan(corpus, plan)
     waiting = [reel for reel in reels if not _truth_path(corpus.root, reel).is_file()]
@@ -201,12 +210,11 @@ def synthesise(
     for done, _ in enumerate(made, there + 1):
         if progress:
             progress(done, len(reels))
-    write_sheets(corpus, rows, subjects)
+    write_sheets(corpus, rows, plan.subjects)
     kinds = [kind for reel in reels for kind, *_ in reel.spans]
     frames = sum(reel.timeline.n_frames for reel in reels)
-    return Written(
-        layout, corpus.root, subjects, kinds.count("micro"), kinds.count("macro"), len(reels), frames, len(waiting)
-    )
+    micro, macro = kinds.count("micro"), kinds.count("macro")
+    return Written(plan.layout, corpus.root, plan.subjects, micro, macro, len(reels), frames, len(waiting))
 
 
 def _check(plan: Plan) -> None:

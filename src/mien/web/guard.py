@@ -26,7 +26,7 @@ REPORT_POLICY: Final = (
 )
 """Content security policy of reports: inline styles and pictures, no scripts."""
 
-_ALWAYS: Final = {
+ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -35,6 +35,8 @@ _ALWAYS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), browsing-topics=()",
     "Cache-Control": "no-store",
 }
+"""Headers of every response."""
+
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -57,17 +59,27 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def sending(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
+                for name, value in ALWAYS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", POLICY)
             await send(message)
 
         refusal = refused(Headers(scope=scope), scope["method"], scope["path"], self._hosts)
         if refusal is None:
-            await self._app(scope, receive, sending)
+            try:
+                await self._app(scope, receive, sending)
+            except Exception:
+                if not begun:
+                    answer = PlainTextResponse("This server made a mistake.", 500, {"Connection": "close"})
+                    await answer(scope, receive, sending)
+                raise  # so that it is written to the log
             return
         status, text = refusal
         # The body of a refused request is not read.

@@ -8,7 +8,6 @@ client asks for it, when its page has not contacted the server for a while, or w
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 import sys
@@ -16,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from pathlib import Path
@@ -59,6 +58,7 @@ class Rules:
         waiting: Number of videos that may be uploading or waiting.
         kept: Number of answers kept; the oldest is deleted first.
         idle: Seconds without data after which an upload is cancelled.
+        slowest: Bytes a second that an upload has to reach on average, once it has lasted `idle` seconds.
         forgotten: Seconds without a request from its page after which an answer is deleted.
         stuck: Seconds without progress after which an analysis is cancelled.
     """
@@ -67,6 +67,7 @@ class Rules:
     waiting: int = 8
     kept: int = 50
     idle: float = 60.0
+    slowest: float = 4096.0
     forgotten: float = 900.0
     stuck: float = 900.0
 
@@ -133,6 +134,7 @@ class Jobs:
         self.limits = limits or Limits()
         self.rules = rules or Rules()
         self.root = Path()
+        self._open = ExitStack()
         self.about: worker.About | None = None
         self._weights = None if weights is None else weights.absolute()
         self._jobs: dict[bytes, Job] = {}
@@ -147,13 +149,17 @@ class Jobs:
         Raises:
             MienError: The weights cannot be used.
         """
-        sweep_left_behind()
-        self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        try:
+            self.root = self._open.enter_context(files.private_folder(PREFIX)) / "jobs"
+            self.root.mkdir(mode=0o700)
+        except OSError as error:
+            place = Path(tempfile.gettempdir())
+            raise files.unwritable(place, error, "`TMPDIR=FOLDER mien serve`.") from None
         try:
             first = _Process(self)
             self.about = first.ready()
         except BaseException:
-            shutil.rmtree(self.root, ignore_errors=True)
+            self._open.close()
             raise
         processes: list[_Process | None] = [first, *[None] * (self.rules.workers - 1)]
         self._threads = [threading.Thread(target=self._work, args=(one,), daemon=True) for one in processes]
@@ -168,7 +174,7 @@ class Jobs:
             self._lock.notify_all()
         for thread in self._threads:
             thread.join(timeout=10)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._open.close()
         self._jobs.clear()
 
     # Called by the server
@@ -375,7 +381,7 @@ class _Process:
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(
             # The name tells these processes from others that the same program has started.
-            target=worker.main, name=f"answers-{jobs.root.name}",
+            target=worker.main, name=f"answers-{jobs.root.parent.name}",
             args=(theirs, jobs._weights, jobs.limits, jobs.root), daemon=True,
         )  # fmt: skip
         self._process.start()
@@ -414,9 +420,10 @@ class _Process:
         self.pipe.close()
 
 
-def too_large(limits: Limits, size: int | None = None) -> MienError:
+def too_large(limits: Limits, size: int) -> MienError:
     """Return the error for a file that is too large."""
-    found = "The file is too large." if size is None else f"The file has {size / 2**20:,.0f} MiB."
+    # A number of hundreds of digits is no float.
+    found = f"The file has {size / 2**20:,.0f} MiB." if size < 2**60 else "The file is said to have over 2^60 bytes."
     return MienError(found, f"at most {limits.mib:,.0f} MiB.", "a shorter part of the video.")
 
 
@@ -431,8 +438,3 @@ def _broken() -> MienError:
 def _key(token: str) -> bytes:
     """Return the key of a job. It is a hash, so that the time of a lookup reveals nothing about the token."""
     return hashlib.sha256(token.encode()).digest()
-
-
-def sweep_left_behind() -> None:
-    """Delete the folders that killed servers left behind."""
-    files.sweep_left_behind(PREFIX, Path(tempfile.gettempdir()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal
 
 from mien.errors import MienError
 from mien.evaluation.report_text import share
+from mien.io.atomic import private_folder
 
 __all__ = ["Row", "Shelf", "find_runs", "share"]
 
@@ -129,8 +129,8 @@ class Shelf:
             )
         if kinds == {True}:
             return json.dumps({"runs": [_spotting(name, found[name]) for name in names]}), "spotting"
-        with tempfile.TemporaryDirectory(prefix="mien-report-") as folder:
-            return write_html(runs, Path(folder) / "report.html").read_text("utf-8"), "report"
+        with private_folder("mien-report-") as folder:
+            return write_html(runs, folder / "report.html").read_text("utf-8"), "report"
 
 
 def _spotting(name: str, run: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -44,6 +44,9 @@ _BLOCK: Final = 1 << 20
 
 _ASKED: Final = 8192
 """Largest body, in bytes, of a request that is not an upload."""
+
+_ASKED_SECONDS: Final = 20.0
+"""Seconds within which it has to arrive."""
 
 
 def build(jobs: Jobs | None, hosts: tuple[str, ...], runs: Path | None = None) -> Starlette:
@@ -211,7 +214,7 @@ async def _store(request: Request, job: Job, jobs: Jobs) -> None:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > jobs.limits.size:
         raise Refused(413, too_large(jobs.limits, int(length)))
-    received, block = 0, bytearray()
+    received, block, began = 0, bytearray(), time.monotonic()
     chunks = request.stream()
     try:
         out = job.video.open("wb")
@@ -227,13 +230,23 @@ async def _store(request: Request, job: Job, jobs: Jobs) -> None:
                 raise Refused(410, _given_up())
             received += len(chunk)
             if received > job.size:
-                raise Refused(413, too_large(jobs.limits))
+                raise Refused(
+                    413,
+                    MienError(
+                        f"More bytes arrived than the {job.size:,} that were announced.",
+                        "the video that was announced.",
+                        "sending the video again.",
+                    ),
+                )
+            # Slow is alive; but one who sends a byte now and then must not hold a place for ever.
+            job.touched = now = time.monotonic()
+            if now - began > jobs.rules.idle + received / jobs.rules.slowest:
+                raise TimeoutError
             block += chunk
             if len(block) >= _BLOCK:
                 await _write(out.write, bytes(block))
                 block.clear()
-                jobs.get(job.token)  # marks the job as alive
-                job.share = received / job.size
+            job.share = received / job.size
         await _write(out.write, bytes(block))
     if received != job.size:
         raise Refused(
@@ -255,10 +268,13 @@ async def _write(write: Callable[[bytes], int], block: bytes) -> None:
 async def _small_body(request: Request) -> Any:
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _ASKED:
-                raise HTTPException(413)
+        async with asyncio.timeout(_ASKED_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _ASKED:
+                    raise HTTPException(413)
+    except TimeoutError:
+        raise HTTPException(408, headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise HTTPException(400) from None  # nobody is left to read it
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
@@ -286,11 +302,11 @@ def _asked(body: Any) -> tuple[str, int, float | None, bool]:
         raise Refused(400, MienError("The file is empty.", "a video.", "another copy of the file."))
     rate = None
     if fps is not None:
-        if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not (math.isfinite(fps) and 0 < fps <= 1e5):
+        if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps <= 1e5:
             raise Refused(
                 400,
                 MienError(
-                    f"The frame rate {fps!r} was given.",
+                    f"The frame rate {str(fps)[:40]} was given.",
                     "frames per second, more than 0 and at most 100,000.",
                     "200, or no frame rate.",
                 ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -108,7 +109,9 @@ def main(pipe: Connection, weights: Path | None, limits: Limits, folder: Path) -
         while (task := pipe.recv()) is not None:
             pipe.send(_answered(task, namer, units, limits, pipe))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+        # The server was killed; of the videos that it was sent, nothing stays.
+        os.chdir(folder.parent.parent)
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _answered(task: Task, namer: Namer, units: UnitReader, limits: Limits, pipe: Connection) -> tuple[object, ...]:

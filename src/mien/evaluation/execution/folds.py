@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.classifiers.base import Classifier
+from mien.classifiers.state import delete_states
 from mien.errors import MienError
 from mien.evaluation.execution.base import FoldResult, RunInputs
 from mien.evaluation.ledger import Row, fold_file, rows_as_csv
@@ -30,6 +31,7 @@ def write_fold(out: Path, result: FoldResult) -> None:
     """Write the files of a fold; the ledger comes last, because it marks the fold as done."""
     write_atomically(out / "log" / f"s{result.seed}-f{result.number:04d}.json", result.log)
     write_atomically(fold_file(out, result.seed, result.number), result.rows)
+    delete_states(state_file(out, result.seed, result.number))
 
 
 def train_fold(

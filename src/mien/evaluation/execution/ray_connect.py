@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any, Final
 from mien.errors import MienError
 from mien.evaluation.execution.ray_executor import PATIENCE, RayExecutor, fits, resources
 from mien.evaluation.execution.ray_tasks import Machine, differences, other_version, ray_module, this_machine
-from mien.io.atomic import sweep_left_behind
+from mien.io.atomic import private_folder
 
 STARTS: Final = 3
 """Attempts to start Ray on this machine: on a busy one, its processes may not find each other in time."""
@@ -150,12 +149,8 @@ def _private_folder() -> Iterator[str]:
     """Create a folder for Ray's sockets, logs and spilled objects: faces, which only this user may read."""
     # The names of sockets may have 107 characters, of which Ray takes some 65 and the folder some 25.
     place = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 12 else "/tmp")
-    sweep_left_behind(PREFIX, place)
-    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place)
-    try:
+    with private_folder(PREFIX, place) as folder:
         yield f"{folder}/r"  # Ray opens its own folder to everyone
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_answer(address: str, patience: float) -> None:

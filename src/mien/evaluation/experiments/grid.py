@@ -37,6 +37,7 @@ from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report import report_many
 from mien.evaluation.run import benchmark, require_same_run
+from mien.io.atomic import require_writable_folder
 from mien.progress import Bars
 from mien.systems import SYSTEMS
 
@@ -149,11 +150,22 @@ def experiment(
         >>> cells = experiment("strcn-table2", "casme2=/data/CASMEII", "runs/table2")  # doctest: +SKIP
     """
     chosen = name if isinstance(name, Experiment) else find_experiment(name)
+    require_folder(out)
     planned = plan_cells(
         chosen, data, out, preset=preset, seeds=seeds, parameters=parameters, protocols=protocols,
         protocol_parameters=protocol_parameters, only=only, skip=skip, second_flow=second_flow,
     )  # fmt: skip
     return run_cells(chosen, planned, out, seeds=seeds, jobs=jobs, bars=bars, on_warning=on_warning, executor=executor)
+
+
+def require_folder(out: str | Path) -> None:
+    """Refuse, before any work, a folder in which no new run could be written; one with runs may be read-only.
+
+    Raises:
+        MienError: It is a file, may not be written to, or has no room.
+    """
+    if not any(Path(out).glob("*/*/*/run.json")):
+        require_writable_folder(out, "`--out runs/table`.")
 
 
 def run_cells(

@@ -23,11 +23,11 @@ import mien
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map
 from mien.errors import MienError
-from mien.evaluation.ledger import fold_file, machine_errors, open_folder
+from mien.evaluation.ledger import fold_file, machine_errors, open_folder, require_place
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.spotting.ledger import SpotLedger, SpotRow, read_spots, rows_as_csv
 from mien.evaluation.spotting.metrics import Count, count
-from mien.io.atomic import lock_run, sweep, write_atomically
+from mien.io.atomic import lock_run, require_writable_folder, sweep, write_atomically
 from mien.io.video import frames_video, open_video, to_uint8
 from mien.preprocessing.prepare import npy_bytes, unexpected_failure
 from mien.preprocessing.threads import in_processes, use_one_thread
@@ -191,6 +191,7 @@ def spot_benchmark(
         MienError: Unknown names, no long videos, too few subjects, or `out` holds another run. A video that cannot be
             read is noted in its row of the ledger and counts as one in which nothing was detected.
     """
+    require_place(out)
     out = Path(out)
     chosen = spotter_named(name)
     given = chosen.with_parameters(parameters or {})
@@ -228,8 +229,7 @@ def spot_benchmark(
             "without --weights: intervals are scored, not named.",
         )
     with lock_run(out) as alone, machine_errors(out):
-        table = _video_table(films)
-        settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", table, _differences)
+        settings = open_folder(out, json.loads(json.dumps(settings)), "videos.csv", _video_table(films), _differences)
         if alone:
             sweep(out)
         return _run(films, folds, chosen.name, given, set(parameters or {}), settings, recogniser, out, jobs, bars)
@@ -252,6 +252,7 @@ def _run(
 
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
     if todo:
+        require_writable_folder(out, f"`cp -r {out} FOLDER`, and `--out FOLDER`.")
         jobs = jobs or os.cpu_count() or 1
         with Bars(show=bars) as shown:
             meter = shown.start("videos watched", len(films))

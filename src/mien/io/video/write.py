@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -19,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.io.atomic import UNFINISHED, unwritable
+from mien.io.atomic import replaced, unwritable
 from mien.io.video.base import Pixels, to_uint8
 
 
@@ -62,23 +59,16 @@ def write_video(
             "0 s; a time above 0 for an .mp4 only.",
             f"`{path.with_suffix('.mp4').name}` and `start` above 0, or no `start`.",
         )
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        timed = _timed(frames, fps, times, least={".mkv": 1e-3, ".mp4": 1e-5, ".gif": 0.0}[kind])
-        if kind == ".gif":
-            _write_gif(temporary, timed)
-        else:
-            late = start if start > 0.5 / fps else 0.0
-            _write_stream(temporary, timed, fps, times is not None, lossless=kind == ".mkv", start=late)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        with replaced(path) as temporary:
+            timed = _timed(frames, fps, times, least={".mkv": 1e-3, ".mp4": 1e-5, ".gif": 0.0}[kind])
+            if kind == ".gif":
+                _write_gif(temporary, timed)
+            else:
+                late = start if start > 0.5 / fps else 0.0
+                _write_stream(temporary, timed, fps, times is not None, lossless=kind == ".mkv", start=late)
     except (av.FFmpegError, OSError) as error:
         raise unwritable(path, error, "another folder, or `df` to see how much room is left.") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return path
 
 
