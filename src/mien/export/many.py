@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -24,7 +23,7 @@ from mien.export.elan import eaf_bytes
 from mien.export.film_list import MARKER, films_of, marker_of, names_of
 from mien.export.page import write_page
 from mien.export.tables import write
-from mien.io.atomic import LOCK, UNFINISHED, lock_run, sweep, unwritable, write_atomically
+from mien.io.atomic import LOCK, UNFINISHED, lock_run, private_folder, sweep, unwritable, write_atomically
 from mien.preprocessing.cache import source_digest, source_files
 from mien.preprocessing.prepare import unexpected_failure
 from mien.preprocessing.threads import in_processes, one_thread
@@ -190,7 +189,7 @@ def recognise_many(
         results = [Film(path, name, out / _FOLDER / name) for path, name in zip(films, names, strict=True)]
         todo = [film for film in results if not _answered(film, out)]
         failed: dict[str, tuple[str, str, str]] = {}
-        with Meter(max(1, len(todo))) as meter, Bars(show=bars and bool(todo)) as shown:
+        with Meter(max(1, len(todo)), out) as meter, Bars(show=bars and bool(todo)) as shown:
             finished = shown.follow("films", meter, parts=None)
             tasks = [
                 FilmTask(
@@ -229,8 +228,8 @@ def answer_film(task: FilmTask) -> dict[str, bytes] | MienError:
         The content of each file, by its name; or why the film cannot be answered.
     """
     try:
-        with one_thread(), tempfile.TemporaryDirectory(prefix="mien-film-") as folder:
-            return _files_of(task, Path(folder))
+        with one_thread(), private_folder("mien-film-") as folder:
+            return _files_of(task, folder)
     except MienError as error:
         return error
     except (OSError, MemoryError) as error:

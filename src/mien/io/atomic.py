@@ -313,7 +313,7 @@ def private_folder(prefix: str, place: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{prefix}{os.getpid()}-", dir=place))
     handle = None
     try:
-        handle = _locked(folder)
+        handle = _locked(folder, "")
         folder = folder.rename(folder.with_name(folder.name[1:]))
         yield folder
     finally:
