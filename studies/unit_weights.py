@@ -1,9 +1,9 @@
-"""Weights for action units that come with the package: flow-kernels trained on synthetic pictures, no real clip.
+"""Weights for action units, and for classes, that come with the package: flow-kernels on synthetic pictures only.
 
-python studies/unit_weights.py [--out FILE] [--real FLOW_FOLDER --label-sheet casme2=FILE ...]
+python studies/unit_weights.py [--task units|classes] [--out FILE] [--real FLOW_FOLDER --label-sheet casme2=FILE ...]
 
-With --real, the weights are tested on real flow pictures that they have never seen, of the databases whose sheets are
-given; the figures go into the card. Nothing is chosen by them.
+With --real, the weights are tested on real flow pictures that they have never seen: units on those of the databases
+whose sheets are given, classes on all. The figures go into the card. Nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from mien.classifiers.base import Classifier
-from mien.classifiers.checkpoint import SHIPPED_UNITS, UNITS, ModelCard, save_checkpoint, versions
+from mien.classifiers.checkpoint import (
+    CLASSES,
+    SHIPPED_CLASSES,
+    SHIPPED_UNITS,
+    UNITS,
+    ModelCard,
+    save_checkpoint,
+    versions,
+)
 from mien.datasets import open_specs
 from mien.datasets.action_units import parse_action_units
 from mien.datasets.labels import label_map
@@ -27,90 +36,133 @@ from mien.datasets.unit_labels import parse_label_sheets
 from mien.evaluation.planning import make_plan
 from mien.evaluation.unit_metrics import bootstrap_intervals, unit_scores
 from mien.preprocessing import FLOW_PICTURES, flow_from_frames
-from mien.synthesis.flow_pictures import flow_corpus
+from mien.synthesis.acting import Manner
+from mien.synthesis.flow_pictures import MEGC2019, flow_corpus
 from mien.systems import SYSTEMS
 from mien.systems.trained import load_checkpoint
 
 SEEDS = (61, 62, 63, 64)
 """Seeds of the corpora that are pooled: a corpus of one seed flatters or harms a unit by up to .05 of AUC."""
-PICTURES = 1500
+PICTURES = {UNITS: 1800, CLASSES: 1000}
 """Pictures of each corpus."""
-SUPPORT = 1200
-"""Support clips: the file stays under 5 MB."""
-MAP = "au12"
+SUPPORT = {UNITS: 1200, CLASSES: 800}
+"""Support clips; both files together stay under 5 MB."""
+MAPS = {UNITS: "au12", CLASSES: "megc2019"}
+FILES = {UNITS: SHIPPED_UNITS, CLASSES: SHIPPED_CLASSES}
+EMOTIONS = {
+    UNITS: ("disgust", "anger", "sadness", "fear", "contempt", "happiness", "surprise", "repression", "others"),
+    CLASSES: MEGC2019,
+}
+MANNER = Manner(coded=0.5, blinks=1.0, lids=0.3, asymmetry=0.2)
+"""Half of the units as coders found them; blinks and asymmetry by `studies/picture_statistics.py`."""
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Flow pictures with their units.
+    """Flow pictures with what they show.
 
     Attributes:
         x: (N, 3, 28, 28) u, v and strain, each 0..255.
-        units: (N, U) whether each unit is shown.
+        y: (N, U) whether each unit is shown, or (N,) class indices.
         people: (dataset, subject) of each clip.
     """
 
     x: NDArray[np.float32]
-    units: NDArray[np.bool_]
+    y: NDArray[np.int64]
     people: list[tuple[str, str]]
 
 
-def synthetic(seeds: Sequence[int] = SEEDS, pictures: int = PICTURES) -> Clips:
+def synthetic(task: str = UNITS, seeds: Sequence[int] = SEEDS) -> Clips:
     """Return the pooled corpora."""
-    corpora = [flow_corpus(pictures, seed) for seed in seeds]
-    numbers = label_map(MAP).units
+    corpora = [
+        flow_corpus(PICTURES[task], seed, method="mixed", classes=EMOTIONS[task], manner=MANNER, vary=True)
+        for seed in seeds
+    ]
+    numbers = label_map(MAPS[task]).units
     shown = [{n for _, n in parse_action_units(text)} for corpus in corpora for text in corpus.units]
+    classes = np.concatenate([corpus.labels for corpus in corpora])
     return Clips(
         np.concatenate([corpus.pictures() for corpus in corpora]),
-        np.array([[n in each for n in numbers] for each in shown]),
+        np.array([[n in each for n in numbers] for each in shown], np.int64) if task == UNITS else classes,
         [(f"synthetic-{seed}", str(s)) for seed, c in zip(seeds, corpora, strict=True) for s in c.subjects],
     )
 
 
-def real(folder: Path, sheets: Sequence[str]) -> Clips:
-    """Return real flow pictures, only ever tested on, of the databases with a label sheet."""
-    plan = make_plan(open_specs(f"flow_images={folder}", parse_label_sheets(sheets)), "flow-kernels", labels=MAP)
+def trained(clips: Clips, task: str) -> tuple[Classifier, dict[str, Any]]:
+    """Return a machine trained on clips, and all its parameters."""
+    system = SYSTEMS["flow-kernels"]
+    parameters = system.with_parameters({"support": SUPPORT[task]})
+    classifier = system.build(len(label_map(MAPS[task]).classes), parameters)
+    return classifier.fit(clips.x, clips.y, clips.people), parameters.model_dump(mode="json")
+
+
+def real(folder: Path, task: str = UNITS, sheets: Sequence[str] = ()) -> Clips:
+    """Return real flow pictures, only ever tested on; for units, of the databases with a label sheet."""
+    data = open_specs(f"flow_images={folder}", parse_label_sheets(sheets) if task == UNITS else None)
+    plan = make_plan(data, "flow-kernels", labels=MAPS[task])
     x = np.stack([FLOW_PICTURES.run(s.clip)[0] for s in plan.samples]).astype(np.float32)
-    return Clips(x, plan.targets().astype(bool), [s.clip.person for s in plan.samples])
+    return Clips(x, plan.targets(), [s.clip.person for s in plan.samples])
 
 
-def scores(classifier: Classifier, clips: Clips) -> dict[str, Any]:
+def unit_figures(classifier: Classifier, clips: Clips) -> dict[str, Any]:
     """Return the figures of clips that the classifier has not seen, for its card."""
-    probabilities = classifier.predict_proba(clips.x).astype(np.float64)
-    decisions = classifier.decide_units(probabilities.astype(np.float32))
-    names = label_map(MAP).classes
-    found = unit_scores(clips.units, probabilities, decisions, names, [p[0] for p in clips.people], clips.people)
-    often = [row["auc"] for row in found["per_au"].values() if row["support"] >= 10]
-    tested = ", ".join(f"{row['n_clips']} clips of {name}" for name, row in found["per_dataset"].items())
+    answers = classifier.predict_proba(clips.x)
+    truth, probabilities, decisions = clips.y.astype(bool), answers.astype(np.float64), classifier.decide_units(answers)
+    datasets = [person[0] for person in clips.people]
+    found = unit_scores(truth, probabilities, decisions, label_map(MAPS[UNITS]).classes, datasets, clips.people)
+    for part in (found, *found["per_dataset"].values()):
+        part["mean_auc_of_10"] = float(np.mean([row["auc"] for row in part["per_au"].values() if row["support"] >= 10]))
+    return {
+        **_tested(clips),
+        "intervals": bootstrap_intervals(truth, probabilities, decisions, clips.people),
+        **{k: v for k, v in found.items() if k not in ("n_unanswered", "always_no_f1")},
+    }
+
+
+def class_figures(classifier: Classifier, clips: Clips) -> dict[str, Any]:
+    """Return the figures of clips that the classifier has not seen, for its card."""
+    answers = classifier.predict_proba(clips.x).argmax(1)
+    return {
+        **_tested(clips),
+        "uf1": float(f1_score(clips.y, answers, average="macro")),
+        "uar": float(recall_score(clips.y, answers, average="macro")),
+        "accuracy": float(accuracy_score(clips.y, answers)),
+        "majority_accuracy": float(np.bincount(clips.y).max() / len(clips.y)),
+        "n_clips": len(clips.y),
+        "n_subjects": len(set(clips.people)),
+    }
+
+
+def _tested(clips: Clips) -> dict[str, str]:
+    names = [person[0] for person in clips.people]
+    counts = " and ".join(f"{names.count(name)} clips of {name}" for name in sorted(set(names)))
     return {
         "protocol": "synthetic_to_real",
-        "tested_on": f"{tested}, as ready flow pictures",
-        "averaging": "all clips pooled, mean over units",
-        "mean_auc_of_10": float(np.mean(often)),
-        "intervals": bootstrap_intervals(clips.units, probabilities, decisions, clips.people),
-        **{k: v for k, v in found.items() if k not in ("n_unanswered", "always_no_f1")},
+        "tested_on": f"{counts}, as ready flow pictures",
+        "averaging": "all clips pooled",
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=SHIPPED_UNITS)
+    parser.add_argument("--task", choices=(UNITS, CLASSES), default=UNITS)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--label-sheet", action="append", default=[])
     given = parser.parse_args()
-    started = time.perf_counter()
-    clips = synthetic()
-    system, names = SYSTEMS["flow-kernels"], label_map(MAP).classes
-    parameters = system.with_parameters({"support": SUPPORT})
-    classifier = system.build(len(names), parameters)
-    classifier.fit(clips.x, clips.units.astype(np.int64), clips.people)
-    measured = scores(classifier, real(given.real, given.label_sheet)) if given.real else {}
+    task, out, started = given.task, given.out or FILES[given.task], time.perf_counter()
+    clips = synthetic(task)
+    classifier, parameters = trained(clips, task)
+    measured: dict[str, Any] = {}
+    if given.real:
+        tested = real(given.real, task, given.label_sheet)
+        measured = unit_figures(classifier, tested) if task == UNITS else class_figures(classifier, tested)
     card = ModelCard(
-        system=system.name,
-        parameters=parameters.model_dump(mode="json"),
-        classes=names,
-        labels=MAP,
-        task=UNITS,
+        system="flow-kernels",
+        parameters=parameters,
+        classes=label_map(MAPS[task]).classes,
+        labels=MAPS[task],
+        task=task,
         trained_on=(
             {"dataset": "synthetic", "clips": len(clips.x), "subjects": len(set(clips.people)), "synthetic": True},
         ),
@@ -121,14 +173,18 @@ def main() -> None:
         licence="Apache-2.0, as the library. Trained on synthetic expressions; no person's data.",
         versions=versions(),
     )
-    save_checkpoint(given.out, classifier, card)
-    again, few = load_checkpoint(given.out)[0], clips.x[:9]
+    save_checkpoint(out, classifier, card)
+    again, few = load_checkpoint(out)[0], clips.x[:9]
     assert np.array_equal(again.predict_proba(few), classifier.predict_proba(few))
-    for name, row in measured.get("per_au", {}).items():
-        print(f"{name:5} {row['support']:3} clips  AUC {row['auc']:.3f}  F1 {row['f1']:.3f}")
-    if measured:
-        print({k: round(measured[k], 4) for k in ("mean_auc", "mean_auc_of_10", "mean_f1", "always_yes_f1")})
-    print(f"{given.out}: {given.out.stat().st_size / 1024:.0f} KiB, {time.perf_counter() - started:.0f} s")
+    for name, part in (
+        {"all": measured, **measured.get("per_dataset", {})}.items() if task == UNITS and measured else ()
+    ):
+        figures = ("mean_auc", "mean_auc_of_10", "mean_f1", "always_yes_f1")
+        print(f"{name}, {part['n_clips']} clips:", {k: round(part[k], 3) for k in figures})
+        print("  ", "  ".join(f"{unit} {row['auc']:.3f} ({row['support']})" for unit, row in part["per_au"].items()))
+    if task == CLASSES:
+        print(measured)
+    print(f"{out}: {out.stat().st_size / 1024:.0f} KiB, {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,30 @@ def test_distortion_is_small_and_smooth() -> None:
     assert np.abs(np.diff(noise, axis=1)).mean() < 0.3 * np.abs(noise).mean()
 
 
+@pytest.mark.parametrize("method", ["head", "mixed"])
+def test_heads_move_as_the_units_say(method: str) -> None:
+    calm = Manner(intensity=0.25, spread=0, atypical=0, blinks=0, lids=0, glances=0, drift=0.001, asymmetry=0)
+    corpus = flow_corpus(24, 5, method=method, classes=("surprise",), manner=calm)
+    raised = np.array(["1+2" in text for text in corpus.units])
+    v = corpus.pictures(centred=True)[raised][:, 1]
+    assert len(v) > 6
+    assert v[:, :6].mean() < -0.5 < v[:, 12:].mean()  # brows go up, the rest stays
+    both = flow_corpus(12, 5, method="mixed", clips_per_subject=3, manner=calm).channels
+    exact, head = (flow_corpus(12, 5, method=m, clips_per_subject=3, manner=calm).channels for m in ("exact", "head"))
+    np.testing.assert_array_equal(both[[0, 1, 2, 6, 7, 8]], exact[[0, 1, 2, 6, 7, 8]])
+    np.testing.assert_array_equal(both[[3, 4, 5, 9, 10, 11]], head[[3, 4, 5, 9, 10, 11]])
+
+
+def test_varied_pictures_keep_their_units_and_have_finer_detail() -> None:
+    plain, vary = (flow_corpus(40, 6, vary=v) for v in (False, True))
+    assert plain.units == vary.units
+    np.testing.assert_array_equal(plain.labels, vary.labels)
+    fine = [np.abs(np.diff(c.pictures(), axis=-1)).mean() for c in (plain, vary)]
+    assert fine[1] > 1.3 * fine[0]
+    assert vary.pictures().min() == 0
+    assert vary.pictures().max() == 255
+
+
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(MienError, match="method"):
         flow_corpus(1, method="guess")

@@ -18,9 +18,32 @@ from mien.synthesis.timeline import (
     Timeline,
     action_units,
     movements_of,
+    read_table,
 )
 
 MOVE: dict[str, Any] = {"unit": "AU12", "onset": 5, "apex": 20, "offset": 45, "intensity": 0.2}
+
+
+def test_units_of_real_sheets_are_taken_as_often_as_asked_for() -> None:
+    table = {units for units, _ in read_table("coded_units")["disgust"]["shown"]}
+    described = {units for units, _ in read_table("emotions")["disgust"]["shown"]}
+    rng = np.random.default_rng(0)
+    drawn = [draw_units("disgust", rng, coded=1.0) for _ in range(300)]
+    assert set(drawn) <= table
+    assert len(set(drawn) - described) > 5
+    assert {draw_units("disgust", rng) for _ in range(100)} <= described
+    # An emotion that the sheets do not have, and a mixture of emotions that they have.
+    assert draw_units("repression", rng, coded=1.0)
+    assert "4" in {draw_units("negative", rng, coded=1.0) for _ in range(60)}
+    shares = [np.mean([draw_units("disgust", rng, coded=c) in table - described for _ in range(400)]) for c in (0.3, 1)]
+    assert 0 < shares[0] < 0.6 * shares[1]
+
+
+def test_every_coded_combination_can_be_shown() -> None:
+    for entry in read_table("coded_units").values():
+        for units, count in entry["shown"]:
+            assert count >= 2
+            assert movements_of(units, onset=0, apex=3, offset=6, intensity=0.2)
 
 
 def test_movement_is_strongest_at_its_apex_and_zero_outside() -> None:

@@ -37,7 +37,10 @@ SHIPPED = Path(__file__).parent / "weights" / "recognise.safetensors"
 SHIPPED_UNITS = Path(__file__).parent / "weights" / "units.safetensors"
 """Weights for action units that are part of the package, trained on synthetic expressions only."""
 
-_BY_NAME = {"shipped": SHIPPED, "shipped-units": SHIPPED_UNITS}
+SHIPPED_CLASSES = Path(__file__).parent / "weights" / "classes.safetensors"
+"""Weights for emotion classes by flow-kernels, trained on the same synthetic pictures as those for units."""
+
+_BY_NAME = {"shipped": SHIPPED, "shipped-units": SHIPPED_UNITS, "shipped-classes": SHIPPED_CLASSES}
 
 CLASSES: Final = "classes"
 UNITS: Final = "units"
@@ -133,7 +136,7 @@ def read_card(path: str | Path) -> ModelCard:
     """Return the card of a checkpoint, without reading its weights.
 
     Args:
-        path: The file; "shipped" and "shipped-units" are the checkpoints that come with mien.
+        path: The file; "shipped", "shipped-units" and "shipped-classes" are the checkpoints that come with mien.
 
     Raises:
         MienError: The file is missing, damaged, not a checkpoint of mien, or of a later format.
@@ -280,7 +283,7 @@ def start_from(path: str, system: str) -> Callable[[nn.Module], None] | None:
 
 
 def checkpoint_file(path: str) -> Path:
-    """Return the path of a checkpoint that a user names; "shipped" stands for `SHIPPED`, "shipped-units" for units."""
+    """Return the path of a checkpoint that a user names; "shipped" stands for `SHIPPED`, and so on."""
     return _BY_NAME.get(path) or Path(path)
 
 

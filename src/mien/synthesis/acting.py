@@ -22,6 +22,9 @@ class Manner:
 
     Attributes:
         atypical: Fraction of the clips whose action units are those of another emotion, 0 to 1.
+        coded: Fraction of the clips, 0 to 1, whose action units are taken from `tables/coded_units.toml`: what coders
+            found in real databases, rare combinations more often than there. The others come from
+            `tables/emotions.toml`.
         intensity: Median intensity of a micro-expression, 0.05 to 0.3.
         spread: Standard deviation of the logarithm of the intensity.
         asymmetry: Standard deviation of the asymmetry of a movement.
@@ -32,6 +35,7 @@ class Manner:
     """
 
     atypical: float = 0.08
+    coded: float = 0.0
     intensity: float = 0.13
     spread: float = 0.45
     asymmetry: float = 0.15
@@ -42,12 +46,13 @@ class Manner:
 
     def __post_init__(self) -> None:
         low, high = INTENSITY["micro"]
-        parts = (self.atypical, self.lids)
+        parts = (self.atypical, self.coded, self.lids)
         sizes = (self.spread, self.asymmetry, self.blinks, self.glances, self.drift)
         if not low <= self.intensity <= high or min(*parts, *sizes) < 0 or max(parts) > 1 or self.drift > 0.05:
             raise MienError(
                 f"A value is out of range: {self}.",
-                f"an intensity of {low:g} to {high:g}, atypical and lids of 0 to 1, others from 0, a drift up to 0.05.",
+                f"an intensity of {low:g} to {high:g}; atypical, coded and lids of 0 to 1; others from 0, a drift "
+                "up to 0.05.",
                 "`Manner()`.",
             )
 
@@ -62,13 +67,14 @@ def emotions() -> tuple[str, ...]:
     return tuple(read_table("emotions"))
 
 
-def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0) -> str:
+def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0, coded: float = 0.0) -> str:
     """Choose at random the action units that show an emotion, as a label sheet prints them ("6+12", "L12").
 
     Args:
         emotion: A name in `emotions()`, upper or lower case.
         rng: Random generator.
         atypical: Probability, 0 to 1, of taking the units of a random emotion instead.
+        coded: Probability, 0 to 1, of taking the units from real label sheets, if these know the emotion.
 
     Raises:
         MienError: The emotion is unknown.
@@ -77,7 +83,7 @@ def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0) ->
         >>> draw_units("happiness", np.random.default_rng(1))
         '6+12+25'
 
-    Source: `tables/emotions.toml`.
+    Source: `tables/emotions.toml`, `tables/coded_units.toml`.
     """
     table = read_table("emotions")
     name = emotion.lower()
@@ -87,6 +93,9 @@ def draw_units(emotion: str, rng: np.random.Generator, atypical: float = 0.0) ->
         name = str(rng.choice([e for e in table if "shown" in table[e]]))
     while "mixture" in table[name]:
         name = _pick(table[name]["mixture"], rng)
+    if coded and rng.random() < coded and name in read_table("coded_units"):
+        # By the square root of their counts: rare units would hardly be seen otherwise.
+        return _pick({units: n**0.5 for units, n in read_table("coded_units")[name]["shown"]}, rng)
     return _pick(dict(map(tuple, table[name]["shown"])), rng)
 
 
@@ -229,7 +238,7 @@ def draw_micro(
         ('1+2', '1+2')
     """
     manner = manner or Manner()
-    units = units or draw_units(emotion, rng, manner.atypical)
+    units = units or draw_units(emotion, rng, manner.atypical, manner.coded)
     apex, length = draw_span("micro", fps, rng)
     movements = draw_movements(units, 0, apex, length, rng, manner=manner)
     blinks, glances, head = draw_surroundings(length, fps, rng, manner)

@@ -20,8 +20,9 @@ from mien.preprocessing.base import Context
 from mien.preprocessing.threads import in_processes
 from mien.synthesis.acting import Manner, draw_micro
 from mien.synthesis.fields import Floats
+from mien.synthesis.picture_variation import draw_picture_crop, varied
 from mien.synthesis.rig import motion, rig
-from mien.synthesis.shape import draw_crop, draw_points
+from mien.synthesis.shape import draw_points
 from mien.types import Clip
 
 MEGC2019: Final = label_map("megc2019").classes
@@ -31,6 +32,9 @@ _BASE_RATES: Final = {"negative": 250, "positive": 109, "surprise": 83}
 _EXACT_WIDTH = 64
 _NOWHERE: Final = Context(Clip("synthetic", "", "", None, ""))
 _CHUNK = 32
+
+TRUE_MOTION: Final = ("exact", "head", "mixed")
+"""Methods that distort the true motion, as flow methods do, instead of measuring it in rendered frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def flow_corpus(
     balanced: bool = True,
     clips_per_subject: int = 6,
     manner: Manner | None = None,
+    vary: bool = False,
     jobs: int = 1,
 ) -> FlowCorpus:
     """Make synthetic flow pictures, from onset to apex of random timelines on random faces.
@@ -87,14 +92,18 @@ def flow_corpus(
     Args:
         n: Number of pictures.
         seed: Seed of the corpus.
-        method: "exact" distorts the true flow as flow methods do (hundreds of pictures per second). A name in
-            `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures the flow (a few per second), which
-            is closer to real pictures.
+        method: "exact" distorts the true flow of warped photographs as flow methods do (hundreds of pictures per
+            second); "head" that of the three-dimensional head, another person and view for each face; "mixed" takes the
+            one and the other for every second face: two descriptions of how skin moves, neither of them complete. A
+            name in `mien.motion.flow.METHODS` ("tvl1") renders onset and apex and measures the flow (a few per second),
+            which is closer to real pictures.
         size: Side of a picture in pixels, at least 8.
         classes: Emotions (`mien.synthesis.acting.emotions()`), each a class.
         balanced: All classes equally often; otherwise the three of the composite as often as there, others equally.
         clips_per_subject: Number of successive pictures of the same face.
         manner: How difficult the corpus is.
+        vary: Change each picture at random as `mien.synthesis.picture_variation.varied` does, for training; u and v
+            then have no unit.
         jobs: Number of parallel processes.
 
     Raises:
@@ -111,16 +120,16 @@ def flow_corpus(
             "0 or more pictures of at least 8 pixels, 1 or more of a face, at least one class, a seed from 0.",
             "`flow_corpus(1000, 0)`.",
         )
-    if method not in ("exact", *METHODS):
+    if method not in (*TRUE_MOTION, *METHODS):
         raise MienError(
             f"There is no flow method {method!r}.",
-            f"exact, {', '.join(METHODS)}.",
+            f"{', '.join((*TRUE_MOTION, *METHODS))}.",
             '`method="exact"` or `method="tvl1"`.',
         )
     manner = manner or Manner()
     chunks = [range(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
     call = delayed(_chunk)
-    work = (call(c, seed, method, size, tuple(classes), balanced, clips_per_subject, manner) for c in chunks)
+    work = (call(c, seed, method, size, tuple(classes), balanced, clips_per_subject, manner, vary) for c in chunks)
     parts = in_processes(work, jobs)
     rows = [row for part in parts for row in part]
     channels = np.stack([r[0] for r in rows]) if rows else np.empty((0, 3, size, size), np.float32)
@@ -142,6 +151,7 @@ def _chunk(
     balanced: bool,
     per_subject: int,
     manner: Manner,
+    vary: bool,
 ) -> list[tuple[Floats, int, str]]:
     if multiprocessing.parent_process() is not None:
         cv2.setNumThreads(1)  # the parallel processes use all cores already
@@ -150,9 +160,11 @@ def _chunk(
     for i in indices:
         rng = np.random.default_rng(np.random.SeedSequence([seed, i, 1]))
         label = int(rng.choice(len(classes), p=weights / weights.sum()))
-        take = _exact if method == "exact" else _measured
-        flow, units = take(classes[label], seed, i // per_subject, rng, manner, method)
-        made.append((_channels(flow, size), label, units))
+        subject = i // per_subject
+        take = {"exact": _exact, "head": _of_head, "mixed": (_exact, _of_head)[subject % 2]}.get(method, _measured)
+        flow, units = take(classes[label], seed, subject, rng, manner, method)
+        channels = _channels(flow, size)
+        made.append((varied(channels[:2].transpose(1, 2, 0), rng) if vary else channels, label, units))
     return made
 
 
@@ -164,12 +176,27 @@ def _exact(
     emotion: str, seed: int, subject: int, rng: np.random.Generator, manner: Manner, method: str
 ) -> tuple[Floats, str]:
     face = np.random.default_rng(np.random.SeedSequence([seed, subject, 2]))
-    points, crop = draw_points(face), draw_crop(rng)
+    points, crop = draw_points(face), draw_picture_crop(rng)
     shape = crop.shape(_EXACT_WIDTH)
     timeline, units = draw_micro(emotion, 200, rng, manner=manner)
     geometry = rig(crop.place(points, shape), shape)
     apex = timeline.movements[0].apex if timeline.movements else timeline.n_frames // 2
     return disturbed(motion(geometry, timeline).flow(apex), geometry.iod, rng), units
+
+
+def _of_head(
+    emotion: str, seed: int, subject: int, rng: np.random.Generator, manner: Manner, method: str
+) -> tuple[Floats, str]:
+    from mien.synthesis.head.bare import random_bare_head
+    from mien.synthesis.head.clip import HeadMotion
+
+    face = np.random.default_rng(np.random.SeedSequence([seed, subject, 4]))
+    crop = draw_picture_crop(rng)
+    timeline, units = draw_micro(emotion, 200, rng, manner=manner)
+    apex = timeline.movements[0].apex if timeline.movements else timeline.n_frames // 2
+    head, pose = random_bare_head(face, crop, _EXACT_WIDTH)
+    before, after = HeadMotion(head, timeline, pose).states(np.array([0, apex]))
+    return disturbed(head.exact_flow(before, after), _EXACT_WIDTH / crop.width, rng), units
 
 
 def _measured(

@@ -14,9 +14,10 @@ from mien.synthesis.acting import Manner, draw_micro
 from mien.synthesis.face import draw_identity, to_grey
 from mien.synthesis.fields import Floats, face_frame
 from mien.synthesis.neutral_face import Face
+from mien.synthesis.picture_variation import draw_picture_crop
 from mien.synthesis.rig import Motion, Rig, motion, rig
 from mien.synthesis.sensor import Exposure, Sensor, draw_sensor
-from mien.synthesis.shape import Crop, draw_crop
+from mien.synthesis.shape import Crop
 from mien.synthesis.timeline import Timeline
 
 _OVER: Final = 2
@@ -313,7 +314,7 @@ def onset_and_apex(
         (2, H, W) grey frames of 8 bits, and the action units shown.
     """
     face = _face_of(seed, subject)
-    crop, larger = draw_crop(rng), 1 + 2 * MARGIN
+    crop, larger = draw_picture_crop(rng), 1 + 2 * MARGIN
     wide = replace(crop, width=crop.width * larger, height=crop.height * larger, eyes=(crop.eyes + MARGIN) / larger)
     body = puppet(face, crop=wide, width=round(larger * int(rng.integers(84, 140))), colour=False)
     timeline, units = draw_micro(emotion, 200, rng, manner=manner)

@@ -107,7 +107,7 @@ def draw_crop(rng: np.random.Generator, variety: float = 1.0) -> Crop:
 
     Example:
         >>> float(draw_crop(np.random.default_rng(0), variety=0).width)
-        1.95
+        2.15
     """
     a, b, c, d, e = np.clip(rng.normal(size=5), -2, 2) * variety
-    return Crop(1.95 + 0.175 * a, 2.4 + 0.18 * b, 0.25 + 0.025 * c, 0.05 * d, 0.02 * e)
+    return Crop(2.15 + 0.12 * a, 2.55 + 0.18 * b, 0.24 + 0.03 * c, 0.05 * d, 0.02 * e)

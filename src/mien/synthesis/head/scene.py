@@ -17,7 +17,7 @@ from mien.synthesis.head.identity import Identity, base_shape
 from mien.synthesis.head.light import Light, brightness, lamp_reach, normals, open_sky
 from mien.synthesis.head.mesh import head_mesh
 from mien.synthesis.head.raster import Samples, rasterise
-from mien.synthesis.head.skin import eyeball, looks_of
+from mien.synthesis.head.skin import Looks, eyeball, looks_of
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -153,14 +153,19 @@ class Head:
     ) -> None:
         self.identity, self.camera, self.light = identity, camera or Camera(), light or Light()
         self._mesh = head_mesh()
-        skin = base_shape(identity)
-        self._eyes = [eyeball(skin, marks) for marks in self._mesh.eyes]
-        self._looks = looks_of(identity, self._mesh.ball)
-        n = len(skin)
-        body = self._mesh.triangles[(self._mesh.triangles < n).all(1)]
-        self.rest: Floats = skin + self._looks.lift[:, None] * normals(skin, body)
-        """(V, 3) vertices of the neutral head with its hair, without eyeballs, in millimetres."""
+        self._skin = base_shape(identity)
+        self._eyes = [eyeball(self._skin, marks) for marks in self._mesh.eyes]
         self._seed = seed
+
+    @cached_property
+    def _looks(self) -> Looks:
+        return looks_of(self.identity, self._mesh.ball)
+
+    @cached_property
+    def rest(self) -> Floats:
+        """(V, 3) vertices of the neutral head with its hair, without eyeballs, in millimetres."""
+        body = self._mesh.triangles[(self._mesh.triangles < len(self._skin)).all(1)]
+        return np.asarray(self._skin + self._looks.lift[:, None] * normals(self._skin, body), np.float32)
 
     @property
     def eye_distance(self) -> float:
