@@ -12,6 +12,7 @@ import argparse
 import datetime
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def affine_share(motion: Floats) -> Floats:
     return np.asarray(fitted / np.maximum((flat**2).sum((1, 2)), 1e-9))
 
 
+def affine_part(motion: Floats, channel: int, axis: int) -> Floats:
+    """Return the share of the energy of u (0) or v (1) that changes evenly along x (0) or y (1)."""
+    along = np.mgrid[-1 : 1 : motion.shape[2] * 1j, -1 : 1 : motion.shape[3] * 1j][1 - axis].ravel()
+    flat = motion[:, channel].reshape(len(motion), -1)
+    return np.asarray((flat @ (along / np.linalg.norm(along))) ** 2 / np.maximum((flat**2).sum(1), 1e-9))
+
+
 def at_eyes(motion: Floats) -> Floats:
     """Return the share of energy in the boxes of the eyes."""
     energy = (motion**2).sum(1)
@@ -83,6 +91,10 @@ def strain_angle(pictures: Floats, motion: Floats) -> Floats:
     return np.array(found, float)
 
 
+def _part(pictures: Floats, motion: Floats, channel: int, axis: int) -> Floats:
+    return affine_part(motion, channel, axis)
+
+
 STATISTICS: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "energy of u above .2 cycles a pixel": lambda p, m: fine_energy(m[:, 0]),
     "energy of v above .2": lambda p, m: fine_energy(m[:, 1]),
@@ -90,6 +102,11 @@ STATISTICS: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "peak over rms of u": lambda p, m: np.abs(m[:, 0]).max((1, 2)),
     "median over rms of size of u": lambda p, m: np.median(np.abs(m[:, 0]), (1, 2)),
     "affine share of motion": lambda p, m: affine_share(m),
+    **{
+        f"of {'uv'[channel]} along {'xy'[axis]}": partial(_part, channel=channel, axis=axis)
+        for channel in (0, 1)
+        for axis in (0, 1)
+    },
     "energy at the eyes": lambda p, m: at_eyes(m),
     "one-sidedness": lambda p, m: one_sided(m),
     "angle of v over u by strain, degrees": strain_angle,
@@ -104,8 +121,12 @@ def main() -> None:
     given = parser.parse_args()
     clips = [c for c in open_specs(f"flow_images={given.folder}")[0].clips() if c.dataset == "casme2"]
     sets = {f"CASME II ({len(clips)})": np.stack([FLOW_PICTURES.run(c)[0] for c in clips]).astype(float)}
-    for name, vary in (("true motion, distorted", False), ("the same, varied", True)):
-        corpus = flow_corpus(given.pictures, 71, method="mixed", manner=Manner(coded=0.5), vary=vary)
+    training = Manner(coded=0.5, blinks=1.0, lids=0.3, asymmetry=0.2)  # as in studies/unit_weights.py
+    for name, vary, manner in (
+        ("true motion, distorted", False, Manner(coded=0.5)),
+        ("as the weights are trained on", True, training),
+    ):
+        corpus = flow_corpus(given.pictures, 71, method="mixed", manner=manner, vary=vary)
         sets[name] = corpus.pictures().astype(float)
     lines = [
         "# Real and synthetic flow pictures, without labels",

@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from PIL import Image
 
 from mien.classifiers.checkpoint import SHIPPED_UNITS, read_card
 from mien.datasets import open_specs
@@ -143,8 +144,9 @@ def main() -> None:
         for row, name in enumerate(("warped photograph", "3-D head", "CASME II, mean")):
             grid[row, 0].set_ylabel(name, fontsize=10)
         figure.tight_layout(h_pad=0.6, w_pad=0.5)
-        figure.savefig(FOLDER / f"{page}.png", dpi=110)
+        figure.savefig(FOLDER / f"{page}.png", dpi=100)
         plt.close(figure)
+        Image.open(FOLDER / f"{page}.png").convert("RGB").quantize(48).save(FOLDER / f"{page}.png", optimize=True)
     score = read_card(SHIPPED_UNITS).score
     print("| unit | clips | AUC | average precision | precision | recall | F1 | always yes |\n" + "|---" * 8 + "|")
     for name in label_map("au12").classes:

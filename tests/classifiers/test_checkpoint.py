@@ -13,6 +13,7 @@ from safetensors import safe_open
 from mien.classifiers.base import Classifier
 from mien.classifiers.checkpoint import (
     SHIPPED,
+    SHIPPED_CLASSES,
     SHIPPED_UNITS,
     UNITS,
     ModelCard,
@@ -23,8 +24,11 @@ from mien.classifiers.checkpoint import (
     versions,
 )
 from mien.classifiers.flow_kernels import FlowKernels
+from mien.datasets.action_units import parse_action_units
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs, Inputs
+from mien.synthesis.acting import Manner
+from mien.synthesis.flow_pictures import flow_corpus
 from mien.systems import SYSTEMS
 from mien.systems.trained import load_checkpoint
 
@@ -225,7 +229,26 @@ def test_the_card_of_units_has_the_figures_of_each() -> None:
     assert card.labels == "au12"
     assert tuple(card.score["per_au"]) == card.classes
     assert all(entry["synthetic"] for entry in card.trained_on)
-    assert SHIPPED_UNITS.stat().st_size < 5e6
+    assert SHIPPED_UNITS.stat().st_size + SHIPPED_CLASSES.stat().st_size < 5e6
+
+
+def test_the_shipped_classes_answer_probabilities() -> None:
+    classifier, card = load_checkpoint("shipped-classes", "flow-kernels", ("negative", "positive", "surprise"))
+    assert card.task == "classes"
+    assert card.score["uf1"] > read_card("shipped").score["uf1"]
+    corpus = flow_corpus(60, 9)
+    answers = classifier.predict_proba(corpus.pictures())
+    np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
+    assert (answers.argmax(1) == corpus.labels).mean() > 0.6
+
+
+def test_the_shipped_units_see_brows_rise() -> None:
+    classifier, card = load_checkpoint("shipped-units")
+    # A wide-eyed start of surprise on faces that they were not trained on.
+    corpus = flow_corpus(40, 9, method="head", classes=("surprise",), manner=Manner(intensity=0.25, atypical=0))
+    said = classifier.decide_units(classifier.predict_proba(corpus.pictures()))[:, card.classes.index("AU2")]
+    true = np.array([2 in {number for _, number in parse_action_units(text)} for text in corpus.units])
+    assert (said == true).mean() > 0.8
 
 
 def test_a_card_with_an_unknown_task_or_without_figures_is_refused(tmp_path: Path) -> None:

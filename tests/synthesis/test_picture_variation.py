@@ -21,7 +21,14 @@ def hill(size: int = 28) -> NDArray[np.float64]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make nothing vary but the ratio of u and v in the strain."""
     still = dict.fromkeys(("rotation", "scale", "shift", "elastic"), 0.0) | {"grain": 5.0}
-    level = {"power": [1.0, 1.0], "affine": 0.0, "noise": 0.0, "scales": [1.0], "angle": [45.0, 45.0]}
+    level = {
+        "power": [1.0, 1.0],
+        "affine": 0.0,
+        "parts": [1.0] * 4,
+        "noise": 0.0,
+        "scales": [1.0],
+        "angle": [45.0, 45.0],
+    }
     monkeypatch.setattr(picture_variation, "read_table", lambda _: {"geometry": still, "level": level})
 
 

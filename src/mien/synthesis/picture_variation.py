@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -64,7 +64,8 @@ def varied(flow: NDArray[np.floating[Any]], rng: np.random.Generator) -> Floats:
     moved = moved / _rms(moved)
     moved = np.sign(moved) * np.abs(moved) ** power
     moved = moved / _rms(moved)
-    moved = moved + _affine((moved.shape[0], moved.shape[1]), rng) * np.float32(rng.uniform(0, level["affine"]))
+    head = _affine((moved.shape[0], moved.shape[1]), level["parts"], rng)
+    moved = moved + head * np.float32(rng.uniform(0, level["affine"]))
     for width in level["scales"]:
         noise = cv2.GaussianBlur(rng.normal(size=moved.shape).astype(np.float32), (0, 0), width)
         moved = moved + noise / _rms(noise) * np.float32(rng.uniform(0, level["noise"]))
@@ -92,10 +93,10 @@ def _displaced(flow: Floats, rng: np.random.Generator, ranges: Mapping[str, floa
     )
 
 
-def _affine(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """Return a random affine field (H, W, 2) of unit root mean square, as a turning or nearing head makes."""
+def _affine(shape: tuple[int, int], parts: Sequence[float], rng: np.random.Generator) -> Floats:
+    """Return a random affine field (H, W, 2) of unit root mean square, as a nodding or turning head makes."""
     y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
-    field = np.dstack([x, y]) @ rng.normal(size=(2, 2))
+    field = np.dstack([x, y]) @ (rng.normal(size=(2, 2)) * np.reshape(parts, (2, 2))).T
     return np.asarray(field / _rms(field), np.float32)
 
 
