@@ -135,7 +135,8 @@ def class_figures(classifier: Classifier, clips: Clips) -> dict[str, Any]:
 
 def _tested(clips: Clips) -> dict[str, str]:
     names = [person[0] for person in clips.people]
-    counts = " and ".join(f"{names.count(name)} clips of {name}" for name in sorted(set(names)))
+    *first, last = (f"{names.count(name)} clips of {name}" for name in sorted(set(names)))
+    counts = " and ".join(([", ".join(first)] if first else []) + [last])
     return {
         "protocol": "synthetic_to_real",
         "tested_on": f"{counts}, as ready flow pictures",
