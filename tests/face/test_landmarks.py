@@ -12,6 +12,7 @@ from mien.errors import MienError
 from mien.face.detect import detect_faces
 from mien.face.landmarks import IBUG_OF_MESH, LANDMARKERS, FaceTrack, _runs, ibug68, track_face
 from mien.face.mesh import Square, _cut, find_mesh, square_of_face
+from mien.face.portrait import portrait
 
 
 def moved(picture: np.ndarray, x: float, y: float = 0.0) -> np.ndarray:
@@ -288,3 +289,14 @@ def test_the_mesh_agrees_with_mediapipe(woman: np.ndarray, read_video: Callable[
         distance = np.linalg.norm(points - theirs, axis=1)
         assert distance.max() < 0.1
         assert distance.mean() < 0.03
+
+
+def test_landmarks_are_the_same_where_faces_are_not_counted() -> None:
+    still = portrait()
+    gone = np.full_like(still, 90)
+    moved = np.roll(still, 60, 1)
+    for frames in ([still] * 3, [still, gone, still, moved], [gone, gone, still]):
+        counted, tracked = (track_face(frames, count_faces=count) for count in (True, False))
+        np.testing.assert_array_equal(counted.points, tracked.points)
+        assert counted.found.tolist() == tracked.found.tolist()
+        assert counted.notes == tracked.notes

@@ -103,6 +103,7 @@ def track_face(
     batch: int = 32,
     crops: int = 1,
     device: str = "cpu",
+    count_faces: bool = True,
 ) -> FaceTrack:
     """Track the largest face of a clip and return its landmarks. Only `batch` frames are kept in memory.
 
@@ -118,6 +119,8 @@ def track_face(
         crops: Number of slightly shifted squares over which landmarks are averaged ("mesh" only). 7 reduces the noise
             by about a fifth, at seven times the cost.
         device: Where the networks run: "cpu", "cuda", ...
+        count_faces: Detect faces in every frame, for `FaceTrack.n_faces`. If False, "mesh" detects faces only where it
+            has to find the square, and counts the one that it tracks elsewhere; the landmarks are the same.
 
     Returns:
         The track.
@@ -139,6 +142,8 @@ def track_face(
         raise unknown_name("landmarker", landmarker, LANDMARKERS, "mien.face.landmarks.LANDMARKERS")
     if batch < 1 or crops < 1:
         raise MienError(f"batch {batch}, crops {crops}.", "whole numbers from 1.", "`batch=32, crops=1`.")
+    if landmarker == "mesh" and not count_faces:
+        return _track_mesh(_checked(frames), batch=batch, crops=crops, device=device, count_faces=False)
     return LANDMARKERS[landmarker](_checked(frames), batch=batch, crops=crops, device=device)
 
 
@@ -165,8 +170,10 @@ def _checked(frames: Iterable[Picture]) -> Iterator[Picture]:
 # The mesh
 
 
-def _track_mesh(frames: Iterator[Picture], /, *, batch: int, crops: int, device: str) -> FaceTrack:
-    tracker = _MeshTracker(crops, device)
+def _track_mesh(
+    frames: Iterator[Picture], /, *, batch: int, crops: int, device: str, count_faces: bool = True
+) -> FaceTrack:
+    tracker = _MeshTracker(crops, device, count_faces)
     while frames_of_batch := list(islice(frames, batch)):
         tracker.add(frames_of_batch)
     return tracker.result()
@@ -175,8 +182,8 @@ def _track_mesh(frames: Iterator[Picture], /, *, batch: int, crops: int, device:
 class _MeshTracker:
     """Tracks a face by the mesh, batch after batch."""
 
-    def __init__(self, crops: int, device: str) -> None:
-        self.crops, self.device = crops, device
+    def __init__(self, crops: int, device: str, count_faces: bool) -> None:
+        self.crops, self.device, self.count_faces = crops, device, count_faces
         self.square: Square | None = None
         self.first: Square | None = None
         self.last: Floats | None = None
@@ -190,22 +197,30 @@ class _MeshTracker:
         """Process the next frames of the clip."""
         from mien.face.detect import detect_faces
 
-        detected = detect_faces(frames, small=False, device=self.device)
-        if self.square is None and not any(detected):
-            # Searching tiles is slow. One frame of each batch is enough to find a small face that stays.
-            detected[0] = detect_faces(frames[:1], device=self.device)[0]
+        detected: dict[int, list[Face]] = {}
+
+        def faces_of(row: int) -> list[Face]:
+            if row not in detected:
+                detected[row] = detect_faces([frames[row]], small=False, device=self.device)[0]
+            return detected[row]
+
+        if self.count_faces or (self.square is None and not faces_of(0)):
+            detected.update(enumerate(detect_faces(frames, small=False, device=self.device)))
+            if self.square is None and not any(detected.values()):
+                # Searching tiles is slow. One frame of each batch is enough to find a small face that stays.
+                detected[0] = detect_faces(frames[:1], device=self.device)[0]
         i, span = 0, len(frames)
         while i < len(frames):
             is_new = self.square is None
-            if is_new and not self._find_square(frames[i], detected[i]):
-                self._append(None, detected[i])
+            if is_new and not self._find_square(frames[i], faces_of(i)):
+                self._append(None, faces_of(i))
                 i += 1
                 continue
             points, valid = self._locate(frames[i : i + span])
             valid[0] |= is_new  # the square was found in this frame
             n = len(valid) if valid.all() else int(np.argmin(valid))
-            for frame_points, faces in zip(points[:n], detected[i : i + n], strict=True):
-                self._append(frame_points, faces)
+            for row, frame_points in enumerate(points[:n], i):
+                self._append(frame_points, detected.get(row, []))
             i += n
             if n < len(valid):
                 # Process few frames at a time while the face keeps leaving its square.

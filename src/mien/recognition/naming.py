@@ -197,7 +197,7 @@ def name_cut(
     reasons = [*reasons_in_time(cut, candidate, kind, length, fps, variable_rate)]
     try:
         with single_torch_thread():
-            track: FaceTrack | None = track_face(cut.frames)
+            track: FaceTrack | None = track_face(cut.frames, count_faces=False)
     except MienError as error:
         track = None
         reasons.append(_lost(error))
@@ -261,7 +261,7 @@ def read_units(
     try:
         cut = cut_out(video, onset, apex, eyes, ends_only=True)
         with single_torch_thread():
-            track = track_face(cut.frames)
+            track = track_face(cut.frames, count_faces=False)
         reasons = tuple(reasons_in_face(track, cut, LEAST_EYES_LONG))
         return (units.answer(_pair(cut, -1, track)) if anyway or not reasons else ()), reasons
     except MienError as error:
