@@ -61,6 +61,12 @@ def recognise(
     mp4: Annotated[
         Path | None, typer.Option(help="Write the video with faces and intervals marked.", rich_help_panel=_FILES)
     ] = None,
+    qa: Annotated[
+        Path | None,
+        typer.Option(
+            "--qa", help="Write questions and answers, .jsonl, as MEGC 2025 has them.", rich_help_panel=_FILES
+        ),
+    ] = None,
     parquet: Annotated[
         Path | None, typer.Option(help="Write the table of --csv as Parquet.", rich_help_panel=_FILES)
     ] = None,
@@ -162,6 +168,7 @@ def recognise(
     given = [*(videos or ()), *(f"@{path}" for path in lists or ())]
     targets = {
         "csv": csv, "parquet": parquet, "json": json_file, "eaf": eaf, "boris": boris, "mp4": mp4, "html": html,
+        "qa": qa,
     }  # fmt: skip
     if folder is not None:
         alone = {"--json-file" if kind == "json" else f"--{kind}": target for kind, target in targets.items()}

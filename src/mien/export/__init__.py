@@ -12,20 +12,21 @@ from mien.export.columns import require_parquet
 from mien.export.elan import write_eaf
 from mien.export.film import write_mp4
 from mien.export.page import write_page
+from mien.export.questions import write_questions
 from mien.export.tables import write_csv, write_json, write_parquet
 from mien.io.atomic import is_stream, require_writable_file
 from mien.recognition.records import Answer
 
 __all__ = [
     "ENDINGS", "WRITERS", "check_target", "write_boris", "write_csv", "write_eaf", "write_json", "write_mp4",
-    "write_page", "write_parquet",
+    "write_page", "write_parquet", "write_questions",
 ]  # fmt: skip
 
 Progress = Callable[[float], None]
 
 ENDINGS: Final[Mapping[str, str]] = {
     "csv": ".csv", "parquet": ".parquet", "json": ".json", "eaf": ".eaf", "boris": ".boris", "mp4": ".mp4",
-    "html": ".html",
+    "html": ".html", "qa": ".jsonl",
 }  # fmt: skip
 """File name extension of each kind of file; `boris` also writes tables, `.tsv`."""
 
@@ -35,6 +36,7 @@ WRITERS: Final[Mapping[str, Callable[[Answer, Path, Progress], Path]]] = {
     "json": lambda answer, out, _: write_json(answer, out),
     "eaf": lambda answer, out, _: write_eaf(answer, out),
     "boris": lambda answer, out, _: write_boris(answer, out),
+    "qa": lambda answer, out, _: write_questions(answer, out),
     "mp4": write_mp4,
     "html": write_page,
 }
