@@ -75,7 +75,7 @@ def test_one_table_for_all_and_a_folder_for_each(films: Path, answered: Path) ->
     assert [row["expressions"] for row in told] == ["1", "1", "0", "0"]
     events = rows(answered / "events.csv")
     assert [row["film"] for row in events] == names[:2]
-    assert "No face was found" in told[2]["no_answer_because"]
+    assert "No face was found" in told[2]["reasons"]
     assert {path.name for path in (answered / "films" / "grey2").iterdir()} == {".film.json", "grey2.json"}
     alone = mien.recognise(films / "a" / "face.mkv", films / "w.safetensors")
     assert [event.onset.index for event in alone.events] == [int(events[0]["onset_frame"])]

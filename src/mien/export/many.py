@@ -428,7 +428,7 @@ def _light(answer: Answer) -> Answer:
 def _film_rows(films: Sequence[Film], answers: Mapping[str, Answer]) -> Rows:
     numbers = {"fps": 3, "seconds": 3}
     whole = ("width", "height", "frames", "people", "expressions", "micro", "macro")
-    texts = ("film", "path", "read", *whole[:2], *numbers, *whole[2:], "no_answer_because", "problems", "found",
+    texts = ("film", "path", "read", *whole[:2], *numbers, *whole[2:], "reasons", "problems", "found",
              "expected", "try")  # fmt: skip
     columns = tuple(
         Column(name, "number" if name in numbers else "whole" if name in whole else "text", numbers.get(name, 0))
