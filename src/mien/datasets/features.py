@@ -229,7 +229,7 @@ class Features(Dataset):
         """
         table = read_features(self.file)
         rows, source = self._rows(table)
-        feature_axis(table.values.shape, len(rows), self.file, source)
+        feature_axis(table, len(rows), self.file, source)
         return [
             Clip(
                 row["dataset"], row["subject"], row["clip"], None, row["emotion"].lower(), row["action_units"],
@@ -274,7 +274,7 @@ class Features(Dataset):
         """Return rows that are equal: one clip under two names, or features that were filled in."""
         table, found = read_features(self.file), []
         rows, source = self._rows(table)
-        values = table.values if feature_axis(table.values.shape, len(rows), self.file, source) == 0 else table.values.T
+        values = table.values if feature_axis(table, len(rows), self.file, source) == 0 else table.values.T
         seen: dict[bytes, int] = {}
         for n, row in enumerate(values):
             first = seen.setdefault(row.tobytes(), n)
@@ -295,13 +295,16 @@ def _clip_columns(path: Path) -> dict[str, list[str]]:
     return {name: [(row[name] or "").strip() for row in rows] for name in reader.fieldnames or ()}
 
 
-def feature_axis(shape: tuple[int, ...], n_clips: int, file: Path, source: str) -> int:
-    """Return the axis of a matrix along which the clips stand.
+def feature_axis(table: FeatureTable, n_clips: int, file: Path, source: str) -> int:
+    """Return the axis of a matrix along which the clips stand; rows where the same file names the clips.
 
     Raises:
         MienError: Neither axis, or both, have as many entries as there are clips.
     """
-    axes = [axis for axis, length in enumerate(shape) if length == n_clips]
+    shape = table.values.shape
+    axes = [
+        axis for axis, length in enumerate(shape) if length == n_clips and (axis == 0 or "clip" not in table.columns)
+    ]
     if len(axes) != 1:
         raise MienError(
             f"{file.name} is {shape[0]}x{shape[1]}, and {source} has {n_clips} clips.",
@@ -318,7 +321,8 @@ def features_of(clip: Clip) -> Array:
         MienError: The file changed since the clip was listed.
     """
     file, n = Path(clip.extra["file"]), int(clip.extra["rows"])
-    values = read_features(file).values
-    axis = feature_axis(values.shape, n, file, "the clip table")
+    table = read_features(file)
+    values = table.values
+    axis = feature_axis(table, n, file, "the clip table")
     row = int(clip.extra["row"])
     return values[row] if axis == 0 else values[:, row]
