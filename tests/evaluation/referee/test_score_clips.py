@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from mien.cli.main import main
+from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.ledger import fold_file, read_ledger, rows_as_csv
 from mien.evaluation.referee.score import compare_predictions, score
@@ -267,3 +268,18 @@ def test_unknown_and_unfitting_rules_name_what_is_there(name: str, near: str, tm
     rows = [{"subject": 1, "clip": 1, "truth": "a", "pred": "a"}]
     with pytest.raises(MienError, match=near):
         score(write_csv(tmp_path / "p.csv", rows), rule=name, task="recognise")
+
+
+def test_clips_of_a_log_are_found_among_the_flow_pictures(composite: Path, tmp_path: Path) -> None:
+    clips = open_dataset("flow_images", composite).clips()
+    number = {"negative": 0, "positive": 1, "surprise": 2}
+    lines: list[str] = []
+    for clip in clips:
+        head = f"{clip.dataset.removesuffix('_hs')} {clip.subject}"
+        if head not in lines:
+            lines += [head, *(f"{c.name.removeprefix(c.subject + '_')} {number[c.emotion]} 0" for c in clips
+                              if c.person == clip.person)]  # fmt: skip
+    (tmp_path / "log.txt").write_text("\n".join(lines), encoding="utf-8")
+    result = score(tmp_path / "log.txt", f"flow_images={composite}", rule="megc2019")
+    assert (result["n_clips"], result["n_missing"]) == (442, 0)
+    assert result["accuracy"] == pytest.approx(250 / 442)
