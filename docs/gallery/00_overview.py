@@ -28,12 +28,12 @@ def draw() -> Figure:
     frames = np.stack(list(film(body, timeline, Sensor(), rng)))
     with tempfile.TemporaryDirectory() as folder:
         video = write_video(Path(folder) / "smile.mkv", iter(frames), 200)
-        (event,) = mien.recognise(video, interval=Interval(10, 30, 50), anyway=True).events
+        answer = mien.recognise(video, interval=Interval(10, 30, 50), anyway=True)
     grey = frames.mean(-1)
     pictures = {
         "onset": frames[10],
         "apex, 0.1 s later": frames[30],
-        "apex, magnified": mien.magnify(frames, alpha=8)[30],
+        "apex, magnified": mien.magnify(frames, alpha=14)[30],
         "optical flow": flow_colours(mien.optical_flow(grey[10], grey[30], method="tvl1")),
     }
     figure = Figure(figsize=(12, 3.3), layout="constrained")
@@ -42,12 +42,14 @@ def draw() -> Figure:
         axis.imshow(picture)
         axis.set_title(title)
         axis.axis("off")
-    units = sorted(event.units, key=lambda unit: unit.probability)[-6:]
+    units = sorted(answer.events[0].units, key=lambda unit: unit.probability)[-6:]
     axes[4].barh(
-        [f"AU{unit.unit} {unit.name}" for unit in units],
+        [f"AU{unit.unit}" for unit in units],
         [unit.probability for unit in units],
-        color=["#0f766e" if unit.present else "#cbd5d1" for unit in units],
+        color=["#5eb8ac" if unit.present else "#cbd5d1" for unit in units],
     )
+    for place, unit in enumerate(units):
+        axes[4].text(0.03, place, unit.name, va="center", fontsize=9)
     axes[4].set(xlim=(0, 1), title="probability that it moved")
     axes[4].spines[["top", "right"]].set_visible(False)
     return figure

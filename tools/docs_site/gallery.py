@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import runpy
 from collections.abc import Iterable
 from functools import cache
@@ -71,7 +72,7 @@ def pages(folder: Path, root: Path) -> dict[str, str]:
     made = {}
     for script in scripts(folder):
         title, text = described(script)
-        first = text.partition("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".") + "."
+        first = re.split(r"(?<=\w{4}\.) ", text.partition("\n\n")[0].replace("\n", " "))[0]
         cards.append(
             f'<a href="{script.stem}.html"><img src="{script.stem}.png" alt="">'
             f"<strong>{escape(title)}</strong><span>{escape(first.replace('`', ''))}</span></a>"
