@@ -47,6 +47,7 @@ NOT_RUN = {
     "docs/guide/cluster.md": "needs a cluster; tests/evaluation/execution covers them",
     "docs/guide/commands.md": "needs a licensed database; its commands are those of the other pages",
     "docs/guide/weights.md": "trains on whole corpora; its page in the notebook has the measured result",
+    "docs/guide/units.md": "needs films and a licensed database; tests/recognition covers them",
     "docs/guide/surviving.md": "kills processes; tests/evaluation/test_surviving.py covers them",
 }
 """Pages with blocks that are only read here, and why."""
