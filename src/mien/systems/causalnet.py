@@ -43,6 +43,7 @@ class CausalnetParameters(FlowNetwork):
 PRESETS = {
     "narrow": Preset("A width of 64, 18,477,961 weights: not the published network, but one that trains on a CPU."),
     "paper": Preset("The published width of 256, 276,590,089 weights; for a GPU.", {"maps": 256}),
+    "small": Preset("A width of 8 and one layer at each level, to try things out.", {"maps": 8, "depths": (1, 1, 1)}),
 }
 
 

@@ -42,6 +42,7 @@ class HtnetParameters(FlowNetwork):
 PRESETS = {
     "narrow": Preset("A width of 64, 8,722,310 weights: not the published network, but one that trains on a CPU."),
     "paper": Preset("The published width of 256, 139,582,982 weights; for a GPU.", {"maps": 256}),
+    "small": Preset("A width of 8 and one layer at each level, to try things out.", {"maps": 8, "depths": (1, 1, 1)}),
 }
 
 
