@@ -126,7 +126,8 @@ def open_units(weights: str | Path | None = None, all_units: bool = False) -> Un
             f"The weights {path.name!r} call their units {', '.join(card.classes)}.", "AU1, AU2 and so on.", train
         ) from None
     recipe = _recipe(path, card)
-    shown = [unit for unit in units if all_units or (measured_auc(card, unit) or 1.0) >= LEAST_AUC]
+    aucs = {unit: measured_auc(card, unit) for unit in units}
+    shown = [unit for unit, auc in aucs.items() if all_units or auc is None or auc >= LEAST_AUC]
     return UnitReader(path, classifier, card, recipe, units, tuple(sorted(shown)))
 
 
