@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -70,6 +71,26 @@ def unknown_name(
     return MienError(f"There is no {kind} called {name!r}.", f"one of {', '.join(names)}.", fix)
 
 
+def install_extra(extra: str) -> str:
+    """Return the command that installs the packages of an extra of mien, wherever it is typed.
+
+    Args:
+        extra: As `pyproject.toml` names it: "web", "table".
+
+    Example:
+        >>> install_extra("table")
+        "`pip install 'pyarrow>=18'`"
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        wanted = [line.partition(";") for line in requires("mien") or ()]
+    except PackageNotFoundError:
+        wanted = []
+    names = [name.strip() for name, _, when in wanted if re.search(rf"extra == ['\"]{extra}['\"]", when)]
+    return f"`pip install {' '.join(map(shlex.quote, names)) or f'mien[{extra}]'}`"
+
+
 def nearest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str | None:
     """Return the known name that was most likely meant; None where none is near.
 
@@ -101,7 +122,7 @@ def nearest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     begun = [word for word in meanings if len(word) > 3 and typed.startswith(word)]
     if begun:
         return meanings[max(begun, key=len)]
-    near = difflib.get_close_matches(typed, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(typed, names, n=1, cutoff=0.6)
     near = near or difflib.get_close_matches(typed, meanings, n=1, cutoff=0.75)
     return meanings[near[0]] if near else None
 

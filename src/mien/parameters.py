@@ -216,8 +216,8 @@ class Parameters(BaseModel):
     @classmethod
     def _unknown(cls, name: str, value: Any, owner: str) -> MienError:
         known = sorted(cls.model_fields)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        fix = f"`--set {near[0] if near else known[0]}={as_typed(value)}`." if known else "leaving it out."
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        fix = f"`--set {near[0]}={as_typed(value)}`." if near else "leaving it out."
         return MienError(f"{owner} has no parameter {name!r}.", f"one of {', '.join(known) or 'none at all'}.", fix)
 
     @classmethod

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from typer.testing import CliRunner
 from mien.cli.main import app as command
 from mien.cli.serve import listen
 from mien.errors import MienError
-from mien.io.atomic import LOCK, private_folder, sweep_left_behind
+from mien.io.atomic import LOCK, lock_run, private_folder, sweep_left_behind
 from mien.io.video import write_video
 from mien.web.connections import patient_protocol
 from mien.web.guard import POLICY, Guard
@@ -606,6 +607,8 @@ def test_runs_are_listed_and_compared(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for name in ("one", "deep/two <x>"):
         benchmark(data, "flow-svm", runs / name, labels="megc2019", jobs=1)
+    shutil.copytree(runs / "one", runs / "begun")
+    shutil.rmtree(runs / "begun" / "ledger")
     (runs / "bad").mkdir()
     (runs / "bad" / "run.json").write_text("{")
     (tmp_path / "run.json").write_text("{}")  # outside the folder of runs
@@ -615,7 +618,13 @@ def test_runs_are_listed_and_compared(tmp_path: Path) -> None:
         assert "one" in text
         assert "deep/two &lt;x&gt;" in text
         assert "synthetic faces" in text
-        assert "Not readable" in text
+        assert "<h2>Damaged</h2>" in text
+        assert "Stopped before the first score" in text
+        assert "Running" not in text
+        with lock_run(runs / "begun"):
+            text = page.ask("GET", "/reports")[2].decode()
+            assert "Running, no score yet" in text
+            assert "Stopped before" not in text
         first = json.loads((runs / "one" / "run.json").read_text())["system"]
         assert f"<td>{first}</td>" in text
         status, headers, report = page.ask("GET", "/reports/view?run=one&run=deep%2Ftwo%20%3Cx%3E")

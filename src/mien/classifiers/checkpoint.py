@@ -172,7 +172,13 @@ def read_card(path: str | Path) -> ModelCard:
         card = ModelCard(**content)
         _require_sound(card)
         return card
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except SafetensorError:
+        raise MienError(
+            f"{str(path)!r} is damaged or a file of another kind.",
+            "a .safetensors file that `mien train` wrote.",
+            "`mien train NAME=FOLDER --system strcn-g --out model.safetensors`.",
+        ) from None
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MienError(
             f"{str(path)!r} is not a checkpoint ({type(error).__name__}: {error}).",
             "a .safetensors file that `mien train` wrote.",

@@ -84,11 +84,14 @@ def flow(
     import numpy as np
 
     from mien.io.atomic import require_writable_file, write_atomically, writing
+    from mien.motion.flow import FLOWS, METHODS
     from mien.motion.pictures import figure_flow, require_picture_file, save
     from mien.motion.strain import optical_strain
     from mien.preprocessing.pairs import flow_between
     from mien.preprocessing.prepare import npy_bytes
 
+    if method not in METHODS:
+        FLOWS.get(method)
     require_picture_file(target)
     if array is not None:
         require_writable_file(array, "`--array flow.npy`.")

@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.recognise import Weights
 from mien.cli.shell import Json, Terminated, print_json, say
-from mien.errors import MienError
+from mien.errors import MienError, install_extra
 
 PORT = 8420
 
@@ -43,7 +43,7 @@ def serve(
     except ModuleNotFoundError as error:
         ours.close()
         raise MienError(
-            f"The page needs {error.name}, which is not installed.", "the extra `web`.", "`pip install 'mien[web]'`."
+            f"The page needs {error.name}, which is not installed.", "the extra `web`.", f"{install_extra('web')}."
         ) from None
     number = ours.getsockname()[1]
     address = f"http://127.0.0.1:{number}/"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mien.datasets.base import Dataset
 from mien.datasets.label_sheet import read_label_sheet
 from mien.datasets.layout import layout
-from mien.errors import MienError, unknown_name
+from mien.errors import MienError, install_extra, unknown_name
 from mien.types import Clip, Problem
 
 Array = NDArray[np.float32]
@@ -135,7 +135,7 @@ def _read_parquet(path: Path) -> FeatureTable:
         raise MienError(
             "Parquet files need the package pyarrow, which is not installed.",
             "pyarrow, or the table as CSV.",
-            "`pip install 'mien[table]'`.",
+            f"{install_extra('table')}.",
         )
     import pyarrow.parquet
 

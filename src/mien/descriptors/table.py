@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import mien
 from mien.descriptors import descriptor as descriptor_named
-from mien.errors import MienError
+from mien.errors import MienError, install_extra
 from mien.io.atomic import require_writable_file, write_atomically, writing
 from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
@@ -168,7 +168,7 @@ def check_target(path: Path) -> None:
         raise MienError(
             "Parquet needs the package pyarrow, which is not installed.",
             "pyarrow, or another format.",
-            f"`pip install 'mien[table]'`, or `--out {path.with_suffix('.csv')}`.",
+            f"{install_extra('table')}, or `--out {path.with_suffix('.csv')}`.",
         )
     require_writable_file(path, "`--out features.parquet`.")
 

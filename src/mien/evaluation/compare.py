@@ -103,9 +103,11 @@ def compare(
     if a.classes != b.classes or truth_a != truth_b:
         differing = sorted(k for k in truth_a.keys() | truth_b.keys() if truth_a.get(k) != truth_b.get(k))
         what = f"{len(differing)} clips, first {differing[0]}" if differing else f"classes {a.classes} and {b.classes}"
-        raise MienError(
-            f"The runs differ in {what}.", "the same clips with the same true classes.", "one label map for both runs."
-        )
+        fix = "one label map for both runs."
+        datasets = [sorted({row.dataset for row in ledger.rows}) for ledger in (a, b)]
+        if datasets[0] != datasets[1]:
+            fix = f"runs on the same databases; these are on {' and on '.join(', '.join(names) for names in datasets)}."
+        raise MienError(f"The runs differ in {what}.", "the same clips with the same true classes.", fix)
     return (compare_units if a.units else compare_classes)(a, b, n=n, seed=seed)
 
 

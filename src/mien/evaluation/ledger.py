@@ -16,6 +16,7 @@ as wrong, so that leaving clips out cannot raise a score.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -296,6 +297,7 @@ def read_ledger(run: Path) -> Ledger:
             "`mien report` on another run.",
         )
     classes = settings["classes"]
+    _require_clip_table(run, settings)
     folds = finished_folds(run, settings)
     rows: list[Row] = []
     seen: set[tuple[int, str]] = set()
@@ -313,6 +315,17 @@ def read_ledger(run: Path) -> Ledger:
     complete = len(folds) == len(settings["seeds"]) * settings["n_folds"]
     failures = {error["clip"]: error["found"] for error in read_failures(run)}
     return Ledger(settings, tuple(classes), tuple(rows), complete, failures)
+
+
+def _require_clip_table(run: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a run whose table of clips is not the one that it began with."""
+    path, digest = run / "clips.csv", settings.get("clip_table")
+    if digest and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest()[:16] != digest:
+        raise MienError(
+            f"{path} was cut or changed.",
+            "the table of clips as `mien benchmark` wrote it.",
+            f"`rm {shlex.quote(str(path))}`; every fold names its clips itself.",
+        )
 
 
 # Clips that could not be prepared

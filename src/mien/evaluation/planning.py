@@ -133,8 +133,13 @@ def make_plan(
         table = [replace(s, label=table[j].label, units=table[j].units) for s, j in zip(table, order, strict=True)]
     missing = sorted({s.clip.medium for s in table} - set(chosen.recipes))
     if missing:
+        kinds = {"flow": "ready flow pictures", "frames": "frames of faces"}
         raise MienError(
-            f"{chosen.name} cannot read {' or '.join(missing)}.", f"{' or '.join(chosen.recipes)}.", "`mien systems`."
+            f"{chosen.name} cannot read {' or '.join(kinds.get(medium, medium) for medium in missing)}.",
+            f"{' or '.join(kinds.get(medium, medium) for medium in chosen.recipes)}.",
+            "a database of frames, such as casme2=FOLDER; or `--system flow-svm`, which reads ready flow pictures."
+            if missing == ["flow"]
+            else "`mien systems` for what each system reads.",
         )
     folds = make_folds(protocol, table, **(protocol_parameters or {}))
     media: set[Medium] = {s.clip.medium for s in table}

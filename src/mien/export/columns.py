@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Final, Literal
 
-from mien.errors import MienError
+from mien.errors import MienError, install_extra
 from mien.recognition.records import Answer, Event, UnitAnswer
 
 Kind = Literal["text", "whole", "number"]
@@ -250,5 +250,5 @@ def require_parquet(instead: str = "`--csv FILE`") -> None:
         raise MienError(
             "Parquet needs the package pyarrow, which is not installed.",
             "pyarrow, or a CSV table.",
-            f"`pip install 'mien[table]'`, or {instead}.",
+            f"{install_extra('table')}, or {instead}.",
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.io.video import open_video, write_video
+from mien.io.video.write import write_outlined
 from mien.preprocessing.steps import as_colour
 from mien.recognition.cuts import eyes_at
 from mien.recognition.people import face_box
@@ -101,10 +102,7 @@ def _colour(event: Event) -> tuple[int, int, int]:
 
 
 def _write(picture: Picture, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    scale = max(0.42, picture.shape[1] / 1400)
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have ASCII characters only
-    for shade, thick in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
+    write_outlined(picture, text, place, max(0.42, picture.shape[1] / 1400), colour)
 
 
 class _Strip:

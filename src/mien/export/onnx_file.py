@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError
+from mien.errors import MienError, install_extra
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -101,5 +101,5 @@ def needed(name: str) -> Any:
         raise MienError(
             f"ONNX files need {name}, which is not installed.",
             "the extra `onnx`.",
-            "`pip install -c constraints.txt 'mien[onnx]'`.",
+            f"{install_extra('onnx')}.",
         ) from None

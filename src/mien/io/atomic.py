@@ -80,7 +80,8 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(target)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename in (name, temporary):
-            error.filename = str(path)  # nobody knows the name in between
+            with suppress(AttributeError):  # errors of PyAV cannot be changed
+                error.filename = str(path)  # nobody knows the name in between
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -259,6 +260,25 @@ def lock_run(folder: Path, meanwhile: str = "") -> Iterator[bool]:
             with suppress(OSError):  # before the lock goes: whoever waits for this file must look for a new one
                 (folder / LOCK).unlink()
             os.close(handle)
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process works on a run now."""
+    try:
+        import fcntl
+
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def _locked(folder: Path, meanwhile: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -202,8 +203,13 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
         >>> optical_flows(pictures[:-1], pictures[1:], "dis").shape
         (2, 20, 24, 2)
     """
-    if method not in METHODS:
-        FLOWS.get(method)  # an unknown name is refused before the pictures are looked at
+    if method not in METHODS:  # an unknown name is refused before the pictures are looked at
+        try:
+            FLOWS.get(method)
+        except MienError as error:
+            near = re.match(r"`[\w-]+`", error.fix)
+            fix = f"method={near[0].strip('`')!r}." if near else 'one of them, e.g. method="tvl1".'
+            raise MienError(error.found, error.expected, fix) from None
     firsts, seconds = np.asarray(firsts), np.asarray(seconds)
     if firsts.ndim != 3 or firsts.shape != seconds.shape:
         raise _wrong_shape(firsts, seconds, "two stacks of grey pictures (B, H, W) or two grey pictures (H, W)")

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.io.atomic import require_writable_file
 from mien.io.video import frame_rate_warning, open_video, write_video
+from mien.io.video.write import write_outlined
 from mien.motion.magnify import Magnifier, coefficients
 from mien.preprocessing.steps import as_colour
 
@@ -119,7 +119,6 @@ def _side_by_side(original: NDArray[np.uint8], magnified: NDArray[np.uint8]) -> 
         picture = picture.copy()
         scale = max(0.35, picture.shape[0] / 700)
         place = (round(14 * scale), round(30 * scale))
-        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+        write_outlined(picture, name, place, scale, (255, 255, 255))
         labelled.append(picture)
     return np.hstack(labelled)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError, unknown_name
+from mien.errors import MienError, install_extra, unknown_name
 from mien.motion.pictures import Picture, scalar_colours
 from mien.preprocessing.base import Array, Context, Recipe, Step
 from mien.preprocessing.inputs import ArrayInputs
@@ -161,7 +161,7 @@ def _captum() -> Any:
         raise MienError(
             "Saliency needs the package captum, which is not installed.",
             "captum 0.7 or later.",
-            "`pip install -c constraints.txt 'mien[explain]'`.",
+            f"{install_extra('explain')}.",
         ) from None
     return captum.attr
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from mien.errors import MienError
 from mien.evaluation.report_text import share
-from mien.io.atomic import private_folder
+from mien.io.atomic import is_locked, private_folder
 
 __all__ = ["Row", "Shelf", "find_runs", "share"]
 
@@ -38,11 +38,11 @@ class Row:
         low: Lower end of the 95 % interval of the score over subjects; None if there is none.
         high: Upper end of that interval.
         marks: Labels that warn the reader.
-        problem: Why the run cannot be read; "" if it can.
+        problem: Why the run cannot be read, or has no scores yet; "" if it has.
     """
 
     name: str
-    kind: Literal["recognition", "units", "spotting", "unreadable"]
+    kind: Literal["recognition", "units", "spotting", "running", "stopped", "unreadable"]
     system: str = ""
     protocol: str = ""
     data: str = ""
@@ -142,7 +142,7 @@ def _spotting(name: str, run: Path) -> dict[str, Any]:
 def _stamp(run: Path) -> object:
     """Return a value that changes when the run changes: settings and ledger are replaced as whole files."""
     ledger = run / "ledger"
-    times = [(run / "run.json").stat().st_mtime_ns, ledger.stat().st_mtime_ns if ledger.is_dir() else 0]
+    times = [(run / "run.json").stat().st_mtime_ns, ledger.stat().st_mtime_ns if ledger.is_dir() else 0, is_locked(run)]
     return times
 
 
@@ -156,7 +156,7 @@ def _row(name: str, run: Path) -> Row:
             spots = _spotting(name, run)
             return Row(
                 name, "spotting", spots["system"], spots["protocol"], ", ".join(spots["per_dataset"]),
-                spots["n_videos"], spots["all"]["f1"], spots["micro"]["f1"], marks=_marks(spots),
+                spots["n_videos"], spots["all"]["f1"], spots["micro"]["f1"], marks=_marks(spots, is_locked(run)),
             )  # fmt: skip
         scores = report(read_ledger(run))
         if "mean_auc" in scores:
@@ -164,24 +164,40 @@ def _row(name: str, run: Path) -> Row:
             return Row(
                 name, "units", scores["system"], f"{scores['protocol']}, {scores['label_map']}",
                 ", ".join(scores["datasets"]), scores["n_clips"], scores["mean_auc"] or 0.0, scores["mean_f1"] or 0.0,
-                low, high, _marks(scores),
+                low, high, _marks(scores, is_locked(run)),
             )  # fmt: skip
         low, high = scores["uf1_interval"]
         return Row(
             name, "recognition", scores["system"], f"{scores['protocol']}, {scores['label_map']}",
-            ", ".join(scores["datasets"]), scores["n_clips"], scores["uf1"], scores["uar"], low, high, _marks(scores),
+            ", ".join(scores["datasets"]), scores["n_clips"], scores["uf1"], scores["uar"], low, high,
+            _marks(scores, is_locked(run)),
         )  # fmt: skip
     except MienError as error:
+        if without_fold(run):
+            if is_locked(run):
+                return Row(name, "running", problem="No fold is finished yet.")
+            return Row(name, "stopped", problem="No fold was finished. The same `mien benchmark` again resumes it.")
         return Row(name, "unreadable", problem=error.found.replace(str(run), name))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Row(name, "unreadable", problem=f"It cannot be read ({type(error).__name__}).")
 
 
-def _marks(scores: dict[str, Any]) -> tuple[str, ...]:
+def without_fold(run: Path) -> bool:
+    """Return whether a run is sound as far as it is there, and has no finished fold."""
+    from mien.evaluation.ledger import finished_folds, read_settings
+
+    try:
+        return not finished_folds(run, read_settings(run))
+    except (MienError, OSError, KeyError, TypeError):
+        return False
+
+
+def _marks(scores: dict[str, Any], running: bool) -> tuple[str, ...]:
     marks = {
         "synthetic faces": scores.get("synthetic"),
         "labels shuffled": scores.get("shuffled_labels"),
         "shares subjects": scores.get("shares_subjects"),
-        "unfinished": not scores["complete"],
+        "running": not scores["complete"] and running,
+        "stopped": not scores["complete"] and not running,
     }
     return tuple(mark for mark, there in marks.items() if there)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import MienError
+from mien.errors import MienError, install_extra
 from mien.evaluation.execution.ray_executor import PATIENCE, RayExecutor, fits, resources
 from mien.evaluation.execution.ray_tasks import Machine, differences, other_version, ray_module, this_machine
 from mien.io.atomic import private_folder
@@ -55,7 +55,7 @@ def connect(
         raise MienError(
             "--ray needs Ray, which is not installed.",
             "the extra `cluster`; without --ray folds run in processes of this machine.",
-            "`pip install 'mien[cluster]'`.",
+            f"{install_extra('cluster')}.",
         )
     with ExitStack() as stack:
 

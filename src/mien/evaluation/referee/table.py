@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError, nearest_name
+from mien.errors import MienError, install_extra, nearest_name
 
 FORMATS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet")
 MOST_BYTES: Final = 1 << 31
@@ -180,7 +180,7 @@ def _read_parquet(path: Path) -> Table:
         raise MienError(
             "Parquet files need the package pyarrow, which is not installed.",
             "pyarrow, or the table in another form.",
-            "`pip install 'mien[table]'`, or save the table as CSV.",
+            f"{install_extra('table')}, or save the table as CSV.",
         )
     import pyarrow.parquet
 

@@ -72,6 +72,33 @@ def write_video(
     return path
 
 
+def write_outlined(
+    picture: NDArray[np.uint8], text: str, place: tuple[int, int], scale: float, colour: tuple[int, int, int]
+) -> None:
+    """Write a line of text into a picture, with a dark outline by which it can be read on any ground.
+
+    The outline is grown from the letters themselves: letters that are drawn twice, thick and thin, drift apart, because
+    OpenCV's fonts become wider with the thickness.
+
+    Args:
+        picture: (H, W, 3), changed in place.
+        text: What has no letter in OpenCV's fonts, which are ASCII, becomes "?".
+        place: Left end of the base line, x and y, in pixels.
+        scale: Size; 1 is letters of some 22 pixels.
+        colour: Of the letters.
+    """
+    import cv2
+
+    plain = text.encode("ascii", "replace").decode()
+    ink = np.zeros(picture.shape[:2], np.uint8)
+    cv2.putText(ink, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(1.6 * scale)), cv2.LINE_AA)
+    size = 2 * max(1, round(1.5 * scale)) + 1
+    edge = cv2.dilate(np.where(ink > 40, np.uint8(255), np.uint8(0)), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    for mask, shade in ((edge, (0, 0, 0)), (ink, colour)):
+        share = mask[..., None].astype(np.float32) / 255
+        picture[:] = np.round(picture * (1 - share) + np.array(shade, np.float32) * share).astype(np.uint8)
+
+
 def _timed(
     frames: Iterable[NDArray[Any]], fps: float, times: Sequence[float] | None, least: float
 ) -> Iterator[tuple[float, Pixels]]:
