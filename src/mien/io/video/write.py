@@ -93,7 +93,9 @@ def write_outlined(
     ink = np.zeros(picture.shape[:2], np.uint8)
     cv2.putText(ink, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(1.6 * scale)), cv2.LINE_AA)
     size = 2 * max(1, round(1.5 * scale)) + 1
-    edge = cv2.dilate(np.where(ink > 40, np.uint8(255), np.uint8(0)), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    edge = cv2.dilate(
+        np.where(ink > 40, np.uint8(255), np.uint8(0)), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    )
     for mask, shade in ((edge, (0, 0, 0)), (ink, colour)):
         share = mask[..., None].astype(np.float32) / 255
         picture[:] = np.round(picture * (1 - share) + np.array(shade, np.float32) * share).astype(np.uint8)
