@@ -72,6 +72,14 @@ class Classifier(ABC):
         decisions: NDArray[np.bool_] = probabilities > 0.5
         return decisions
 
+    def require_units(self) -> None:
+        """Refuse settings under which no action units can be learned, before any work begins.
+
+        Raises:
+            MienError: There is such a setting.
+        """
+        return
+
     def saved_arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a trained classifier has to keep, for a checkpoint; {} before `fit`, and where it cannot be kept.
 

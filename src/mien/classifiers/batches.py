@@ -57,8 +57,8 @@ class CopyBatches:
         return batch
 
     def labels(self, y: Tensor) -> Tensor:
-        """Return the class of each row, given that of each clip."""
-        full = y.repeat_interleave(self.inputs.copies)
+        """Return the class of each row, or its labels, given those of each clip."""
+        full = y.repeat_interleave(self.inputs.copies, dim=0)
         return full if self.mirror is None else torch.cat([full, full])
 
 

@@ -89,6 +89,34 @@ def squared_loss(scores: Tensor, y: Tensor) -> Tensor:
     return nn.functional.mse_loss(scores[:, 0], y)
 
 
+def unit_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Compute binary cross-entropy of each action unit, mean over units and clips.
+
+    Args:
+        logits: (B, U).
+        y: (B, U) of 0 and 1.
+    """
+    return nn.functional.binary_cross_entropy_with_logits(logits, y.to(logits.dtype))
+
+
+def balanced_unit_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Compute binary cross-entropy of each action unit; clips of the batch with and without it count the same.
+
+    What `balanced_loss` is for each unit alone, with the two classes "there" and "not there": weights have the mean 1,
+    and where all clips of the batch are of one kind, each weighs 1.
+
+    Args:
+        logits: (B, U).
+        y: (B, U) of 0 and 1.
+    """
+    there = y.to(logits.dtype)
+    with_it = there.sum(0)
+    without = len(y) - with_it
+    kinds = (with_it > 0).to(logits.dtype) + (without > 0).to(logits.dtype)
+    weight = len(y) / kinds / torch.where(there > 0, with_it, without)
+    return (weight * nn.functional.binary_cross_entropy_with_logits(logits, there, reduction="none")).mean()
+
+
 LOSSES: Final[Mapping[str, Loss]] = {
     "cross_entropy": nn.functional.cross_entropy,
     "balanced": balanced_loss,
@@ -96,5 +124,18 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "printed_unweighted": printed_unweighted_loss,
     "focal": focal_loss,
     "squared": squared_loss,
+    "units": unit_loss,
+    "balanced_units": balanced_unit_loss,
 }
 """The losses that a `Schedule` can name."""
+
+UNIT_LOSSES: Final[Mapping[str, tuple[str, bool]]] = {
+    "balanced": ("balanced_units", True),
+    "printed": ("balanced_units", True),
+    "cross_entropy": ("units", False),
+    "printed_unweighted": ("units", False),
+}
+"""For losses of classes, the name of the same of action units, and whether it is balanced.
+
+With one sigmoid for each unit, equation 9 of STRCN is binary cross-entropy as it is printed.
+"""

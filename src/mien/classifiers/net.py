@@ -79,6 +79,11 @@ class NetClassifier(Classifier):
     smaller_batch: int | None = field(default=None, init=False)
     steps: list[int] = field(default_factory=list, init=False)
 
+    @property
+    def several_labels(self) -> bool:
+        """Whether a clip may have several labels; see `mien.classifiers.unit_net`."""
+        return False
+
     def _build(self, inputs: Inputs, member: int) -> nn.Module:
         return (self.make, *self.others)[member % (1 + len(self.others))](inputs)
 
@@ -218,7 +223,9 @@ class NetClassifier(Classifier):
         looks: list[tuple[Mirror, ...]] = [(view,) for view in self.views] or [()]
         looks += [(mirror, *look) for mirror in mirrors for look in looks]
         views: list[Batches] = [FirstCopies(inputs, self._finish, look) for look in looks]
-        total = sum(predict(model, view, n, self.batch_size) for model in self.models for view in views)
+        total = sum(
+            predict(model, view, n, self.batch_size, self.several_labels) for model in self.models for view in views
+        )
         assert isinstance(total, Tensor)
         return (total / (len(self.models) * len(views))).cpu().numpy()
 

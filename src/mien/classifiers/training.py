@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -153,15 +154,21 @@ def fit(
     return losses
 
 
-def predict(model: nn.Module, x: Tensor | Batches, n: int, batch_size: int = 512) -> Tensor:
-    """Return class probabilities (n, C) of a trained network; the batch is halved where a GPU's memory is too small."""
+def predict(
+    model: nn.Module, x: Tensor | Batches, n: int, batch_size: int = 512, several_labels: bool = False
+) -> Tensor:
+    """Return class probabilities (n, C) of a trained network; the batch is halved where a GPU's memory is too small.
+
+    With `several_labels`, each output is the logit of a label of its own, and rows need not sum to 1.
+    """
+    finish = torch.sigmoid if several_labels else partial(torch.softmax, dim=1)
     model.eval()
     parts: list[Tensor] = []
     done = 0
     with torch.inference_mode():
         while done < n:
             try:
-                parts.append(torch.softmax(model(x[slice(done, min(done + batch_size, n))]), 1))
+                parts.append(finish(model(x[slice(done, min(done + batch_size, n))])))
                 done += len(parts[-1])
                 continue
             except torch.cuda.OutOfMemoryError:

@@ -155,6 +155,8 @@ def make_plan(
             "a system that learns several units of a clip.",
             "`--system flow-kernels`; or a label map of classes, such as `--labels megc2019`.",
         )
+    if units:
+        built.require_units()
     _require_pictures_read(chosen, all_parameters, table)
     record = PROTOCOLS.get(protocol)
     if not record.shares_subjects:

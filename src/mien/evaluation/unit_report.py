@@ -37,14 +37,14 @@ def unit_results(ledger: Ledger) -> dict[str, Any]:
     rows = ledger.of_seed(ledger.seeds[0])
     arrays, persons = unit_arrays(rows, ledger.classes), [(r.dataset, r.subject) for r in rows]
     result: dict[str, Any] = _mean([{k: v for k, v in entry.items() if k != "seed"} for entry in per_seed])
-    result["intervals"] = bootstrap_intervals(*arrays, persons)
+    result["intervals"] = {k: _as_list(v) for k, v in bootstrap_intervals(*arrays, persons).items()}
     of = np.array([row.dataset for row in rows])
     for part, chosen in [(result, of != ""), *((part, of == name) for name, part in result["per_dataset"].items())]:
         kept = arrays[0][chosen], arrays[1][chosen], arrays[2][chosen]
         who = [person for person, there in zip(persons, chosen, strict=True) if there]
         found = unit_intervals(*kept, ledger.classes, who)
         for unit, intervals in found.items():
-            part["per_au"][unit] |= {f"{name}_interval": interval for name, interval in intervals.items()}
+            part["per_au"][unit] |= {f"{name}_interval": _as_list(interval) for name, interval in intervals.items()}
     result["objective"] = objective_scores(rows, ledger.classes)
     if len(per_seed) > 1:
         result["per_seed"] = per_seed
@@ -54,6 +54,10 @@ def unit_results(ledger: Ledger) -> dict[str, Any]:
             if len(values := [entry[name] for entry in per_seed if entry[name] is not None]) > 1
         }
     return result
+
+
+def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)  # as JSON gives it back
 
 
 def _mean(entries: Sequence[Any]) -> Any:

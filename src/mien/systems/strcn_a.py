@@ -128,7 +128,7 @@ def from_frames(p: StrcnAParameters) -> Recipe:
 
 def build(n_classes: int, p: MaskedNetwork) -> Classifier:
     """Return an untrained STRCN-A; its mask is learned when it is fitted."""
-    from mien.classifiers.net import NetClassifier
+    from mien.classifiers.unit_net import UnitNetClassifier
     from mien.models.masked import MaskedRCN, learn_mask, untrained
 
     def with_mask(inputs: Inputs, mask: NDArray[np.bool_]) -> MaskedRCN:
@@ -137,7 +137,7 @@ def build(n_classes: int, p: MaskedNetwork) -> Classifier:
     def make(inputs: Inputs) -> MaskedRCN:
         return with_mask(inputs, learn_mask(inputs, p.mask, p.mask_per_clip, p.mask_opening))
 
-    return NetClassifier(
+    return UnitNetClassifier(
         make=make,
         remake=lambda inputs, weights: with_mask(inputs, weights["mask"].numpy()),
         schedule=schedule(p),

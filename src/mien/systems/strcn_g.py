@@ -202,7 +202,7 @@ def build(n_classes: int, p: StrcnGParameters) -> Classifier:
         shifted_views,
     )
     from mien.classifiers.checkpoint import start_from
-    from mien.classifiers.net import NetClassifier
+    from mien.classifiers.unit_net import UnitNetClassifier
     from mien.models.rcn import RCN
 
     def make(inputs: Inputs, variant: Variant) -> RCN:
@@ -211,7 +211,7 @@ def build(n_classes: int, p: StrcnGParameters) -> Classifier:
 
     variants: tuple[Variant, ...] = ("paper", "authors-code") if p.variant == "both" else (p.variant,)
     first, *others = variants
-    return NetClassifier(
+    return UnitNetClassifier(
         make=partial(make, variant=first),
         others=[partial(make, variant=other) for other in others],
         schedule=schedule(p),

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from mien.classifiers.base import Classifier
-from mien.classifiers.checkpoint import ModelCard, checkpoint_file, read_arrays, read_card, read_states
+from mien.classifiers.checkpoint import (
+    THRESHOLDS,
+    UNITS,
+    ModelCard,
+    checkpoint_file,
+    read_arrays,
+    read_card,
+    read_states,
+)
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import system as system_named
@@ -39,6 +47,7 @@ def load_checkpoint(
     from safetensors import SafetensorError
 
     from mien.classifiers.net import NetClassifier
+    from mien.classifiers.unit_net import UnitNetClassifier
 
     path = checkpoint_file(str(path))
     card = read_card(path)
@@ -59,6 +68,8 @@ def load_checkpoint(
             if not states:
                 raise ValueError("it holds no network")
             classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
+            if isinstance(classifier, UnitNetClassifier) and card.task == UNITS:
+                classifier.thresholds = read_arrays(path)[THRESHOLDS]
         else:
             classifier.load_arrays(read_arrays(path))
     except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:

@@ -1,0 +1,91 @@
+"""UnitNetClassifier: networks that learn action units as well as classes, one sigmoid each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.classifiers.base import Clips, Progress
+from mien.classifiers.losses import UNIT_LOSSES
+from mien.classifiers.net import NetClassifier
+from mien.errors import MienError
+
+
+@dataclass
+class UnitNetClassifier(NetClassifier):
+    """Networks whose outputs are classes, or action units, of which a clip may show several.
+
+    Of units, each output has a sigmoid of its own, and the loss is that of `schedule` for several labels
+    (`mien.classifiers.losses.UNIT_LOSSES`).
+
+    Attributes:
+        thresholds: (U,) probability above which a unit is said to be there. The balanced loss counts clips with and
+            without a unit alike; where the share s of training clips shows it, it is more likely than not above 1 - s.
+    """
+
+    learns_units: ClassVar[bool] = True
+
+    thresholds: NDArray[np.float64] | None = field(default=None, init=False)
+
+    def fit(
+        self,
+        x: Clips,
+        y: NDArray[np.int64],
+        groups: Sequence[tuple[str, str]],
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Train on clips, all copies of them; see `Classifier.fit`.
+
+        Args:
+            x: (N, ...) input.
+            y: (N,) class indices; or (N, U) of 0 and 1 for units.
+            groups: Not used.
+            seed: The same seed on the same machine gives the same weights.
+            progress: Called with the share that is done.
+
+        Raises:
+            MienError: The loss is no longer finite, has no form for several labels, or the memory of a GPU is too
+                small for batches of two clips.
+        """
+        y = np.asarray(y)
+        self.thresholds = None
+        asked = self.schedule
+        if y.ndim == 2:
+            self.require_units()
+            name, balanced = UNIT_LOSSES[asked.loss]
+            self.schedule = replace(asked, loss=name)
+            self.thresholds = np.clip(1 - y.mean(0), 0.0, 1.0) if balanced else np.full(y.shape[1], 0.5)
+        try:
+            super().fit(x, y, groups, seed=seed, progress=progress)
+        finally:
+            self.schedule = asked
+        return self
+
+    def require_units(self) -> None:
+        """Refuse a loss that has no form for several labels.
+
+        Raises:
+            MienError: The loss is one of classes alone.
+        """
+        if self.schedule.loss not in UNIT_LOSSES:
+            raise MienError(
+                f"The loss {self.schedule.loss!r} is one of classes, and action units are learned.",
+                f"one of {', '.join(UNIT_LOSSES)}.",
+                "`--set loss=balanced`.",
+            )
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a clip may have several labels, so that each output has a sigmoid."""
+        return self.thresholds is not None
+
+    def decide_units(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which units are present, (N, U); see `thresholds`."""
+        decisions: NDArray[np.bool_] = probabilities > (0.5 if self.thresholds is None else self.thresholds)
+        return decisions
