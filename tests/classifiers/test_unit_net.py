@@ -61,13 +61,7 @@ def test_units_that_move_together_are_learned_each_by_itself(trained: UnitNetCla
     assert trained.schedule.loss == "balanced"
 
 
-def test_threshold_of_a_unit_follows_from_its_share(trained: UnitNetClassifier) -> None:
-    share = pictures(80, seed=0)[1].mean(0)
-    assert trained.thresholds is not None
-    np.testing.assert_allclose(trained.thresholds, 1 - share)
-
-
-def test_weights_and_thresholds_are_read_back(trained: UnitNetClassifier, tmp_path: Path) -> None:
+def test_weights_are_read_back(trained: UnitNetClassifier, tmp_path: Path) -> None:
     card = ModelCard(
         "strcn-g", system("strcn-g").with_parameters(QUICK).model_dump(mode="json"), ("AU4", "AU12"), "au12", (), {},
         (3, 28, 28), 0, versions=versions(), task=UNITS,

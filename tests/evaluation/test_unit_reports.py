@@ -126,7 +126,9 @@ def test_page_of_several_runs_compares_them_and_mixes_with_runs_about_classes(
     mien.benchmark(f"flow_images={pictures}", "flow-kernels", tmp_path / "classes", jobs=1)
     text = write_html([*runs, tmp_path / "classes"], tmp_path / "page.html").read_text()
     page = Texts(text)
-    assert any(cells[:3] == ["Unit", "good", "noisier"] for cells in page.rows)
+    assert any(cells[:4] == ["Run", "AU1", "AU2", "AU4"] for cells in page.rows)
+    auc = report(runs[1])["per_au"]["AU4"]
+    assert any(cells[0] == "noisier" and cells[3] == f"{auc['auc']:.3f}{auc['f1']:.3f}" for cells in page.rows if cells)
     assert "3 runs side by side" in text
     assert any("UF1" in cells for cells in page.rows)
     assert any("AUC" in cells for cells in page.rows)

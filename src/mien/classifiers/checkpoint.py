@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-THRESHOLDS = "thresholds"
-"""Name of the thresholds of action units beside the weights of networks."""
-
 _LARGEST = 1 << 28
 """Most numbers that one input may have."""
 
@@ -121,11 +118,9 @@ def _content(classifier: Classifier, metadata: dict[str, str]) -> bytes | None:
         from safetensors.numpy import save as save_arrays
 
         return save_arrays({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
-    import torch
     from safetensors.torch import save
 
     from mien.classifiers.net import NetClassifier
-    from mien.classifiers.unit_net import UnitNetClassifier
 
     if not isinstance(classifier, NetClassifier) or not classifier.models:
         return None
@@ -134,8 +129,6 @@ def _content(classifier: Classifier, metadata: dict[str, str]) -> bytes | None:
         for n, m in enumerate(classifier.models)
         for k, v in m.state_dict().items()
     }
-    if isinstance(classifier, UnitNetClassifier) and classifier.thresholds is not None:
-        tensors[THRESHOLDS] = torch.from_numpy(classifier.thresholds)
     return save(tensors, metadata=metadata)
 
 
@@ -246,8 +239,6 @@ def read_states(path: Path) -> dict[int, dict[str, Tensor]]:
 
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in load_file(path).items():
-        if name == THRESHOLDS:
-            continue
         member, _, key = name.partition(".")
         states.setdefault(int(member), {})[key] = tensor
     return states

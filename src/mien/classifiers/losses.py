@@ -129,13 +129,13 @@ LOSSES: Final[Mapping[str, Loss]] = {
 }
 """The losses that a `Schedule` can name."""
 
-UNIT_LOSSES: Final[Mapping[str, tuple[str, bool]]] = {
-    "balanced": ("balanced_units", True),
-    "printed": ("balanced_units", True),
-    "cross_entropy": ("units", False),
-    "printed_unweighted": ("units", False),
+UNIT_LOSSES: Final[Mapping[str, str]] = {
+    "balanced": "balanced_units",
+    "printed": "balanced_units",
+    "cross_entropy": "units",
+    "printed_unweighted": "units",
 }
-"""For losses of classes, the name of the same of action units, and whether it is balanced.
+"""For losses of classes, the name of the same of action units.
 
 With one sigmoid for each unit, equation 9 of STRCN is binary cross-entropy as it is printed.
 """

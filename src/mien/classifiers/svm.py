@@ -70,6 +70,8 @@ class RbfSvm(Classifier):
         inner_folds: Inner folds by subject.
         inner_repeats: Times the subjects are dealt into inner folds anew; the mean UF1 decides, with less chance in it.
         balanced: Weight classes by the inverse of their frequency.
+        simplest: Take the first pair, costs before gammas, whose UF1 is within one standard error of the best; with
+            ascending values that is the softest machine that is about as good.
         mirror: Makes the mirror image of an input; each training clip is then used twice, and each decision is the
             mean of the clip's and of its mirror image's.
 
@@ -84,6 +86,7 @@ class RbfSvm(Classifier):
     inner_repeats: int = 3
     balanced: bool = False
     mirror: Mirror | None = None
+    simplest: bool = False
     chosen: tuple[float, float] = field(default=(1.0, 1.0), init=False)
 
     def _held_out(self, kernel: Floats, y: NDArray[np.int64], folds: Folds, cost: float) -> Floats:
@@ -140,11 +143,11 @@ class RbfSvm(Classifier):
                 answers = [
                     self._held_out(kernel, y, folds, cost).reshape(copies, len(x), -1).mean(0) for folds in dealt
                 ]
-                uf1 = np.mean([f1_score(truth, values.argmax(1), average="macro") for values in answers])
-                results.append((uf1, answers[0]))
+                uf1s = [float(f1_score(truth, values.argmax(1), average="macro")) for values in answers]
+                results.append((uf1s, answers[0]))
                 if progress is not None:
                     progress((n + 1) / (len(pairs) + 1))
-            winner = int(np.argmax([uf1 for uf1, _ in results]))
+            winner = _winner([uf1s for uf1s, _ in results], self.simplest)
             best, held_out = pairs[winner], results[winner][1]
         self.chosen = best
         self._machine = machine_on(np.exp(-best[1] * distances), y, best[0], self.balanced)
@@ -174,6 +177,20 @@ class RbfSvm(Classifier):
     def _standardise(self, flat: Floats) -> Floats:
         # Divided by the root of the number of features, gamma means the same for pictures of any size.
         return np.asarray((flat - self._mean) / self._deviation / np.sqrt(flat.shape[1]))
+
+
+def _winner(uf1s: Sequence[Sequence[float]], simplest: bool) -> int:
+    """Return the place of the setting with the best mean UF1; or of the first within one standard error of it.
+
+    Source of the second: Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984, section 3.4.3.
+    """
+    means = np.mean(uf1s, axis=1)
+    best = int(means.argmax())
+    repeats = len(uf1s[best])
+    if not simplest or repeats < 2:
+        return best
+    error = float(np.std(uf1s[best], ddof=1)) / np.sqrt(repeats)
+    return int(np.flatnonzero(means >= means[best] - error)[0])
 
 
 def _square_distances(a: Floats, b: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -21,15 +21,9 @@ class UnitNetClassifier(NetClassifier):
 
     Of units, each output has a sigmoid of its own, and the loss is that of `schedule` for several labels
     (`mien.classifiers.losses.UNIT_LOSSES`).
-
-    Attributes:
-        thresholds: (U,) probability above which a unit is said to be there. The balanced loss counts clips with and
-            without a unit alike; where the share s of training clips shows it, it is more likely than not above 1 - s.
     """
 
     learns_units: ClassVar[bool] = True
-
-    thresholds: NDArray[np.float64] | None = field(default=None, init=False)
 
     def fit(
         self,
@@ -54,13 +48,11 @@ class UnitNetClassifier(NetClassifier):
                 small for batches of two clips.
         """
         y = np.asarray(y)
-        self.thresholds = None
         asked = self.schedule
         if y.ndim == 2:
             self.require_units()
-            name, balanced = UNIT_LOSSES[asked.loss]
-            self.schedule = replace(asked, loss=name)
-            self.thresholds = np.clip(1 - y.mean(0), 0.0, 1.0) if balanced else np.full(y.shape[1], 0.5)
+            self.schedule = replace(asked, loss=UNIT_LOSSES[asked.loss])
+            self.units = self.units or tuple(f"unit {n + 1}" for n in range(y.shape[1]))
         try:
             super().fit(x, y, groups, seed=seed, progress=progress)
         finally:
@@ -83,9 +75,4 @@ class UnitNetClassifier(NetClassifier):
     @property
     def several_labels(self) -> bool:
         """Whether a clip may have several labels, so that each output has a sigmoid."""
-        return self.thresholds is not None
-
-    def decide_units(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which units are present, (N, U); see `thresholds`."""
-        decisions: NDArray[np.bool_] = probabilities > (0.5 if self.thresholds is None else self.thresholds)
-        return decisions
+        return bool(self.units)

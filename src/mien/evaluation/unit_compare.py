@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from mien.evaluation.ledger import Ledger
@@ -122,24 +122,17 @@ def _scores(ledger: Ledger, keys: Sequence[str], n: int, seed: int) -> tuple[dic
 
 
 def render_unit_comparison(result: UnitComparison, a: str, b: str) -> RenderableType:
-    """Return a comparison as a table for the terminal."""
-    table = Table(title=f"A = {a}   B = {b}   {result.n_clips} clips", title_justify="left", box=None, padding=(0, 1))
-    table.add_column("")
-    headings = [f"{name} {part}" for name in ("AUC", "F1") for part in ("A", "B", "A - B")]
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right")
-        if place % 3 == 2:
-            table.add_column("95 %", justify="right", style="dim")
-    rows = {"mean": {"auc": result.mean_auc, "f1": result.mean_f1}, **result.per_au}
-    for name, row in rows.items():
-        cells = [cell for key in ("auc", "f1") for cell in _cells(row[key])]
-        table.add_row(f"[bold]{name}" if name == "mean" else name, *cells)
-    table.caption = (
-        f"Intervals of a bootstrap over persons, the same drawn for both runs; p of the mean AUC "
-        f"{share(result.mean_auc.p)}, of the mean F1 {share(result.mean_f1.p)}."
-    )
-    table.caption_justify = "left"
-    return table
+    """Return a comparison as tables for the terminal, one of AUC and one of F1."""
+    parts: list[RenderableType] = [f"A = {a}   B = {b}   {result.n_clips} clips", ""]
+    for key, title, mean in (("auc", "AUC", result.mean_auc), ("f1", "F1", result.mean_f1)):
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        for heading in ("", "A", "B", "A - B", "95 % over persons"):
+            table.add_column(heading, justify="right" if heading else "left")
+        table.add_row("mean", *_cells(mean), style="bold")
+        for name, row in result.per_au.items():
+            table.add_row(name, *_cells(row[key]))
+        parts += [table, f"Bootstrap p of the mean: {share(mean.p)}", ""]
+    return Group(*parts[:-1])
 
 
 def _cells(row: Difference) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from mien.systems.support_vectors import Balanced, Costs, Positive, SupportVecto
 class FlowSvmParameters(SupportVectors):
     """Parameters of flow-svm."""
 
-    C: Costs = (1.0, 3.0, 10.0, 30.0)
+    C: Costs = (1.0, 3.0)
     gamma: Annotated[
         tuple[Positive, ...],
         Field(
@@ -29,7 +29,7 @@ class FlowSvmParameters(SupportVectors):
             max_length=1000,
             description="Widths of the RBF kernel to try; one is chosen on inner folds by subject.",
         ),
-    ] = (0.3, 1.0, 3.0)
+    ] = (0.3, 1.0)
     balanced: Balanced = True
     mirror: Mirror = True
 
@@ -46,6 +46,7 @@ def build(n_classes: int, p: FlowSvmParameters) -> Classifier:
         inner_repeats=p.inner_repeats,
         balanced=p.balanced,
         mirror=mirror_flow if p.mirror else None,
+        simplest=True,
     )
 
 

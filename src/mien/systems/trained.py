@@ -8,15 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mien.classifiers.base import Classifier
-from mien.classifiers.checkpoint import (
-    THRESHOLDS,
-    UNITS,
-    ModelCard,
-    checkpoint_file,
-    read_arrays,
-    read_card,
-    read_states,
-)
+from mien.classifiers.checkpoint import UNITS, ModelCard, checkpoint_file, read_arrays, read_card, read_states
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import system as system_named
@@ -47,7 +39,6 @@ def load_checkpoint(
     from safetensors import SafetensorError
 
     from mien.classifiers.net import NetClassifier
-    from mien.classifiers.unit_net import UnitNetClassifier
 
     path = checkpoint_file(str(path))
     card = read_card(path)
@@ -63,13 +54,13 @@ def load_checkpoint(
     try:
         made_by = system_named(card.system)
         classifier: Classifier = made_by.build(len(card.classes), made_by.with_parameters(card.parameters))
+        if card.task == UNITS:
+            classifier.units = card.classes
         if isinstance(classifier, NetClassifier):
             states = read_states(path)
             if not states:
                 raise ValueError("it holds no network")
             classifier.models = [classifier.restore(nothing, states[n], n) for n in sorted(states)]
-            if isinstance(classifier, UnitNetClassifier) and card.task == UNITS:
-                classifier.thresholds = read_arrays(path)[THRESHOLDS]
         else:
             classifier.load_arrays(read_arrays(path))
     except (OSError, SafetensorError, RuntimeError, LookupError, *_UNBUILDABLE) as error:
