@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from mien.classifiers.svm import RbfSvm, mirror_flow
+from mien.classifiers.svm import RbfSvm, _winner, mirror_flow
 
 
 def clips(n: int = 60, signal: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
@@ -69,3 +69,10 @@ def test_few_subjects_do_not_crash(subjects: int) -> None:
     x, y, _ = clips(12)
     machine = RbfSvm(3).fit(x, y, [("d", str(i % subjects)) for i in range(12)])
     assert machine.predict_proba(x).shape == (12, 3)
+
+
+def test_softest_setting_within_one_standard_error_of_the_best_is_taken() -> None:
+    uf1s = [[0.60, 0.62, 0.61], [0.65, 0.66, 0.64], [0.60, 0.70, 0.68], [0.66, 0.67, 0.55]]
+    assert _winner(uf1s, simplest=False) == 2
+    assert _winner(uf1s, simplest=True) == 1
+    assert _winner([[0.5], [0.6]], simplest=True) == 1
