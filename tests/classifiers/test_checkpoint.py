@@ -91,7 +91,7 @@ def test_another_system_other_classes_and_damage_are_refused(tmp_path: Path) -> 
     content = path.read_bytes()
     for broken in (content[:100], b"", b"not a file of tensors at all"):
         path.write_bytes(broken)
-        with pytest.raises(MienError, match="not a checkpoint"):
+        with pytest.raises(MienError, match="damaged or a file of another kind"):
             read_card(path)
     with pytest.raises(MienError, match="There is no file"):
         read_card(tmp_path / "missing.safetensors")

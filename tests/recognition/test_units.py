@@ -137,5 +137,5 @@ def test_weights_of_the_other_kind_are_refused(tmp_path: Path) -> None:
         open_units(tmp_path / "none.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(SHIPPED_UNITS.read_bytes()[:5000])
-    with pytest.raises(MienError, match=r"not a checkpoint"):
+    with pytest.raises(MienError, match=r"damaged or a file of another kind"):
         open_units(broken)
