@@ -198,7 +198,8 @@ def draw(order: list[str], results: Mapping[str, Any], leaks: Mapping[str, Any],
     axes.grid(axis="x", color="#e2e8f0", lw=0.6)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.legend(fontsize=6.5, frameon=False, loc="lower right")
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    figure.legend(fontsize=6.5, frameon=False, loc="outside upper right", ncols=4)
     figure.savefig(Path(__file__).resolve().parents[1] / "docs" / "guide" / "leaderboard.png")
 
 
