@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -131,6 +132,7 @@ def test_every_page_with_blocks_is_run_or_says_why_not() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted(RUN))
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    get_reusable_executor().shutdown(wait=True)  # workers of another test stand in its folder
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     if "synthesise" not in (ROOT / page).read_text(encoding="utf-8"):
