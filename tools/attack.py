@@ -42,7 +42,7 @@ import mien.evaluation.train
 import mien.export
 from mien.cli.main import GROUPS, main
 from mien.io.atomic import UNFINISHED
-from mien.io.video import write_video
+from mien.io.video import open_video, write_video
 from mien.synthesis.flow_images import write_flow_images
 
 RESULTS: Final = Path(__file__).parent / "results" / "attack.jsonl"
@@ -212,9 +212,17 @@ def differing(run: Path, sound: Path, name: str) -> list[str]:
         relative = path.relative_to(sound)
         if path.name in ("log", "run.json", ".lock") or relative.parts[:2] == ("run", "log"):
             continue
-        if not (run / relative).is_file() or not filecmp.cmp(path, run / relative, shallow=False):
+        if not (run / relative).is_file() or not same(path, run / relative):
             found.append(str(relative))
     return found
+
+
+def same(first: Path, second: Path) -> bool:
+    """Return whether two results are equal: films by their frames, since Matroska numbers each file at random."""
+    if first.suffix != ".mkv":
+        return filecmp.cmp(first, second, shallow=False)
+    films = [[frame.pixels for frame in open_video(path).frames()] for path in (first, second)]
+    return len(films[0]) == len(films[1]) and all(map(np.array_equal, *films))
 
 
 class Served:
@@ -235,19 +243,21 @@ class Served:
         self.port = ours.getsockname()[1]
         hosts = (f"127.0.0.1:{self.port}",)
         config = uvicorn.Config(
-            build(self.jobs, hosts), log_level="critical", access_log=False, ws="none", http=patient_protocol(seconds=3)
+            build(self.jobs, hosts), log_level="critical", access_log=False, ws="none", http=patient_protocol(seconds=1)
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=lambda: self.server.run(sockets=[ours]), daemon=True)
         self.thread.start()
 
-    def raw(self, content: bytes) -> bytes:
-        """Send bytes and return what comes back until the connection is closed or silent."""
+    def raw(self, content: bytes, seconds: float = 10) -> bytes:
+        """Send bytes and return what comes back until the connection is closed or silent.
+
+        Our half stays open: the server takes a client that closes it for one that has gone.
+        """
         got = b""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as line:
             try:
                 line.sendall(content)
-                line.shutdown(socket.SHUT_WR)
                 while part := line.recv(1 << 16):
                     got += part
             except OSError:
@@ -258,7 +268,7 @@ class Served:
         """Send a proper request."""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n"
         head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-        got = self.raw(head.encode() + body)
+        got = self.raw(head.encode() + body, 60)
         return int(got.split(b" ", 2)[1] if got.startswith(b"HTTP") else 0), got.partition(b"\r\n\r\n")[2]
 
     def close(self) -> None:
@@ -388,6 +398,8 @@ def page_of(results: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Attacks", "",
         "`python tools/attack.py lines|kills|requests|uploads --count N`, added up over all runs.", "",
+        "The first requests, 60 of them, were sent over connections that the client half closed. Far from the goal of 1,000",
+        "lines, 300 kills, 500 requests and 200 uploads; the counts grow with each run.", "",
         "| attack | trials | faults | tracebacks | losses |", "|---|---|---|---|---|",
     ]  # fmt: skip
     said = []
