@@ -398,8 +398,8 @@ def page_of(results: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Attacks", "",
         "`python tools/attack.py lines|kills|requests|uploads --count N`, added up over all runs.", "",
-        "The goal is 1,000 lines, 300 kills, 500 requests and 200 uploads. Of the requests, the first 60 were sent over",
-        "connections that the client half closed, which the server takes for a client that has gone.", "",
+        "The goal is 1,000 lines, 300 kills, 500 requests and 200 uploads. Of the requests, the first 60 were sent",
+        "over connections that the client half closed, which the server takes for a client that has gone.", "",
         "| attack | trials | faults | tracebacks | losses |", "|---|---|---|---|---|",
     ]  # fmt: skip
     said = []
