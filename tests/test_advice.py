@@ -66,10 +66,10 @@ def test_runs_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace("smic", "samm"))
     (tmp_path / "two" / "clips.csv").unlink()
     datasets = [json.loads((tmp_path / name / "run.json").read_text())["datasets"] for name in ("one", "two")]
-    if datasets[0] != datasets[1]:
-        with pytest.raises(MienError, match="differ in") as caught:
-            compare(tmp_path / "one", tmp_path / "two")
-        assert "on the same databases" in caught.value.fix
+    assert datasets[0] != datasets[1]
+    with pytest.raises(MienError, match="differ in") as caught:
+        compare(tmp_path / "one", tmp_path / "two")
+    assert "on the same databases" in caught.value.fix
     table = tmp_path / "one" / "clips.csv"
     table.write_bytes(table.read_bytes()[:-20])
     with pytest.raises(MienError, match=r"clips\.csv was cut or changed"):
@@ -84,7 +84,7 @@ def test_labels_in_films_are_readable(width: int) -> None:
         picture = np.full((width // 4, width, 3), ground, np.uint8)
         write_outlined(picture, "1: micro, surprise 0.62", (10, width // 8), scale, (255, 200, 60))
         letters = (np.abs(picture.astype(int) - (255, 200, 60)).max(-1) < 40).astype(np.uint8)
-        assert letters.sum() > 150
+        assert letters.sum() > 100
         rim = cv2.dilate(letters, np.ones((3, 3), np.uint8)) - letters
         beside = picture[rim == 1].astype(int)
         # What touches a letter is dark or on its way there: no light ground shines through.
