@@ -156,7 +156,8 @@ def render_unit_report(result: Mapping[str, Any]) -> Group:
         left=2,
     )
     head.padding = (0, 1, 0, 0)
-    head.columns[0].no_wrap = True
+    for place in (4, 5):  # scores with their intervals; names may take two lines
+        head.columns[place].no_wrap = True
     cells = []
     for name in ("mean_auc", "mean_f1"):
         value = share(result[name]) + (f" ± {spread[name]['sd']:.3f}" if name in spread else "")
