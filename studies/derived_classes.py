@@ -70,8 +70,10 @@ def main() -> None:
             "|---|---|---|---|",
             *rows,
             "",
-            "The rule was fixed before the first look, and was looked at once before this page was made. `recognise` "
-            "keeps its weights for classes until somebody decides otherwise for another reason than this score.",
+            "The rule was fixed before the first look at this score, and looked at once before this page was made. It "
+            "is not an untouched test: figures of the units on CASME II were known when the rule was written, and the "
+            "weights for units were made while CASME II was looked at. `recognise` keeps its weights for classes until "
+            "there is another reason than this score.",
         ],
         given.out,
     )
