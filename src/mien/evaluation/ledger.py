@@ -391,7 +391,7 @@ def require_place(out: str | Path) -> None:
         MienError: It is a file, may not be written to, or has no room.
     """
     if not (Path(out) / "run.json").is_file():
-        require_writable_folder(out, "`--out runs/first`.")
+        require_writable_folder(out, f"`df -h {out}` and `ls -ld {out}`; or another --out.")
 
 
 def _barely_begun(out: Path, name: str, table: str) -> bool:

@@ -116,7 +116,7 @@ def _run(
         if not fold_file(out, seed, number).is_file()
     ]
     if todo:
-        require_writable_folder(out, f"`cp -r {out} FOLDER`, and `--out FOLDER`.")
+        require_writable_folder(out, f"`df -h {out}` and `ls -ld {out}`; then the same command, which resumes.")
         with Bars(show=bars) as shown:
             failures: dict[str, MienError] = {}
             notes: dict[str, tuple[str, ...]] = {}

@@ -252,7 +252,7 @@ def _run(
 
     todo = [(s, n) for s in settings["seeds"] for n in range(len(folds)) if not fold_file(out, s, n).is_file()]
     if todo:
-        require_writable_folder(out, f"`cp -r {out} FOLDER`, and `--out FOLDER`.")
+        require_writable_folder(out, f"`df -h {out}` and `ls -ld {out}`; then the same command, which resumes.")
         jobs = jobs or os.cpu_count() or 1
         with Bars(show=bars) as shown:
             meter = shown.start("videos watched", len(films))
