@@ -30,7 +30,7 @@ def test_a_name_that_is_near_none_suggests_none() -> None:
     assert caught.value.fix == "`--set epochs=1`."
 
 
-@pytest.mark.parametrize(("name", "says"), [("raft", 'method="tvl1"'), ("deepflo", "method='deepflow'")])
+@pytest.mark.parametrize(("name", "says"), [("raft", "method='tvl1'"), ("deepflo", "method='deepflow'")])
 def test_python_is_advised_in_python(name: str, says: str) -> None:
     still = np.zeros((20, 20))
     with pytest.raises(MienError) as caught:

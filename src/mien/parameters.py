@@ -217,7 +217,7 @@ class Parameters(BaseModel):
     def _unknown(cls, name: str, value: Any, owner: str) -> MienError:
         known = sorted(cls.model_fields)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        fix = f"`--set {near[0]}={as_typed(value)}`." if near else "leaving it out."
+        fix = f"`--set {near[0]}={as_typed(value)}`." if near else f"the same without `{name}`."
         return MienError(f"{owner} has no parameter {name!r}.", f"one of {', '.join(known) or 'none at all'}.", fix)
 
     @classmethod

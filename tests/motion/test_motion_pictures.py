@@ -110,5 +110,5 @@ def test_figures_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_save_with_an_unknown_ending_raises_mien_error(tmp_path: Path) -> None:
-    with pytest.raises(MienError, match="cannot be written"):
+    with pytest.raises(MienError, match=r"ends in '\.what'"):
         pictures.save(np.zeros((4, 4, 3), np.uint8), tmp_path / "x.what")

@@ -104,9 +104,10 @@ def _start(
 def _fail(error: MienError) -> NoReturn:
     with suppress(OSError):  # nobody can be told
         err = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        err.print(error.found, style="bold red")
-        err.print("Expected: " + error.expected)
-        err.print("Try:      " + error.fix)
+        # The terminal breaks lines itself: a path or a command that is broken here could not be copied.
+        err.print(error.found, style="bold red", soft_wrap=True)
+        err.print("Expected: " + error.expected, soft_wrap=True)
+        err.print("Try:      " + error.fix, soft_wrap=True)
     raise SystemExit(2)
 
 

@@ -208,7 +208,7 @@ def optical_flows(firsts: _Pictures, seconds: _Pictures, method: str = "tvl1") -
             FLOWS.get(method)
         except MienError as error:
             near = re.match(r"`[\w-]+`", error.fix)
-            fix = f"method={near[0].strip('`')!r}." if near else 'one of them, e.g. method="tvl1".'
+            fix = f"`method={near[0].strip('`')!r}`." if near else "one of them, e.g. `method='tvl1'`."
             raise MienError(error.found, error.expected, fix) from None
     firsts, seconds = np.asarray(firsts), np.asarray(seconds)
     if firsts.ndim != 3 or firsts.shape != seconds.shape:
