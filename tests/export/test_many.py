@@ -294,6 +294,7 @@ def test_names_stay_when_films_are_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
+@pytest.mark.slow
 def test_the_same_table_on_ray(films: Path, answered: Path, tmp_path: Path) -> None:
     from mien.evaluation.execution.ray_connect import connect
 

@@ -57,7 +57,9 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
     return classifier, card
 
 
-@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "causalnet" else []) for name in DEEP]
+)
 def test_every_deep_system_answers_as_in_torch(name: str, tmp_path: Path) -> None:
     settings: dict[str, dict[str, Any]] = {
         "strcn-g": {"variant": "both", "members": 3, "layers": 0, "test_shift": 1},
