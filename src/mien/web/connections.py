@@ -87,6 +87,9 @@ def patient_protocol(seconds: float = HEAD_SECONDS, waiting: int = MOST_WAITING,
         def _give_up(self) -> None:
             self._stop_waiting()
             self.connections.discard(self)
-            self.transport.abort()
+            if self.transport.get_write_buffer_size():
+                self.transport.close()  # a slow client still gets the rest of its answer
+            else:
+                self.transport.abort()
 
     return Patient
