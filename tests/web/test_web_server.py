@@ -567,6 +567,30 @@ def test_a_used_connection_is_given_up_too(page: Page) -> None:
     patient.close()
 
 
+def test_a_client_that_reads_slowly_gets_the_whole_answer() -> None:
+    size = 32 << 20  # more than the buffers of both sockets hold
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    settings = uvicorn.Config(large, http=patient_protocol(seconds=0.2), log_level="error", lifespan="off")
+    server = uvicorn.Server(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        with socket.create_connection(listening.getsockname(), timeout=60) as line:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            time.sleep(1)
+            content = 0
+            while part := line.recv(1 << 20):
+                content += len(part)
+        server.should_exit = True
+        thread.join(60)
+    assert content > size
+
+
 def test_error_pages_have_the_headers_of_all_others(page: Page) -> None:
     """Also where the server itself fails, and where what was sent is no HTTP."""
 
