@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer.main
+import typer.testing
 
 from mien.face.portrait import portrait
 from mien.io.video import open_video
@@ -19,6 +22,10 @@ torch.set_num_threads(1)
 # Prepared inputs of the tests never mix with the user's; worker processes inherit this.
 _cache = tempfile.TemporaryDirectory(prefix="mien-test-cache-")
 os.environ["MIEN_CACHE"] = _cache.name
+
+# Thirty commands are built from their signatures each time that one is called: 45 ms a call, which one process of a
+# user pays once and a process of tests a thousand times.
+typer.main.get_command = vars(typer.testing)["_get_command"] = cache(typer.main.get_command)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

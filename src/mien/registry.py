@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -185,8 +186,7 @@ def origin_of(found: Any, path: str = "") -> Origin:
         path: Its import path, where it is known.
     """
     defined = found if inspect.isclass(found) or inspect.isroutine(found) else type(found)
-    module_name = getattr(defined, "__module__", None) or "__main__"
-    origin = origin_of_module(module_name, path)
+    origin = origin_of_module(getattr(defined, "__module__", None) or "__main__", path)
     try:
         file = inspect.getsourcefile(defined) or origin.file
     except (TypeError, OSError):
@@ -194,13 +194,15 @@ def origin_of(found: Any, path: str = "") -> Origin:
     return Origin(origin.package, origin.version, file, path)
 
 
+_packages_on = cache(lambda _: importlib.metadata.packages_distributions())  # reads all there are: once a path
+
+
 def _distribution(module_name: str) -> tuple[str, str]:
     """The name and version of the installed package that brings a module; the module's own name where none does."""
     top = module_name.partition(".")[0]
     if top == "mien":
         return "mien", importlib.import_module("mien").__version__
-    names = importlib.metadata.packages_distributions().get(top, [])
-    for name in names:
+    for name in _packages_on(tuple(sys.path)).get(top, []):
         return name, importlib.metadata.version(name)
     return top, ""
 
@@ -493,8 +495,6 @@ def _dist_name(point: EntryPoint) -> str:
 
 def _origin_of_point(point: EntryPoint) -> Origin:
     file = origin_of_module(point.module).file
-    if not file and point.dist is not None:
-        file = str(point.dist.locate_file(""))
     if point.dist is None:
         return Origin(point.module.partition(".")[0], "", file, point.value)
-    return Origin(point.dist.name, point.dist.version, file, point.value)
+    return Origin(point.dist.name, point.dist.version, file or str(point.dist.locate_file("")), point.value)
