@@ -17,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 
 from mien.errors import MienError
 from mien.evaluation.figures import curve_figure, score_bar
+from mien.evaluation.glossary import definitions
 from mien.evaluation.ledger import Row, fold_file, read_ledger, rows_as_csv
 from mien.evaluation.report import per_subject, read_logs, render_report, report, report_many, reproduce
 from mien.evaluation.report_html import write_html
@@ -298,6 +299,13 @@ def test_page_loads_nothing_and_holds_the_counts(one: Path, tmp_path: Path) -> N
         assert f"{result[name]:.3f}" in text
     assert result["command"] in text
     assert page.count("<g><title>") == 68
+
+
+def test_words_lead_to_their_definitions_on_the_page(one: Path, tmp_path: Path) -> None:
+    page = write_html([one], tmp_path / "page.html").read_text("utf-8")
+    linked = set(re.findall(r'href="#term-([\w-]+)"', page))
+    assert linked == set(re.findall(r'id="term-([\w-]+)"', page)) > {"uf1", "uar", "interval-95", "ledger"}
+    assert definitions()["UF1"] in text_of(page)
 
 
 def test_page_is_well_formed(three: Path, one: Path, tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ def page(answer: Answer, tmp_path_factory: pytest.TempPathFactory) -> str:
     return out.read_text("utf-8")
 
 
+def test_words_lead_to_their_definitions_on_the_page(page: str) -> None:
+    linked = set(re.findall(r'href="#term-([\w-]+)"', page))
+    assert set(re.findall(r'id="term-([\w-]+)"', page)) > linked > {"onset", "apex", "micro-expression"}
+
+
 def test_table_has_a_row_per_interval(answer: Answer, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(WRITERS["csv"](answer, tmp_path / "a.csv", print).read_text())))
     assert [row["class"] for row in rows] == ["positive", ""]

@@ -1,7 +1,8 @@
 """Hooks of mkdocs: made pages are added, links that leave docs/ find their file, facts come from the registry.
 
 A page may name in its head (`---` lines at the top) a `dataset:` or a `system:`; what the registry knows of it is added
-at the end. Links to other files of the repository lead to a copy of the page or name the file.
+at the end. A page with `shows:` is the file of the repository that it names. The first mention of a word of the
+glossary is a link to it. Links to other files of the repository lead to a copy of the page or name the file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mkdocs.structure.files import File
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from docs_site import gallery, reference, registry_facts  # noqa: E402
+from docs_site import gallery, reference, registry_facts, terms  # noqa: E402
 
 DOCS: Final = ROOT / "docs"
 COPIED: Final = "repository"
@@ -49,7 +50,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         markdown += "\n\n" + registry_facts.system_facts(meta["system"])
     if page.file.src_uri == "methods/index.md":
         markdown += "\n\n" + registry_facts.systems_table()
-    return relinked(markdown, page.file.src_uri)
+    if "shows" in meta:
+        markdown = (ROOT / meta["shows"]).read_text(encoding="utf-8")
+    return terms.linked(relinked(markdown, page.file.src_uri), page.file.src_uri)
 
 
 def relinked(markdown: str, page: str) -> str:

@@ -51,16 +51,16 @@ def system_facts(name: str) -> str:
         name: Its name, such as `strcn-g`.
     """
     one = system(name)
+    differences = "\n".join(f"- {each}" for each in one.departures) or "None: this system is no paper's."
     parts = [
-        f"## Facts of `{name}`",
-        f"From the code; `mien systems {name}` prints them. It reads {' or '.join(one.recipes)}. Paper: {one.paper}.",
+        "## Differences from the paper",
+        f"From the code, as `mien systems {name}` prints them. Paper: {one.paper}. Reads {' or '.join(one.recipes)}.",
+        differences,
     ]
-    if one.departures:
-        parts += ["### Differences from the paper", "\n".join(f"- {each}" for each in one.departures)]
     described = parameters_as_json(one.parameters, one.presets)
     rows = [_parameter(key, entry) for key, entry in described["schema"]["properties"].items()]
     if rows:
-        parts += ["### Parameters", "`--set NAME=VALUE` changes one.", table(("name", "default", "range", ""), rows)]
+        parts += ["## Parameters", "`--set NAME=VALUE` changes one.", table(("name", "default", "range", ""), rows)]
     if one.presets:
         defaults = {medium: one.default_preset((medium,)) for medium in one.recipes}
         usual = ", ".join(f"`{preset}` on {medium}" for medium, preset in defaults.items() if preset)
@@ -70,7 +70,7 @@ def system_facts(name: str) -> str:
     claimed = [row for row in published_rows() if row.system == name]
     if claimed:
         headings = ("method", "protocol", "databases", "UF1", "UAR", "accuracy", "comparable", "source")
-        parts += ["### Published figures", table(headings, [_claim(row) for row in claimed])]
+        parts += ["## Published figures", table(headings, [_claim(row) for row in claimed])]
     return "\n\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mien.datasets.facs import facs_units
 from mien.errors import MienError
 from mien.evaluation.figures import curve_figure, interval_dot, score_bar, shade, subject_bars
+from mien.evaluation.glossary import Words
 from mien.evaluation.ledger import Ledger, read_ledger
 from mien.evaluation.report import per_subject, read_logs, report
 from mien.evaluation.report_text import no_answers, share
@@ -66,7 +67,12 @@ def write_sections(sections: Sequence[Mapping[str, Any]], out: Path) -> Path:
     environment.filters["no_answers"] = no_answers
     environment.filters["interval"] = interval_text
     environment.globals.update(
-        score_bar=score_bar, shade=shade, interval_dot=interval_dot, unit_name=_unit_name, shares_of=_shares_of
+        score_bar=score_bar,
+        shade=shade,
+        interval_dot=interval_dot,
+        unit_name=_unit_name,
+        shares_of=_shares_of,
+        words=Words(),
     )
     page = environment.get_template("report.html.j2").render(
         sections=sections, mixed=_mixed([section["r"] for section in sections])

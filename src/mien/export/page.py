@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import mien
 from mien.errors import MienError
+from mien.evaluation.glossary import Words
 from mien.export.event_pictures import EventPictures, event_pictures, still
 from mien.export.face_drawing import face_drawing, in_words
 from mien.export.tables import write
@@ -77,6 +78,7 @@ def _rendered(template: str, answer: Answer, drawn: Drawn, address: Address) -> 
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["clock"] = clock
+    environment.globals["words"] = Words()
     pictures, notes = drawn
     return environment.get_template(template).render(
         a=answer,
