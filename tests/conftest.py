@@ -18,6 +18,8 @@ from mien.face.portrait import portrait
 from mien.io.video import open_video
 
 torch.set_num_threads(1)
+# What runs on all cores where nothing else is said runs in this process: workers that start load the libraries anew.
+os.cpu_count = lambda: 1
 
 # Prepared inputs of the tests never mix with the user's; worker processes inherit this.
 _cache = tempfile.TemporaryDirectory(prefix="mien-test-cache-")

@@ -71,7 +71,8 @@ def main() -> None:
         os.environ["MIEN_CACHE"] = str(place / "cache")
         write_flow_images(place / "corpus", subjects=SUBJECTS, clips_per_subject=CLIPS, seed=0, layout="folders")
         run(place, "warm", 1)  # what is imported and made once, children then have
-        length, beside = taken(place, "whole", 1), taken(place, "beside", 2)
+        length = taken(place, "whole", 1)
+        beside = taken(place, "beside", 2) if options.workers else 0.0
         trials = [trial(place, f"run-{n}", 1, length, rng) for n in range(options.trials)]
         workers = [trial(place, f"workers-{n}", 2, beside, rng) for n in range(options.workers)]
     text = page(trials, workers, length, options.seed)

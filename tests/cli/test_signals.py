@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from mien.io.atomic import LOCK
 from mien.synthesis.flow_images import write_flow_images
 
 MAIN = "from mien.cli.main import main; main()"
+STATES = "from mien.classifiers import training; training.fit.__kwdefaults__['state_seconds'] = 0.0; "
+"""Before `MAIN`: the state of a training is written after each epoch, so that it can be seen that it trains."""
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+pytestmark = pytest.mark.skipif(os.name != "posix" or not shutil.which("pgrep"), reason="signals of POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +30,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
     until = time.monotonic() + 120
-    while not path.exists():
+    while not what():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def is_training(run: Path, process: subprocess.Popen[str], jobs: int) -> bool:
+    """Whether a fold has been trained for an epoch, or, in processes of their own, whether these have begun."""
+    if jobs == 1:
+        return any(run.glob("unfinished/*.safetensors"))
+    begun = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True, check=False).stdout
+    return len(begun.split()) > jobs
 
 
 def has_ended(group: int) -> bool:
@@ -57,12 +69,13 @@ def test_a_benchmark_that_is_stopped_unlocks_its_folder(
     run = tmp_path / "run"
     words = ("benchmark", f"flow_images={pictures}", "--system", "ststnet", "--set", "epochs=100000", "--out", str(run))
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words, "--jobs", str(jobs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, preexec_fn=heed_interrupts,
+        [sys.executable, "-c", STATES + MAIN, *words, "--jobs", str(jobs)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     try:
-        wait_for(run / "run.json", process)
-        time.sleep(5)  # until it trains
+        wait_for((run / "run.json").exists, process)
+        wait_for(lambda: is_training(run, process, jobs), process)
+        time.sleep(0.5)
         assert (run / LOCK).exists()
         process.send_signal(number)
         out, err = process.communicate(timeout=120)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import answered
 
 from mien.datasets import open_specs
 from mien.datasets.base import Dataset
@@ -292,12 +293,6 @@ def test_a_run_that_claims_a_billion_folds_is_read_at_once(run: Path) -> None:
 
 
 # Processes that die
-
-
-def answered(number: int) -> int:
-    if number in (2, 5):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 10 * number
 
 
 @posix

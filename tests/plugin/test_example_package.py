@@ -135,7 +135,17 @@ def test_a_system_of_mien_is_scored_on_the_database(
     installed(example_site)
     words = ("--system", "bi-woof", "--protocol", "subject_halves", "--labels", "own", "--jobs", 1, "--json")
     report = json.loads(
-        run("benchmark", f"dfme_plugin={dfme}", *words, "--set", "face=none", "--out", tmp_path / "run")
+        run(
+            "benchmark",
+            f"dfme_plugin={dfme}",
+            *words,
+            "--set",
+            "face=none",
+            "--set",
+            "flow=dis",
+            "--out",
+            tmp_path / "run",
+        )
     )
     assert report["datasets"] == ["dfme_plugin"]
     assert report["n_clips"] == 6
