@@ -34,10 +34,10 @@ def test_the_epoch_is_the_best_of_trainings_that_stop_at_each() -> None:
     scores = []
     for epochs in range(1, 13):
         answers = np.zeros(len(y), int)
-        for train, held_out in inner_folds(y, numbers, 3, 5):
+        for train, held_out in inner_folds(y, numbers, 3, 0):
             assert not set(numbers[train]) & set(numbers[held_out])
             one = NetClassifier(make, replace(SCHEDULE, epochs=epochs))
-            one.fit(x[train], y[train], [groups[k] for k in train], seed=5)
+            one.fit(x[train], y[train], [groups[k] for k in train], seed=0)
             answers[held_out] = one.predict_proba(x[held_out]).argmax(1)
         scores.append(f1_score(y, answers, average="macro"))
     best = int(np.argmax(scores)) + 1

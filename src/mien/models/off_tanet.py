@@ -121,6 +121,8 @@ class OffTANet(nn.Module):
             nn.Linear(64, 64), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(64, n_classes),
         )  # fmt: skip
+        # A third faster on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112), 0 for no motion, to logits (B, C)."""

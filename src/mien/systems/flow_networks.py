@@ -32,6 +32,15 @@ InnerFolds = Annotated[
     ),
     OnlyIf(choose_epoch="inner"),
 ]
+InnerSplits = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=100,
+        description="How many of these parts are left out, one after the other; 0 all of them. One is the cheapest.",
+    ),
+    OnlyIf(choose_epoch="inner"),
+]
 Depth = Annotated[int, Field(ge=1, le=100)]
 Depths = Annotated[
     tuple[Depth, Depth, Depth],
@@ -62,6 +71,7 @@ class FlowNetwork(Parameters):
     shuffle: Shuffle = True
     choose_epoch: ChooseEpoch = "last"
     inner_folds: InnerFolds = 3
+    inner_splits: InnerSplits = 0
     device: Device = "auto"
 
 
@@ -90,5 +100,5 @@ def network(
     }
     made = Schedule(**{**own, **schedule})
     if p.choose_epoch == "inner":
-        return InnerEpoch(make, made, scale=scale, device=p.device, inner_folds=p.inner_folds)
+        return InnerEpoch(make, made, scale=scale, device=p.device, inner_folds=p.inner_folds, splits=p.inner_splits)
     return NetClassifier(make, made, scale=scale, device=p.device)

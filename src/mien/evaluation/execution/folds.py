@@ -65,7 +65,7 @@ def train_fold(
     train = inputs.usable(fold.train)
     y = plan.targets()
     groups = [plan.samples[i].clip.person for i in train]
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     with threadpool_limits(1):
         classifier = plan.build()
         classifier.state_file = state
@@ -73,7 +73,8 @@ def train_fold(
         if len(inputs.usable(fold.test)):
             classifier.fit(inputs.inputs[train], y[train], groups, seed=fold_seed(seed, number), progress=progress)
             answers = predict_fold(fold, classifier, inputs)
-    return fold_result(plan, seed, number, classifier, inputs, answers, time.perf_counter() - started)
+    seconds, more = time.perf_counter() - started, {"cpu_seconds": round(time.process_time() - worked, 3)}
+    return fold_result(plan, seed, number, classifier, inputs, answers, seconds, more)
 
 
 def require_training(fold: Fold, inputs: RunInputs) -> None:

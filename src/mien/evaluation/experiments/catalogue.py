@@ -37,6 +37,8 @@ class GridRow:
         second: Whether it reads a second set of flow pictures of the same clips.
         leak: Whether an experiment with `leaking="best_epoch"` measures that for it.
         claim: Name of the published result that belongs to it; "" takes the row's own name.
+        same_training: Id of the row whose training gives this one's answers too: the same but for the epoch.
+        protocols: Those of the experiment's protocols under which it is run; none takes all.
     """
 
     name: str
@@ -55,6 +57,8 @@ class GridRow:
     second: bool = False
     leak: bool = False
     claim: str = ""
+    same_training: str = ""
+    protocols: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Experiment:
         paper: Citation.
         shows: What it compares, in a few words.
         protocols: Protocols it is run under.
+        protocol_parameters: Parameters of these, by protocol.
         labels: Label map; where a database does not have it, its own default.
         rows: Lines of the table.
         axis: Title of a figure's axis; "" for a table.
@@ -113,6 +118,7 @@ class Experiment:
     presets: Mapping[str, str] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    protocol_parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @cache

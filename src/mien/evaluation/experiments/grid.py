@@ -38,6 +38,7 @@ from mien.evaluation.published.claims import published_for
 from mien.evaluation.report import report_many
 from mien.evaluation.run import benchmark, require_same_run
 from mien.io.atomic import require_writable_folder
+from mien.parameters import Parameters
 from mien.progress import Bars
 from mien.systems import SYSTEMS
 
@@ -183,6 +184,14 @@ def run_cells(
     # Trained in this process, whose random numbers are one stream.
     alone = threading.Lock()
 
+    def inner_of(each: PlannedCell) -> tuple[Path, Parameters] | None:
+        """Return folder and parameters of the run whose answers the training of a cell gives as well."""
+        for other in planned:
+            same = (other.protocol, other.data.id) == (each.protocol, each.data.id)
+            if other.plan is not None and same and other.row.same_training and other.row.same_training == each.row.id:
+                return other.run, other.plan.parameters
+        return None
+
     def run(each: PlannedCell, bars: bool) -> Cell:
         what = f"{each.row.name}, {each.protocol}, {each.data.card.title}"
         if on_warning is not None:
@@ -193,11 +202,19 @@ def run_cells(
         common: dict[str, Any] = {"labels": each.labels, "parameters": each.plan.parameters, "bars": bars}
         leak: Leak | BestEpoch | None = None
         try:
-            folder = Path(out) / slug(each.row.name) / "leaking" / each.data.id
-            if each.protocol == chosen.protocols[0] and (chosen.leaking == "holdout" or each.row.leak):
-                way: Callable[..., Leak | BestEpoch] = leaking if chosen.leaking == "holdout" else best_epoch
+            if chosen.leaking == "holdout" and each.protocol == chosen.protocols[0]:
+                folder = Path(out) / slug(each.row.name) / "leaking" / each.data.id
                 with alone:
-                    leak = way([each.data], each.row.system, folder, seed=seeds[0], jobs=jobs or 1, **common)
+                    leak = leaking([each.data], each.row.system, folder, seed=seeds[0], jobs=jobs or 1, **common)
+            elif chosen.leaking == "best_epoch" and each.row.leak:
+                folder = Path(out) / slug(each.row.name) / "leaking" / each.protocol / each.data.id
+                # With an executor, other cells are run at the same time: each then trains for itself.
+                with alone:
+                    leak = best_epoch(
+                        [each.data], each.row.system, folder, protocol=each.protocol, seeds=seeds, jobs=jobs or 1,
+                        protocol_parameters=each.plan.settings["protocol_parameters"],
+                        last=None if executor else each.run, inner=None if executor else inner_of(each), **common,
+                    )  # fmt: skip
             benchmark(
                 [each.data], each.row.system, each.run, protocol=each.protocol, seeds=seeds,
                 protocol_parameters=each.plan.settings["protocol_parameters"], jobs=jobs, on_warning=on_warning,
@@ -256,7 +273,10 @@ def plan_cells(
     reasons: dict[tuple[str, str, str], str] = {}
     idle: dict[str, MienError | None] = {}
     for protocol in protocols or chosen.protocols:
+        its_own = {**chosen.protocol_parameters.get(protocol, {}), **(protocol_parameters or {})}
         for row in rows:
+            if not protocols and row.protocols and protocol not in row.protocols:
+                continue
             for given in opened:
                 one = given
                 labels = chosen.labels if chosen.labels in label_maps_of(one.id) else None
@@ -294,7 +314,7 @@ def plan_cells(
                 try:
                     plan = make_plan(
                         [one], row.system, protocol=protocol, labels=labels, seeds=seeds, parameters=full,
-                        protocol_parameters=_for(protocol, protocol_parameters),
+                        protocol_parameters=_for(protocol, its_own),
                     )  # fmt: skip
                 except MienError as error:
                     errors.append(error)
