@@ -229,8 +229,8 @@ def main() -> None:
     done = suite(names, given)
     if not given.quick:
         # What is told from the results is told anew.
-        for words in (["readme.py"], ["cost_model.py", "--write"]):
-            subprocess.run([sys.executable, str(HERE / words[0]), *words[1:]], cwd=ROOT, check=False)
+        for words in (["benchmarks_page.py"], ["cost_model.py", "--write"]):
+            subprocess.run([sys.executable, str(ROOT / "tools" / words[0]), *words[1:]], cwd=ROOT, check=False)
     failed = [name for name in names if name in done and done[name].failed]
     if failed:
         raise SystemExit(f"{len(failed)} of {len(names)} parts failed: {', '.join(failed)}")

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +16,11 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """Short hash of the commit, with a plus sign when files differ from it."""
+    """Short hash of the commit, with a plus sign when files differ from it; "none" where there is no git."""
     here = Path(__file__).parent
+
+    if shutil.which("git") is None:
+        return "none"
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()

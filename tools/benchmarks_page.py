@@ -362,6 +362,22 @@ def text() -> str:
         "",
         "This page is made from those pages by `python tools/benchmarks_page.py` (a test compares them).",
         "",
+        "## On a GPU",
+        "",
+        "```console",
+        "$ PYTHONPATH=src python benchmarks/gpu.py FLOW_FOLDER --budget 480 --out benchmarks/results/gpu.md",
+        "```",
+        "",
+        "One script for a machine that is at hand for minutes. It needs PyTorch, NumPy, SciPy, scikit-learn, Pillow "
+        "and OpenCV, and nothing is installed: for what mien needs beside them `bare.py` stands in. It compares the "
+        "answers of GPU and processor (every deep system, batched flow), STSTNet's leave-one-subject-out with a plain "
+        "loop on "
+        "the same GPU (`FLOW_FOLDER`: the flow pictures of the MEGC 2019 composite; left out without), and measures "
+        "STRCN, HTNet and CausalNet in their published sizes: samples a second, hours, memory, the largest batch. The "
+        "page is written after every line, so what was measured when the time is up is kept. Not part of `make bench`. "
+        "No GPU has been measured yet: [scale](../docs/notebook/scale.md) marks its GPU columns as estimates. Without "
+        "one, the script takes small presets on the processor, which shows only that it works.",
+        "",
         "## Ours, a peer, and what the machine could do",
         "",
         "Units per second; higher is better. The bound is the rate at which the machine would do the operations, or "

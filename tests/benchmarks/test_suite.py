@@ -156,8 +156,8 @@ def test_changed_files_are_measured_each_time(
     assert list(parts.results.glob("*-abc1234-changed.md"))
 
 
-NOT_PARTS = {"all", "machine", "measure", "tables"}
-"""The suite itself and shared code."""
+NOT_PARTS = {"all", "bare", "gpu", "machine", "measure", "tables"}
+"""The suite itself, shared code, and what is for a machine with a GPU."""
 
 
 def test_every_script_is_a_part() -> None:
