@@ -1,5 +1,6 @@
 """Commands that make inputs: what they print, write and exit with."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -45,11 +46,15 @@ def test_prepare_writes_arrays_an_index_and_pictures(film: Path, tmp_path: Path)
     assert array.dtype == np.float32
     assert np.abs(array).max() > 0.5
     assert told["interval_source"] == "detected"
-    assert (tmp_path / "out" / "index.csv").read_text().count("\n") == 2
+    (row,) = csv.DictReader((tmp_path / "out" / "index.csv").open())
+    assert (row["onset"], row["offset"], row["detected"]) == ("0", "13", "onset apex offset")
+    assert 0 < int(row["apex"]) <= 13
+    assert told["interval"] == {name: int(row[name]) for name in ("onset", "apex", "offset")}
     names = [p.name for p in sorted((tmp_path / "album").iterdir())]
     assert names == ["1-aligned.png", "2-magnified.png", "3-apex.png", "4-flow.png"]
     again = json.loads(run(*words, "--out", tmp_path / "out", "--json")[1])["clips"][0]
     assert again["cached"]
+    assert again["interval"] == told["interval"]
 
 
 def test_prepare_lists_what_failed_and_keeps_the_rest(film: Path, tmp_path: Path) -> None:

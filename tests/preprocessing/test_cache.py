@@ -55,17 +55,19 @@ def test_the_second_result_comes_from_the_cache(tmp_path: Path) -> None:
     assert (again.interval_source, again.notes) == ("detected", ("said once",))
 
 
-def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["given", "found"])
+def test_an_entry_of_an_earlier_version_is_read_unless_it_lacks_what_was_detected(tmp_path: Path, source: str) -> None:
     cache, one = Cache(tmp_path / "cache"), clip(tmp_path / "data")
     cache.load_or_apply(one, recipe())
     (path,) = (tmp_path / "cache").glob("*/*.safetensors")
     with safe_open(path, framework="np") as file:
         about, array = dict(file.metadata()), file.get_tensor("input")
-    former = {k: v for k, v in about.items() if k not in ("checksum", "interval_source")} | {"interval": "found"}
+    added = ("checksum", "interval_source", "interval_used")
+    former = {k: v for k, v in about.items() if k not in added} | {"interval": source}
     path.write_bytes(save({"input": array}, former | {"checksum": _checksum(array, former)}))
     again, kept = cache.load_or_apply(one, recipe())
-    assert kept
-    assert again.interval_source == "detected"
+    assert kept == (source == "given")
+    assert again.interval_source == ("annotated" if kept else "detected")
 
 
 def test_equal_frames_in_another_folder_have_the_same_entry(tmp_path: Path) -> None:

@@ -42,9 +42,10 @@ def test_flow_from_frames_of_a_known_motion(tmp_path: Path) -> None:
 @pytest.mark.parametrize("interval", [Interval(10, None, 14), None])
 def test_a_missing_apex_is_detected_and_recorded(tmp_path: Path, interval: Interval | None) -> None:
     given, _ = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], Interval(10, 12, 14)))
-    found, how = flow_from_frames("dis").run(write_clip(tmp_path, [0, 1, 2, 1, 0], interval))
-    assert how == "detected"
-    assert np.array_equal(given, found)
+    found = flow_from_frames("dis").apply(write_clip(tmp_path, [0, 1, 2, 1, 0], interval))
+    assert found.interval_source == "detected"
+    assert found.interval == Interval(10, 12, 14)
+    assert np.array_equal(given, found.array)
 
 
 def test_frames_are_selected_by_number(tmp_path: Path) -> None:

@@ -341,6 +341,7 @@ def mdmo_of_clip(
         )
     if clip.interval is None:
         context.interval_source = "detected"  # without an annotation, the first frame is taken as the onset
+    context.use_interval(onset, None, stop - 1)
     track = track_face((steps.as_colour(f.pixels) for f in video.frames(onset, stop)), landmarker=landmarker)
     context.track = track
     warning = frame_rate_warning(video.fps)

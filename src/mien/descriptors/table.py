@@ -22,7 +22,7 @@ from mien.preprocessing.base import Recipe
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.prepare import Sources, clips_of
 from mien.preprocessing.threads import in_processes
-from mien.types import Clip
+from mien.types import Clip, Interval
 
 if TYPE_CHECKING:
     import pyarrow
@@ -53,6 +53,7 @@ class DescribedClip:
         interval_source: Where onset and apex came from; "" if it failed.
         notes: Remarks for the user, as sentences.
         error: None, or the three parts of the error: found, expected, what to type.
+        interval: Onset, apex and offset that were used, in frame numbers.
     """
 
     clip: Clip
@@ -60,6 +61,7 @@ class DescribedClip:
     interval_source: str = ""
     notes: tuple[str, ...] = ()
     error: tuple[str, str, str] | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,9 @@ def _describe_one(clip: Clip, recipe: Recipe, cache: Cache | None, alone: bool) 
     except Exception as error:  # a failing clip must not stop the others; its row holds the error
         message = f"{clip.key} failed unexpectedly: {type(error).__name__}: {error}"
         return DescribedClip(clip, None, error=(message, "no failure.", "report it as a bug."))
-    return DescribedClip(clip, np.asarray(output.array, np.float32), output.interval_source, output.notes)
+    used = output.interval if output.interval_source == "detected" else clip.interval
+    vector = np.asarray(output.array, np.float32)
+    return DescribedClip(clip, vector, output.interval_source, output.notes, interval=used)
 
 
 def check_target(path: Path) -> None:
@@ -212,7 +216,7 @@ def write_table(table: DescriptorTable, path: Path) -> Path:
 def _columns(table: DescriptorTable) -> dict[str, list[str | int | None]]:
     lines: list[tuple[str | int | None, ...]] = []
     for row in table.done:
-        clip, span = row.clip, row.clip.interval
+        clip, span = row.clip, row.interval
         times = (None, None, None) if span is None else (span.onset, span.apex, span.offset)
         lines.append(
             (clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units, *times, row.interval_source,

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.types import Clip, IntervalSource
+from mien.types import Clip, Interval, IntervalSource
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
 
 Array = NDArray[Any]
+
+
+def frame_no(clip: Clip, row: int) -> int:
+    """Return the number of a clip's frame: the database's own, or its index where the frames have no numbers."""
+    return clip.frame_nos[row] if clip.frame_nos else row
 
 
 @dataclass(slots=True)
@@ -28,6 +33,7 @@ class Context:
         clip: The clip, with its interval and frame rate.
         interval_source: "annotated" while onset and apex are those of the annotation, "detected" after a step had to
             detect one, "ready" for ready flow pictures. The ledger records it.
+        interval: Onset, apex and offset that the steps used, in frame numbers; the apex is None if no step needs it.
         rows: For each row of the array, the index of the frame of the clip that it shows; None before frames are read.
         apex: Row of the array that holds the apex; None if it is not known.
         track: Landmarks in each row, in pixels of the clip's frames; None before a step locates them.
@@ -36,10 +42,21 @@ class Context:
 
     clip: Clip
     interval_source: IntervalSource = "annotated"
+    interval: Interval | None = None
     rows: tuple[int, ...] | None = None
     apex: int | None = None
     track: FaceTrack | None = None
     notes: list[str] = field(default_factory=list)
+
+    def use_interval(self, onset: int, apex: int | None, offset: int) -> None:
+        """Record the onset, apex and offset that are used, given as indices of the clip's frames."""
+        middle = None if apex is None else frame_no(self.clip, apex)
+        self.interval = Interval(frame_no(self.clip, onset), middle, frame_no(self.clip, offset))
+
+    def use_apex(self, row: int) -> None:
+        """Record the apex that is used, given as a row of the array."""
+        if self.interval is not None and self.rows is not None:
+            self.interval = replace(self.interval, apex=frame_no(self.clip, self.rows[row]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +84,13 @@ class RecipeOutput:
         array: The input of a system, of the shape and type that the recipe declares.
         interval_source: Where onset and apex came from.
         notes: Remarks for the user, as sentences.
+        interval: Onset, apex and offset that were used, in frame numbers; None for ready pictures and features.
     """
 
     array: Array
     interval_source: IntervalSource
     notes: tuple[str, ...] = ()
+    interval: Interval | None = None
 
 
 OnStep = Callable[[Step, Array, Context], None]
@@ -141,7 +160,9 @@ class Recipe:
                 f"{self.shape} ({self.axes}).",
                 "a picture of that size, or another system (`mien systems`).",
             )
-        return RecipeOutput(array.astype(self.dtype, copy=False), context.interval_source, tuple(context.notes))
+        return RecipeOutput(
+            array.astype(self.dtype, copy=False), context.interval_source, tuple(context.notes), context.interval
+        )
 
     def run(self, clip: Clip) -> tuple[NDArray[np.float32], IntervalSource]:
         """Run all steps as `apply` does, and return only the array and where onset and apex came from."""

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from platformdirs import user_cache_path
 from mien.errors import MienError
 from mien.io.atomic import UNFINISHED, write_atomically
 from mien.preprocessing.base import Recipe, RecipeOutput
-from mien.types import Clip, read_interval_source
+from mien.types import Clip, Interval, read_interval_source
 
 _GIB: Final = 20.0
 """Default limit of the cache in GiB."""
@@ -190,6 +190,7 @@ def entry_bytes(output: RecipeOutput, clip: Clip, recipe: Recipe) -> bytes:
     about = {
         "interval_source": output.interval_source,
         "notes": json.dumps(output.notes),
+        "interval_used": json.dumps(output.interval and astuple(output.interval)),
         "clip": clip.key,
         "recipe": recipe.fingerprint,
     }
@@ -206,9 +207,10 @@ def read_entry(path: Path) -> RecipeOutput | None:
             array = file.get_tensor("input")
         if about.pop("checksum") != _checksum(array, about):
             raise ValueError("checksum")
-        # Entries of earlier versions call it "interval".
+        # Entries of earlier versions call it "interval", and do not say which frames were used.
         source = read_interval_source(about.get("interval_source") or about["interval"])
-        output = RecipeOutput(array, source, tuple(json.loads(about["notes"])))
+        times = json.loads(about["interval_used"] if source == "detected" else about.get("interval_used", "null"))
+        output = RecipeOutput(array, source, tuple(json.loads(about["notes"])), times and Interval(*times))
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):

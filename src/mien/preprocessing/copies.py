@@ -156,6 +156,7 @@ def geometry_copies(
         return _magnifier(frames, context, alphas, exaggeration, hertz)
 
     apex_rows = _apex_rows(frames, context, magnifier, shares, apex)
+    context.use_apex(apex_rows[0][0])
     # Many copies have the same apex. The flow of each pair of frames is computed once.
     pairs = sorted({(a, row) for a in range(len(alphas)) for row in apex_rows[a]})
     later: dict[tuple[int, int], NDArray[np.uint8]] = {}

@@ -77,6 +77,7 @@ def flows_to_apex_and_offset(_: Array, context: Context, *, longest: int, size: 
         ]
         apex = onset + find_apex(np.stack(small).astype(np.uint8))
     context.rows, context.apex = (onset, apex, stop - 1), 1
+    context.use_interval(onset, apex, stop - 1)
     frames = np.stack([steps.as_grey(video.frame(row).pixels) for row in context.rows])
     frames = steps.shrink(frames, context, longest=longest)
     flows = [optical_flow(frames[n], frames[n + 1], "tvl1") for n in (0, 1)]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
-from mien.preprocessing.base import Recipe
+from mien.preprocessing.base import Recipe, RecipeOutput
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.named import named_recipe
 from mien.preprocessing.threads import in_processes, one_thread
@@ -28,6 +28,7 @@ from mien.types import Clip, Interval, IntervalSource
 
 INDEX = "index.csv"
 ABOUT = "recipe.json"
+MOMENTS = ("onset", "apex", "offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Outcome:
         cached: Whether the input came from the cache.
         file: File of the input, relative to the output folder; "" if there is none.
         seconds: Computing time.
+        interval: Onset, apex and offset that were used, in frame numbers; None if it failed, and for ready pictures.
+        detected: Which of "onset", "apex" and "offset" were detected, not annotated. Of a video without an annotation,
+            onset and offset are its first and last frame.
     """
 
     key: str
@@ -53,6 +57,8 @@ class Outcome:
     cached: bool = False
     file: str = ""
     seconds: float = 0.0
+    interval: Interval | None = None
+    detected: tuple[str, ...] = ()
 
 
 class ClipExecutor(Protocol):
@@ -203,9 +209,21 @@ def prepare_array(
         return _failed(clip, unexpected_failure(clip, error), time.perf_counter() - start), None
     seconds = time.perf_counter() - start
     return (
-        Outcome(clip.key, output.array.shape, output.interval_source, output.notes, None, cached, "", seconds),
+        Outcome(
+            clip.key, output.array.shape, output.interval_source, output.notes, None, cached, "", seconds,
+            output.interval, detected_moments(clip, output),
+        ),
         output.array,
-    )
+    )  # fmt: skip
+
+
+def detected_moments(clip: Clip, output: RecipeOutput) -> tuple[str, ...]:
+    """Return which of the onset, apex and offset that were used do not come from the annotation."""
+    used = output.interval
+    if used is None or output.interval_source != "detected":
+        return ()
+    ends = clip.interval is None
+    return tuple(n for n, new in zip(MOMENTS, (ends, used.apex is not None, ends), strict=True) if new)
 
 
 def write_array(outcome: Outcome, clip: Clip, array: NDArray[Any], out: Path) -> Outcome:
@@ -329,8 +347,8 @@ def _index(clips: Iterable[Clip], outcomes: Sequence[Outcome]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        ("file", "dataset", "subject", "clip", "emotion", "action_units", "onset", "apex", "offset", "fps", "shape",
-         "interval_source", "notes", "error")
+        ("file", "dataset", "subject", "clip", "emotion", "action_units", *MOMENTS, "fps", "shape",
+         "interval_source", "detected", "notes", "error")
     )  # fmt: skip
     writer.writerows(_rows(clips, outcomes))
     return buffer.getvalue()
@@ -338,11 +356,11 @@ def _index(clips: Iterable[Clip], outcomes: Sequence[Outcome]) -> str:
 
 def _rows(clips: Iterable[Clip], outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
     for clip, outcome in zip(clips, outcomes, strict=True):
-        span = clip.interval
+        span = outcome.interval if outcome.detected else clip.interval
+        moments = (span.onset, span.apex, span.offset) if span else (None, None, None)
         yield (
             outcome.file, clip.dataset, clip.subject, clip.name, clip.emotion, clip.action_units,
-            span.onset if span else "", span.apex if span and span.apex is not None else "",
-            span.offset if span else "", clip.fps or "",
-            "x".join(map(str, outcome.shape or ())), outcome.interval_source or "", " ".join(outcome.notes),
-            " ".join(outcome.error or ()),
+            *("" if moment is None else moment for moment in moments), clip.fps or "",
+            "x".join(map(str, outcome.shape or ())), outcome.interval_source or "", " ".join(outcome.detected),
+            " ".join(outcome.notes), " ".join(outcome.error or ()),
         )  # fmt: skip

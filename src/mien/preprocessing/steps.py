@@ -98,6 +98,7 @@ def onset_apex_pair(_: Array, context: Context) -> Array:
         apex = onset + find_apex(np.stack(small).astype(np.uint8))
     first, second = (as_grey(video.frame(row).pixels) for row in (onset, apex))
     context.rows, context.apex = (onset, apex), 1
+    context.use_interval(onset, apex, stop - 1)
     return np.stack([first, second])
 
 
@@ -130,6 +131,7 @@ class ClipFrames:
                 f"at most {MOST_FRAMES}; a micro-expression lasts less than half a second.",
                 "`--interval ONSET:OFFSET`, or `mien magnify` for a long video.",
             )
+        context.use_interval(self.onset, self.apex, self.stop - 1)
         self.seen: list[int] = []
         if clip.interval is None:
             context.interval_source = "detected"  # without an annotation, the first frame is taken as the onset
@@ -272,6 +274,7 @@ def apex_and_onset(frames: Array, context: Context, *, apex: Literal["given", "f
         context.interval_source = "detected"
         row = find_apex(frames)
     if context.rows is not None:
+        context.use_apex(row)
         context.rows = (context.rows[0], context.rows[row])
     context.apex = 1
     return np.asarray(frames[[0, row]])
