@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_specs
+from mien.datasets.base import MARKER
 from mien.errors import MienError
+from mien.evaluation.planning import synthetic_settings
 from mien.evaluation.protocols import make_folds
 from mien.evaluation.run import benchmark
 from mien.synthesis.corpus import synthesise
@@ -42,6 +44,7 @@ def test_a_folder_that_was_not_made_and_a_damaged_one_are_told(tmp_path: Path, c
 
 def test_trained_on_made_clips_tested_on_others(tmp_path: Path, corpus: Path) -> None:
     write_flow_images(tmp_path / "flow", subjects=3, clips_per_subject=3)
+    (tmp_path / "flow" / MARKER).unlink()  # as if these were of real people
     data = open_specs([f"synthetic={corpus}", f"flow_images={tmp_path / 'flow'}"])
     ledger = benchmark(
         data, "strcn-g", tmp_path / "run", protocol="synthetic_to_real", labels="megc2019",
@@ -50,6 +53,9 @@ def test_trained_on_made_clips_tested_on_others(tmp_path: Path, corpus: Path) ->
     tested = {row.dataset for row in ledger.rows}
     assert tested
     assert "synthetic" not in tested
+    assert not ledger.settings["synthetic"]  # scores are about those who were tested
+    assert synthetic_settings({"a"}, {"a"}) == {"synthetic": True}
+    assert synthetic_settings({"a"}, {"a", "b"}) == {"synthetic": True, "partly_synthetic": True}
     assert all(np.isfinite(row.probabilities).all() for row in ledger.rows)
     real = [s for d in data[1:] for s in d.clips()]
     assert len(ledger.rows) == len(real)

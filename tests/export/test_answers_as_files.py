@@ -195,6 +195,7 @@ def test_page_contains_the_pictures_of_each_interval(page: str) -> None:
     assert len(loops) == 2
     assert min(loops) >= 8  # equal frames are stored once
     assert len(sizes) - len(loops) in (10, 11)  # five each, and saliency of the named one where Captum is there
+    assert len({size for size, n in sizes if n == 1}) <= len(loops)  # pictures of one interval are equally large
     onset, apex = (np.asarray(p.convert("L"), float) for p in pictures[:2])
     assert 0.2 < np.abs(onset - apex).mean() < 20
 

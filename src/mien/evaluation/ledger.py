@@ -245,7 +245,9 @@ _SETTINGS: Final[Mapping[str, Callable[[Any], bool]]] = {
         ("version", "system", "system_title", "protocol", "labels", "task"), lambda value: isinstance(value, str)
     ),
     **dict.fromkeys(("parameters", "recipes"), lambda value: isinstance(value, dict)),
-    **dict.fromkeys(("shares_subjects", "shuffle_labels", "synthetic"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(
+        ("shares_subjects", "shuffle_labels", "synthetic", "partly_synthetic"), lambda value: isinstance(value, bool)
+    ),
     **dict.fromkeys(("n_clips", "n_folds", "n_videos"), lambda value: type(value) is int and value >= 0),
     "protocol_parameters": lambda value: value is None or isinstance(value, dict),
     "protocol_warning": lambda value: value is None or isinstance(value, str),

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -196,7 +196,10 @@ def make_plan(
         "seeds": sorted(set(seeds)),
         "n_folds": len(folds),
         "shuffle_labels": shuffle_labels,
-        "synthetic": any(d.is_synthetic for d in data),
+        **synthetic_settings(
+            {clip.key for d, own in listed if d.is_synthetic for clip in own},
+            {table[i].clip.key for fold in folds for i in fold.test},
+        ),
         "lacking": lacking_units(table, folds, classes)
         if units
         else {
@@ -207,6 +210,17 @@ def make_plan(
     # What run.json gives back after a round trip, so that comparing with it compares like with like.
     settings = json.loads(json.dumps(settings))
     return Plan(chosen, all_parameters, classes, tuple(table), tuple(folds), settings)
+
+
+def synthetic_settings(synthetic: Set[str], tested: Set[str]) -> dict[str, bool]:
+    """Return what the settings of a run say about synthetic faces: of the clips that are tested, not trained on.
+
+    Example:
+        >>> synthetic_settings({"synthetic/1/a"}, {"casme2/1/a"})
+        {'synthetic': False}
+    """
+    some = bool(synthetic & tested)
+    return {"synthetic": some, **({"partly_synthetic": True} if some and tested - synthetic else {})}
 
 
 def _require_unique(clips: Sequence[Clip]) -> None:

@@ -100,6 +100,7 @@ def report(
         "folds": {"done": done, "total": total, "missing": total - done},
         "shuffled_labels": bool(settings.get("shuffle_labels", False)),
         "synthetic": bool(settings.get("synthetic", False)),
+        **({"partly_synthetic": True} if settings.get("partly_synthetic") else {}),
         "lacking": dict(settings.get("lacking", {})),
         "left_out": dict(settings.get("left_out", {})),
         "remarks": list(settings.get("remarks", ())),
@@ -254,7 +255,8 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
             "The labels were shuffled before training: these scores show what chance gives, not what the system can do."
         )
     if result["synthetic"]:
-        found.append("The faces are synthetic: these scores do not apply to real people.")
+        some = "Some of the tested" if result.get("partly_synthetic") else "The"
+        found.append(f"{some} faces are synthetic: these scores do not apply to real people.")
     if result["warning"]:
         found.append(str(result["warning"]))
     elif result["shares_subjects"]:

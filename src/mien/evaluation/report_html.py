@@ -101,6 +101,7 @@ def section(
             {
                 "dataset": dataset,
                 "n": len(entries),
+                "people": [{**e, "width": 100 * e["n_clips"] / sum(o["n_clips"] for o in entries)} for e in entries],
                 "svg": subject_bars(entries, result["per_dataset"][dataset]["accuracy"]),
                 "none_right": sum(entry["n_right"] == 0 for entry in entries),
                 "all_right": sum(entry["n_right"] == entry["n_tested"] for entry in entries),

@@ -184,7 +184,7 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     if there.get("system") != wanted["system"]:
         return [f"system is {there.get('system')!r} there and {wanted['system']!r} now"]
     differences = []
-    for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking", "left_out", "remarks"}:
+    for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking", "left_out", "remarks", "synthetic"}:
         old, new = there.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             differences += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -103,7 +104,7 @@ def event_pictures(video: Video, event: Event, namer: Namer | None, fps: float) 
     saliency = None
     if namer is not None and event.label is not None:
         try:
-            saliency = _tall(_saliency(video, event, namer, fps), _HEIGHT)
+            saliency = _filling(_saliency(video, event, namer, fps), _tall(faces[onset], _HEIGHT))
         except MienError as error:
             notes.append(f"No saliency: {error.found}")
     loop, slower = _loop(faces, fps)
@@ -142,6 +143,19 @@ def _tall(picture: Picture, height: int) -> Picture:
     factor = height / picture.shape[0]
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (round(picture.shape[1] * factor), height), interpolation=how), np.uint8)
+
+
+def _filling(picture: Picture, other: Picture) -> Picture:
+    """Resize a picture to the size of another. Where their shapes differ by more than 5 %, the rest is black."""
+    height, width = other.shape[:2]
+    if abs(math.log(picture.shape[1] * height / picture.shape[0] / width)) < 0.05:
+        return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    factor = min(height / picture.shape[0], width / picture.shape[1])
+    small = _tall(picture, max(1, round(picture.shape[0] * factor)))[:, :width]
+    result = np.zeros_like(other)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    result[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return result
 
 
 def _with_wheel(picture: Picture) -> Picture:

@@ -194,7 +194,8 @@ def without_fold(run: Path) -> bool:
 
 def _marks(scores: dict[str, Any], running: bool) -> tuple[str, ...]:
     marks = {
-        "synthetic faces": scores.get("synthetic"),
+        "synthetic faces": scores.get("synthetic") and not scores.get("partly_synthetic"),
+        "some faces synthetic": scores.get("partly_synthetic"),
         "labels shuffled": scores.get("shuffled_labels"),
         "shares subjects": scores.get("shares_subjects"),
         "running": not scores["complete"] and running,
