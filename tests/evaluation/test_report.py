@@ -19,7 +19,7 @@ from mien.errors import MienError
 from mien.evaluation.figures import curve_figure, score_bar
 from mien.evaluation.glossary import definitions
 from mien.evaluation.ledger import Row, fold_file, read_ledger, rows_as_csv
-from mien.evaluation.report import per_subject, read_logs, render_report, report, report_many, reproduce
+from mien.evaluation.report import per_subject, read_logs, render_report, report, report_many, reproduce, summary
 from mien.evaluation.report_html import write_html
 from mien.io.atomic import write_atomically
 
@@ -135,6 +135,12 @@ def shown(result: dict[str, Any], width: int = 140) -> str:
     stream = io.StringIO()
     Console(width=width, file=stream).print(render_report(result))
     return stream.getvalue()
+
+
+def test_summary_of_a_run_agrees_with_its_report(one: Path, three: Path) -> None:
+    for run in (one, three):
+        short, full = summary(read_ledger(run)), report(read_ledger(run))
+        assert {k: v for k, v in short.items() if v is not False} == {k: full[k] for k, v in short.items() if v}
 
 
 def test_numbers_are_those_of_scikit_learn(one: Path) -> None:

@@ -36,6 +36,7 @@ from mien.web.connections import patient_protocol
 from mien.web.guard import POLICY, Guard
 from mien.web.intake import Limits, open_upload, shown_name, spoken
 from mien.web.jobs import PREFIX, Job, Jobs, Refused, Rules
+from mien.web.reports import Shelf
 from mien.web.server import build
 
 
@@ -639,6 +640,8 @@ def test_runs_are_listed_and_compared(tmp_path: Path) -> None:
     page = Page(None, runs)
     try:
         text = page.ask("GET", "/reports")[2].decode()
+        read = [row.name for row in Shelf(runs).rows(0) if row.kind != "unread"]
+        assert read == ["bad"]  # one at a time
         assert "one" in text
         assert "deep/two &lt;x&gt;" in text
         assert "synthetic faces" in text

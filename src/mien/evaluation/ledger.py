@@ -19,6 +19,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -184,15 +185,15 @@ def answer_problem(row: Row, classes: Sequence[str], units: bool = False) -> str
         return f"could not be prepared, yet predicts {row.y_pred!r}" if row.y_pred or row.probabilities else ""
     if units:
         return unit_answer_problem(row.y_pred, row.probabilities, classes)
-    p = np.asarray(row.probabilities)
+    p = row.probabilities
     if len(p) != len(classes) or row.y_pred not in classes:
         return f"has {len(p)} probabilities and predicts {row.y_pred}; classes: {', '.join(classes)}"
-    if not (np.isfinite(p).all() and p.min() >= 0):
+    if not all(0 <= share < math.inf for share in p):
         return "has a probability that is negative or no number"
-    if abs(p.sum() - 1) > 1e-3:
-        return f"has probabilities that sum to {p.sum():.3f}"
+    if abs(sum(p) - 1) > 1e-3:
+        return f"has probabilities that sum to {sum(p):.3f}"
     # The ledger keeps nine digits: classes that differ by less are both the most probable one.
-    if p[classes.index(row.y_pred)] < p.max() - 1e-8:
+    if p[classes.index(row.y_pred)] < max(p) - 1e-8:
         return f"predicts {row.y_pred}, which is not its most probable class"
     return ""
 

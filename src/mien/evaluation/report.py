@@ -20,10 +20,11 @@ from rich.console import Group
 
 from mien.errors import MienError
 from mien.evaluation.ledger import FAILED, Ledger, Row, read_ledger
-from mien.evaluation.metrics import bootstrap_interval, scores
+from mien.evaluation.metrics import METRICS as METRICS_OF
+from mien.evaluation.metrics import bootstrap_interval, scores, tally
 from mien.evaluation.published.claims import published_for
 from mien.evaluation.report_text import render_report as render_class_report
-from mien.evaluation.unit_report import render_unit_report, unit_results
+from mien.evaluation.unit_report import render_unit_report, unit_results, unit_summary
 from mien.registry import is_import_path
 
 VERDICTS = ("yes", "partly", "no")
@@ -66,19 +67,7 @@ def report(
         ledger, curves = read_ledger(run), curves or read_logs(run)
     settings = ledger.settings
     where = str(run) if run is not None else "RUN"
-    missing = [key for key in _NEEDED if key not in settings]
-    if missing:
-        raise MienError(
-            f"The settings of {where!r} lack {missing[0]}.",
-            "run.json as `mien benchmark` wrote it.",
-            "run.json from a run with the same settings; or a new --out folder.",
-        )
-    if not ledger.rows:
-        raise MienError(
-            f"{where!r} holds no finished fold.",
-            f"predictions of up to {settings['n_folds']} folds.",
-            f"`{reproduce(settings, where)}`: it resumes that run.",
-        )
+    _require_scores(ledger, where)
     done = len({(row.seed, row.fold) for row in ledger.rows})
     total = settings["n_folds"] * len(settings["seeds"])
     result: dict[str, Any] = {
@@ -122,12 +111,59 @@ def report(
     return result
 
 
+def summary(ledger: Ledger) -> dict[str, Any]:
+    """Return what a list of runs shows of one run: the keys of `report` without those that take long to compute.
+
+    Raises:
+        MienError: No fold is finished yet.
+    """
+    _require_scores(ledger, "RUN")
+    settings = ledger.settings
+    shown: dict[str, Any] = {
+        "system": settings["system"],
+        "protocol": settings["protocol"],
+        "label_map": settings["labels"],
+        "datasets": list(settings["datasets"]),
+        "n_clips": len({row.key for row in ledger.rows}),
+        "complete": ledger.complete,
+        "shuffled_labels": bool(settings.get("shuffle_labels", False)),
+        "shares_subjects": bool(settings.get("shares_subjects", False)),
+        "synthetic": bool(settings.get("synthetic", False)),
+        "partly_synthetic": bool(settings.get("partly_synthetic", False)),
+    }
+    if ledger.units:
+        return shown | unit_summary(ledger)
+    tables = [tally(*ledger.labels(ledger.of_seed(seed)), len(ledger.classes)) for seed in ledger.seeds]
+    scored = {name: fmean(float(METRICS_OF[name](table)) for table in tables) for name in ("uf1", "uar")}
+    return shown | scored | {"uf1_interval": _uf1_interval(ledger)}
+
+
+def _require_scores(ledger: Ledger, where: str) -> None:
+    settings = ledger.settings
+    missing = [key for key in _NEEDED if key not in settings]
+    if missing:
+        raise MienError(
+            f"The settings of {where!r} lack {missing[0]}.",
+            "run.json as `mien benchmark` wrote it.",
+            "run.json from a run with the same settings; or a new --out folder.",
+        )
+    if not ledger.rows:
+        raise MienError(
+            f"{where!r} holds no finished fold.",
+            f"predictions of up to {settings['n_folds']} folds.",
+            f"`{reproduce(settings, where)}`: it resumes that run.",
+        )
+
+
+def _uf1_interval(ledger: Ledger) -> list[float]:
+    y_true, y_pred = ledger.labels(ledger.rows)
+    return list(bootstrap_interval(y_true, y_pred, [(row.dataset, row.subject) for row in ledger.rows], metric="uf1"))
+
+
 def class_results(ledger: Ledger) -> dict[str, Any]:
     """Scores of a run about classes, their interval over subjects, and with several seeds their spread."""
     per_seed = [{"seed": seed, **_scores(ledger, ledger.of_seed(seed))} for seed in ledger.seeds]
-    y_true, y_pred = ledger.labels(ledger.rows)
-    low, high = bootstrap_interval(y_true, y_pred, [(row.dataset, row.subject) for row in ledger.rows], metric="uf1")
-    result: dict[str, Any] = {**_mean_scores(per_seed), "uf1_interval": [float(low), float(high)]}
+    result: dict[str, Any] = {**_mean_scores(per_seed), "uf1_interval": _uf1_interval(ledger)}
     if len(per_seed) > 1:
         result["per_seed"] = per_seed
         result["spread"] = {

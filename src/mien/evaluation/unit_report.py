@@ -56,6 +56,15 @@ def unit_results(ledger: Ledger) -> dict[str, Any]:
     return result
 
 
+def unit_summary(ledger: Ledger) -> dict[str, Any]:
+    """Compute the mean scores of `unit_results` and the interval of the AUC, without those of each unit."""
+    per_seed = [_scores(ledger, ledger.of_seed(seed)) for seed in ledger.seeds]
+    rows = ledger.of_seed(ledger.seeds[0])
+    found = bootstrap_intervals(*unit_arrays(rows, ledger.classes), [(r.dataset, r.subject) for r in rows])
+    mean = _mean([{name: entry[name] for name in SPREAD} for entry in per_seed])
+    return {**mean, "intervals": {name: _as_list(interval) for name, interval in found.items()}}
+
+
 def _as_list(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)  # as JSON gives it back
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ class Row:
 
     Attributes:
         name: Path of the run, relative to the folder of all runs; "." if that folder itself is the run.
-        kind: What the run measures.
+        kind: What the run measures, or why it has no score.
         system: Name of the system.
         protocol: Protocol that divided the clips.
         data: Names of the databases.
@@ -42,7 +44,7 @@ class Row:
     """
 
     name: str
-    kind: Literal["recognition", "units", "spotting", "running", "stopped", "unreadable"]
+    kind: Literal["recognition", "units", "spotting", "running", "stopped", "unreadable", "unread"]
     system: str = ""
     protocol: str = ""
     data: str = ""
@@ -85,16 +87,26 @@ class Shelf:
         self._known: dict[str, tuple[object, Row]] = {}
         self._lock = threading.Lock()
 
-    def rows(self) -> list[Row]:
-        """Return all runs, in the order of their names."""
+    def rows(self, seconds: float = math.inf) -> list[Row]:
+        """Return all runs, in the order of their names.
+
+        Args:
+            seconds: After so long no further ledger is read, but at least one is. Runs that were not read are of the
+                kind "unread"; the next call continues with them.
+        """
+        end, read = time.monotonic() + seconds, False
         with self._lock:
             found = find_runs(self.folder)
             self._known = {name: known for name, known in self._known.items() if name in found}
             for name, run in found.items():
                 stamp = _stamp(run)
-                if name not in self._known or self._known[name][0] != stamp:
+                if name in self._known and self._known[name][0] == stamp:
+                    continue
+                self._known.pop(name, None)
+                if not read or time.monotonic() < end:
+                    read = True
                     self._known[name] = stamp, _row(name, run)
-            return [self._known[name][1] for name in found]
+            return [self._known[name][1] if name in self._known else Row(name, "unread") for name in found]
 
     def page(self, names: Sequence[str]) -> tuple[str, Literal["report", "spotting"]]:
         """Return the report of the selected runs.
@@ -148,7 +160,7 @@ def _stamp(run: Path) -> object:
 
 def _row(name: str, run: Path) -> Row:
     from mien.evaluation.ledger import read_ledger
-    from mien.evaluation.report import report
+    from mien.evaluation.report import summary
     from mien.evaluation.spotting.ledger import is_spot_run
 
     try:
@@ -158,7 +170,7 @@ def _row(name: str, run: Path) -> Row:
                 name, "spotting", spots["system"], spots["protocol"], ", ".join(spots["per_dataset"]),
                 spots["n_videos"], spots["all"]["f1"], spots["micro"]["f1"], marks=_marks(spots, is_locked(run)),
             )  # fmt: skip
-        scores = report(read_ledger(run))
+        scores = summary(read_ledger(run))
         if "mean_auc" in scores:
             low, high = scores["intervals"]["mean_auc"] or (None, None)
             return Row(

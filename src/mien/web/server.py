@@ -45,6 +45,9 @@ _BLOCK: Final = 1 << 20
 _ASKED: Final = 8192
 """Largest body, in bytes, of a request that is not an upload."""
 
+READING: Final = 2.0
+"""Seconds for which a request of the list of runs reads ledgers; the next one continues."""
+
 _ASKED_SECONDS: Final = 20.0
 """Seconds within which it has to arrive."""
 
@@ -90,7 +93,7 @@ def build(jobs: Jobs | None, hosts: tuple[str, ...], runs: Path | None = None) -
     async def list_runs(_: Request) -> Response:
         if shelf is None:
             raise HTTPException(404)
-        listed = await run_in_threadpool(shelf.rows)
+        listed = await run_in_threadpool(shelf.rows, READING)
         page = pages.get_template("reports.html.j2")
         return HTMLResponse(page.render(rows=listed, folder=shelf.folder.name, here="reports", **common))
 
