@@ -51,6 +51,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "peak": Part(quick=("--seconds", "0.2")),
+    "start": Part(quick=("--turns", "1")),
     "video": Part(quick=("--frames", "100", "--turns", "1")),
     "face": Part(quick=("--rounds", "1")),
     "magnify": Part(quick=("--turns", "1", "--frames", "10")),

@@ -40,7 +40,8 @@ import torch
 import mien.evaluation.run
 import mien.evaluation.train
 import mien.export
-from mien.cli.main import GROUPS, main
+from mien.cli.commands import GROUPS, load_command
+from mien.cli.main import main
 from mien.io.atomic import UNFINISHED
 from mien.io.video import open_video, write_video
 from mien.synthesis.flow_images import write_flow_images
@@ -126,7 +127,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def random_line(rng: random.Random, inputs: Path, out: Path) -> list[str]:
     """Return a command line that is sometimes right, mostly not."""
-    commands = [c.__name__ for group in GROUPS.values() for c in group if c.__name__ not in NEVER]
+    commands = [name for group in GROUPS.values() for name in group if name not in NEVER]
     if rng.random() < 0.3:
         words = WRITING[rng.choice(sorted(WRITING))].format(inputs, out).split()
     else:
@@ -439,6 +440,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         (place / "inputs").mkdir()
         os.environ["MIEN_CACHE"] = str(place / "cache")
         make_inputs(place / "inputs")
+        for name in (name for group in GROUPS.values() for name in group):
+            load_command(name)  # once, here, and not in every process
         faults = ATTACKS[options.kind](numbers, place / "inputs", place)
     for fault in faults:
         print(fault)

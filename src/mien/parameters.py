@@ -121,7 +121,7 @@ class Parameters(BaseModel):
         mien.errors.MienError: epochs is -3. Expected: a whole number from 1 to 1000. Try: `--set epochs=20`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 import mien
 from mien.cli import completion
-from mien.cli.main import GROUPS, app
+from mien.cli.commands import GROUPS, load_command
+from mien.cli.main import app
 from mien.datasets.flow_images import FlowImages
 from mien.evaluation.run import benchmark
 from mien.io.video import write_video
@@ -20,7 +19,7 @@ from mien.synthesis.flow_images import write_flow_images
 from mien.synthesis.moving_face import render_clip
 
 runner = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
-COMMANDS = [command.__name__ for commands in GROUPS.values() for command in commands]
+COMMANDS = [name for commands in GROUPS.values() for name in commands]
 
 
 def run(*words: object) -> str:
@@ -45,12 +44,10 @@ def test_version_is_printed() -> None:
 def test_each_command_explains_itself_and_each_of_its_options(command: str) -> None:
     text = run(command, "--help")
     assert max(map(len, text.splitlines())) <= 80
-    (described,) = (c for group in GROUPS.values() for c in group if c.__name__ == command)
-    first = (described.__doc__ or "").strip().splitlines()[0]
+    (first,) = (group[command][1] for group in GROUPS.values() if command in group)
     assert re.match(r"[A-Z][a-z]+ ", first)
     assert first.endswith(".")
-    group: Any = get_command(app)
-    assert all(parameter.help for parameter in group.commands[command].params)
+    assert all(parameter.help for parameter in load_command(command).params)
 
 
 def test_names_are_completed() -> None:

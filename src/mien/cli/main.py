@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
 
 import mien
-from mien.cli.benchmark import benchmark, experiment, experiments
-from mien.cli.databases import check, datasets
-from mien.cli.describe import describe, descriptors
-from mien.cli.explain import explain
-from mien.cli.export import export
-from mien.cli.inputs import cache, prepare, recipes
-from mien.cli.magnify import flow, magnify
-from mien.cli.recognise import recognise
-from mien.cli.report import combine, compare, report
-from mien.cli.score import score
-from mien.cli.serve import serve
 from mien.cli.shell import Terminated, app, lose_output, say
-from mien.cli.spot import spot, spotters
-from mien.cli.synthesise import synthesise
-from mien.cli.systems import protocols, systems
-from mien.cli.train import card, train
-from mien.cli.watch import watch
 from mien.errors import MienError
 
 __all__ = ["app", "main"]
-
-GROUPS: Final[dict[str, tuple[Any, ...]]] = {
-    "Your own video": (recognise, spot, watch, serve, magnify, flow),
-    "Databases": (datasets, check, synthesise),
-    "Score": (benchmark, report, score, compare, combine, systems, protocols, spotters, experiment, experiments),
-    "Inputs": (prepare, recipes, describe, descriptors, cache),
-    "More": (train, card, explain, export),
-}
-"""The commands, in the order in which `mien --help` lists them."""
-
-for _group, _commands in GROUPS.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_group)(_command)
-
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -61,6 +30,8 @@ _FAULTS: Final = frozenset(
 
 def _commit() -> str | None:
     """Return the commit of the checkout that this runs from, with `+` if it was changed; None where there is none."""
+    import subprocess
+
     root = Path(mien.__file__).resolve().parents[2]
     if not (root / ".git").exists() or not (root / "pyproject.toml").exists():
         return None
@@ -102,6 +73,8 @@ def _start(
 
 
 def _fail(error: MienError) -> NoReturn:
+    from rich.console import Console
+
     with suppress(OSError):  # nobody can be told
         err = Console(stderr=True, highlight=False, markup=False, emoji=False)
         # The terminal breaks lines itself: a path or a command that is broken here could not be copied.
@@ -153,6 +126,8 @@ def main() -> None:
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
+    collecting = gc.get_threshold()
+    gc.set_threshold(50_000, *collecting[1:])  # what imports make is kept: looking for garbage in it takes a tenth
     try:
         app()
         _flush()
@@ -171,4 +146,5 @@ def main() -> None:
         sys.stderr.write("\nStopped. Finished work is kept; the same command resumes from there.\n")
         raise SystemExit(TERMINATED if terminated else INTERRUPTED) from None
     finally:
+        gc.set_threshold(*collecting)
         signal.signal(signal.SIGTERM, before)

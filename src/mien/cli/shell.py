@@ -8,21 +8,25 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mien.cli.commands import Commands
 from mien.cli.completion import complete_data, complete_settings
 from mien.errors import MienError
-from mien.registry import Registry
+
+if TYPE_CHECKING:
+    from mien.registry import Registry
 
 T = TypeVar("T")
 
 app = typer.Typer(
     name="mien",
+    cls=Commands,
     help="Find and recognise facial micro-expressions, and score such methods honestly.",
     no_args_is_help=True,
     rich_markup_mode="rich",

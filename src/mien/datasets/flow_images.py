@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien import MOST_PIXELS
 from mien.datasets.base import Dataset, table
@@ -343,6 +342,8 @@ def read_flow_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         MienError: The picture is missing, cannot be read, or is grey.
     """
+    from PIL import Image
+
     try:
         with Image.open(path) as picture:
             mode = picture.mode

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.flow_images import read_flow_picture
 from mien.descriptors.blocks import shares
 from mien.descriptors.hoof import (
     Floats,
@@ -76,6 +75,8 @@ def picture_bi_woof(motion: Array, context: Context, **settings: Any) -> Array:
 
     Strain is read from the picture again: there it starts at 0, and its scale has no effect.
     """
+    from mien.datasets.flow_images import read_flow_picture
+
     strain = read_flow_picture(context.clip.frames[0])[..., 2]
     return np.asarray(bi_woof(np.moveaxis(motion[:2], 0, -1), strain, **settings), np.float32)
 

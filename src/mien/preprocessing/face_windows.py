@@ -13,7 +13,6 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from mien.datasets.flow_images import read_flow_picture
 from mien.errors import MienError
 from mien.motion.apex import find_apex
 from mien.motion.flow import optical_flow
@@ -44,6 +43,8 @@ def apex_offset_pictures(_: Array, context: Context) -> Array:
     for picture in reversed(frames):
         onward = _named_with_1(Path(picture))
         if onward is not None:
+            from mien.datasets.flow_images import read_flow_picture
+
             return np.concatenate([read_flow_picture(path).transpose(2, 0, 1) for path in (picture, onward)])
     raise MienError(
         f"{context.clip.key} has no flow picture from apex to offset, {Path(frames[-1]).stem.rstrip()}_1 beside it.",

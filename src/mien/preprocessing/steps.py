@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.features import features_of
-from mien.datasets.flow_images import read_flow_picture
 from mien.errors import MienError
 from mien.io.video import Video, frame_rate_warning, frames_video, open_video, to_uint8
 from mien.motion.apex import find_apex
@@ -363,16 +361,22 @@ def scale_each_channel(channels: Array, context: Context) -> Array:
 
 def flow_picture(_: Array, context: Context) -> Array:
     """Step: read a ready flow picture as (3, H, W) of u, v and optical strain, 0..255."""
+    from mien.datasets.flow_images import read_flow_picture
+
     return read_flow_picture(context.clip.frames[0]).transpose(2, 0, 1)
 
 
 def flow_pictures(_: Array, context: Context) -> Array:
     """Step: read every ready flow picture of the clip as (3 k, H, W) of u, v and optical strain each, 0..255."""
+    from mien.datasets.flow_images import read_flow_picture
+
     return np.concatenate([read_flow_picture(path).transpose(2, 0, 1) for path in context.clip.frames])
 
 
 def ready_features(_: Array, context: Context) -> Array:
     """Step: read the ready features of the clip, (D,)."""
+    from mien.datasets.features import features_of
+
     return features_of(context.clip)
 
 

@@ -11,7 +11,6 @@ from mien.errors import MienError
 from mien.io.atomic import at_home
 from mien.io.video.base import Video
 from mien.io.video.camera import open_camera
-from mien.io.video.film import open_film
 from mien.io.video.pictures import PICTURES, frames_video, pictures_in, refuse_pages
 
 
@@ -58,4 +57,6 @@ def open_video(source: str | Path | int | Sequence[str | Path], fps: float | Non
     if path.suffix.lower() in PICTURES:
         refuse_pages(path)
         return frames_video([path], fps, path.stem)
+    from mien.io.video.film import open_film  # its decoder takes long to import
+
     return open_film(path, fps)

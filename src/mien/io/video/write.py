@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
-from av.container import OutputContainer
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from mien.errors import MienError
 from mien.io.atomic import replaced, unwritable
 from mien.io.video.base import Pixels, to_uint8
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
 
 
 def write_video(
@@ -59,6 +59,8 @@ def write_video(
             "0 s; a time above 0 for an .mp4 only.",
             f"`{path.with_suffix('.mp4').name}` and `start` above 0, or no `start`.",
         )
+    import av  # here and below: it takes long, and few who import this module write a film
+
     try:
         with replaced(path) as temporary:
             timed = _timed(frames, fps, times, least={".mkv": 1e-3, ".mp4": 1e-5, ".gif": 0.0}[kind])
@@ -142,6 +144,9 @@ def _timed(
 def _write_stream(
     path: Path, timed: Iterator[tuple[float, Pixels]], fps: float, variable: bool, lossless: bool, start: float
 ) -> None:
+    import av
+    from av.video.reformatter import VideoReformatter
+
     began, first = next(timed)
     rate = Fraction(fps).limit_denominator(1001)
     # Even times are counted in frames, exactly; true ones in the finest unit that containers share.
@@ -178,6 +183,8 @@ def _write_stream(
 
 
 def _write_silence(container: OutputContainer, seconds: float) -> None:
+    import av
+
     rate, block = 48_000, 1024
     stream = container.add_stream("aac", rate, layout="mono")
     for begin in range(0, math.ceil(seconds * rate), block):
