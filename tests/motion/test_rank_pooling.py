@@ -55,6 +55,17 @@ def test_still_pixels_give_zero_and_reversed_time_changes_the_sign(variant: str)
     assert (dynamic_image(frames[::-1], variant)[4:8, 4:8] < 0).all()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("moving", [3, 60])
+def test_exactly_what_never_changes_is_zero(kind: type[np.generic], moving: int) -> None:
+    frames = np.repeat(np.random.default_rng(0).integers(1, 200, (1, 64, 64)), 30, axis=0).astype(kind)
+    frames[:, :moving] += (np.arange(30) % 7).astype(kind)[:, None, None]
+    plain = np.tensordot(rank_weights(30), frames.astype(np.float64), 1)
+    image = dynamic_image(frames)
+    assert ((image == 0) == (frames == frames[0]).all(0)).all()
+    assert image[:moving] == pytest.approx(plain[:moving], abs=0.02)
+
+
 def test_segments_are_consecutive_and_equal() -> None:
     assert segments(10, 3) == [slice(0, 3), slice(3, 6), slice(6, 10)]
     for length in range(1, 30):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,16 +78,46 @@ def dynamic_image(frames: NDArray[Any], variant: str = "bilen") -> NDArray[np.fl
         raise MienError(
             f"A dynamic image of {len(frames)} frame(s).", "at least two frames.", "fewer segments, or a longer clip."
         )
-    # The weights sum to 0. So differences to the first frame give the same image, and exactly 0 where nothing changes.
-    kind: type[np.float64] | type[np.float32] = np.float64 if frames.dtype == np.float64 else np.float32
-    first = frames[0].astype(kind)
-    image, change = np.zeros_like(first), np.empty_like(first)
-    for weight, frame in zip(rank_weights(len(frames), variant)[1:], frames[1:], strict=True):
-        change[...] = frame
-        change -= first
-        change *= weight
-        image += change
+    weights = rank_weights(len(frames), variant)
+    pooled = _pooled if frames.dtype in _ACCUMULATED else _pooled_differences
+    flat = frames.reshape(len(frames), -1)
+    parts = [pooled(flat[:, first : first + _PART], weights) for first in range(0, flat.shape[1], _PART)]
+    return np.concatenate(parts).reshape(frames.shape[1:])
+
+
+_ACCUMULATED: Final = (np.uint8, np.uint16, np.float32, np.float64)
+_PART: Final = 1 << 18
+"""Values of a frame that are pooled together: their sums stay in the processor's own memory."""
+
+
+def _pooled(frames: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Weighted sum of (T, N), and exactly 0 where nothing changes: two running means, of what counts up and down."""
+    kind = np.float64 if frames.dtype == np.float64 else np.float32
+    means = [frames[:1].astype(kind) for _ in range(2)]
+    totals = [0.0, 0.0]
+    for weight, frame in zip(weights, frames[:, None], strict=True):
+        if weight:
+            side = int(weight < 0)
+            totals[side] += abs(weight)
+            cv2.accumulateWeighted(frame, means[side], abs(weight) / totals[side])
+    up, down = means[0][0], means[1][0]
+    image = totals[0] * (up - down)
+    near = 1e-12 if kind is np.float64 else 1e-5
+    small = np.flatnonzero(np.abs(image) <= near * totals[0] * np.abs(up))  # nothing but rounding, perhaps
+    if len(small) < len(image) // 8:
+        image[small[(frames[1:, small] == frames[0, small]).all(0)]] = 0
+    else:
+        image[frames.min(0) == frames.max(0)] = 0
     return np.asarray(image, np.float32)
+
+
+def _pooled_differences(frames: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The same of any kind of number: the weights sum to 0, so that differences to the first frame do as well."""
+    first = frames[0].astype(np.float32)
+    image = np.zeros_like(first)
+    for weight, frame in zip(weights[1:], frames[1:], strict=True):
+        image += np.float32(weight) * (frame - first)
+    return image
 
 
 def segments(length: int, parts: int) -> list[slice]:

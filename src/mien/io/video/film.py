@@ -19,6 +19,9 @@ from mien.errors import MienError
 from mien.io.video.base import Pixels, Video, grey_of, on_black, sizes_differ, upright
 from mien.io.video.packets import Scan, opened, packets_of, scan
 
+_ONE_THREAD: Final[dict[str, Any]] = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
+"""PyAV converts with all cores from version 17 on; they are busy decoding, and sharing a frame costs as much again."""
+
 _Undeveloped = tuple[VideoReformatter, av.VideoFrame]
 
 
@@ -175,7 +178,7 @@ class _FileVideo(Video):
         by_luma = grey and stored.format.name.startswith("yuv") and stored.colorspace in _LUMA_OF_GREY
         if by_luma and layout in _GREY_LAYOUT:
             layout = _GREY_LAYOUT[layout]
-        picture = developer.reformat(stored, format=layout)
+        picture = developer.reformat(stored, format=layout, **_ONE_THREAD)
         pixels: Pixels = picture.to_ndarray()  # type: ignore[assignment]
         # The array is a window on the picture: never on one that the decoder builds later ones upon.
         pixels = pixels.copy() if picture is stored else np.ascontiguousarray(pixels)
