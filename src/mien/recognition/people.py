@@ -75,8 +75,9 @@ class People:
     """Follow everybody in a video, frame by frame. No frame is kept.
 
     Args:
-        fps: Frames per second.
+        fps: Frames per second of the video.
         device: Device of the networks ("cpu", "cuda").
+        hop: Step between the frames that are looked at. Looks count them; people and places count frames of the video.
 
     Attributes:
         everybody: All people so far.
@@ -84,9 +85,9 @@ class People:
         crowded: Whether more than `MOST_PEOPLE` faces were in view.
     """
 
-    def __init__(self, fps: float, device: str = "cpu") -> None:
-        self._fps, self._device = fps, device
-        self._step = max(1, round(_LOOK_ROUND * fps))
+    def __init__(self, fps: float, device: str = "cpu", hop: int = 1) -> None:
+        self._fps, self._device, self._hop = fps / hop, device, hop
+        self._step = max(1, round(_LOOK_ROUND * self._fps))
         self._faces: tuple[int, list[Face]] = (-1, [])
         self._now = -1
         self.everybody: list[Person] = []
@@ -98,8 +99,10 @@ class People:
 
         Args:
             frame: (H, W) grey or (H, W, 3) RGB, 8 bits.
-            index: Number of the frame. Numbers left out count as frames without a face.
+            index: Number of the frame in the video, a multiple of `hop`. Multiples left out count as frames without a
+                face.
         """
+        index //= self._hop
         due = self._now < 0 or index // self._step != self._now // self._step
         self._now = index
         if due:
@@ -119,7 +122,7 @@ class People:
             if any(_overlap(person.box, other.box) > 0.6 for other in present[:i]):
                 person.stream = self._stream(person, self._now)  # it had moved to another person's face
                 person.present = False
-                _lose(person, self._now)
+                _lose(person, self._now * self._hop)
         present = [person for person in present if person.present]
         for face in self._detected(frame):
             if face.size < SMALLEST_FACE:
@@ -133,7 +136,8 @@ class People:
                 back.box, back.present = face.box, True
                 present.append(back)
             elif len(present) < MOST_PEOPLE:
-                person = Person(len(self.everybody) + 1, FaceStream(self._fps), self._now, self._now, 0, face.box)
+                first = self._now * self._hop
+                person = Person(len(self.everybody) + 1, FaceStream(self._fps), first, first, 0, face.box)
                 person.stream = self._stream(person, self._now)
                 self.everybody.append(person)
                 present.append(person)
@@ -172,14 +176,14 @@ class People:
         eyes = person.stream.eyes
         person.present = look.picture is not None and eyes is not None
         if not person.present:
-            _lose(person, look.index)
+            _lose(person, look.index * self._hop)
             return
         assert eyes is not None
-        person.n_frames += 1
-        person.last = look.index
+        person.n_frames += self._hop
+        person.last = look.index * self._hop
         if look.fresh or look.change is not None:
             x0, y0, x1, y1 = (round(float(v), 2) for v in eyes.ravel())
-            person.places.append(Place(look.index, (x0, y0, x1, y1)))
+            person.places.append(Place(look.index * self._hop, (x0, y0, x1, y1)))
             person.sizes.append(person.stream.eye_distance)
             person.box = face_box(eyes)
 

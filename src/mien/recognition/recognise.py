@@ -55,6 +55,7 @@ class Watch:
         along: Finds intervals in the rows; None if the interval is given.
         tracer: Records how much the face moves.
         first: Index of the frame of the first row.
+        hop: Frames from one row to the next; rows between them are interpolated.
         spots: Intervals so far, in frames of the video.
     """
 
@@ -62,14 +63,25 @@ class Watch:
     along: Along | None
     tracer: Tracer
     first: int
+    hop: int = 1
     spots: list[Spot] = field(default_factory=list)
+    _last: Any = None
 
     def take(self, rows: Sequence[Any]) -> None:
         """Process the next rows."""
+        if self.hop > 1:
+            rows = [each for row in rows for each in self._filled(row)]
         for row in rows:
             self.tracer.add(row)
         if self.along is not None:
             self.spots += [moved(spot, self.first) for spot in self.along.add(rows)]
+
+    def _filled(self, row: Any) -> list[Any]:
+        """The rows up to this one: the motion in between is taken for even."""
+        last, self._last = self._last, row
+        if last is None:
+            return [row]
+        return [last + np.float32(k / self.hop) * (row - last) for k in range(1, self.hop)] + [row]
 
     def finish(self) -> None:
         """Process the end of the video."""
@@ -266,7 +278,8 @@ def _look(
 ) -> _Seen:  # fmt: skip
     """Follow everybody through the video: the first pass."""
     live = math.isnan(film.time_of(start))  # a camera: the times of its frames are known when they arrive
-    seen = _Seen(film, People(rate, device), {}, rate, times=array("d") if live else None, start=start)
+    hop = max(1, round(rate / tracing.enough)) if tracing.enough else 1
+    seen = _Seen(film, People(rate, device, hop), {}, rate, times=array("d") if live else None, start=start)
     n = film.n_frames
     end = stop if n is None else min(n, stop or n)
     every, first_time = max(1, round(rate)), None
@@ -274,12 +287,13 @@ def _look(
         first_time = frame.time if first_time is None else first_time
         if seen.times is not None:
             seen.times.extend([frame.time] * (frame.index - start + 1 - len(seen.times)))
-        for person, look in seen.people.look(to_uint8(frame.pixels), frame.index):
+        looks = () if frame.index % hop else seen.people.look(to_uint8(frame.pixels), frame.index)
+        for person, look in looks:
             watch = seen.watches.get(person.number)
             if watch is None:
                 watch = Watch(
-                    tracing.watch(rate, settings), Along(spotter, rate, settings) if spotter else None,
-                    Tracer(tracing.name, rate, look.index), look.index,
+                    tracing.watch(rate / hop, settings), Along(spotter, rate, settings) if spotter else None,
+                    Tracer(tracing.name, rate, look.index * hop), look.index * hop, hop,
                 )  # fmt: skip
                 seen.watches[person.number] = watch
             watch.take(watch.watcher.see(look))
@@ -289,6 +303,10 @@ def _look(
             tell("looking", math.nan if end is None else (frame.index + 1 - start) / (end - start))
     for watch in seen.watches.values():
         watch.finish()
+    for person in seen.people.everybody:  # the last frames were not looked at, if they are fewer than a step
+        if person.present:
+            person.last = max(person.last, seen.last)
+        person.n_frames = min(person.n_frames, seen.n_frames)
     tell("looking", 1.0)
     return seen
 

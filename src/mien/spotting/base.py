@@ -117,6 +117,8 @@ class Spotter:
         train: Makes a model from (rows of each training video, their true expressions, frames per second, parameters,
             seed); None if nothing is trained.
         model: The model of its parameters; a spotter without any leaves this out.
+        enough: Frames per second whose rows can be interpolated to those of a faster video, where speed matters more
+            than the last digit; see `mien.recognition`. 0 where they cannot.
         rate: Sufficient frames per second: of faster videos only every `step`-th frame is used, see `hop`. 0 uses all.
     """
 
@@ -134,6 +136,7 @@ class Spotter:
         Callable[[Sequence[Rows], Sequence[Sequence[Spot]], Sequence[float], Mapping[str, Any], int], Model] | None
     ) = None
     rate: float = 0.0
+    enough: float = 0.0
     model: type[Parameters] = Parameters
 
     @property

@@ -30,6 +30,7 @@ from mien.spotting.base import MACRO_LONGEST, MICRO_LONGEST, Kind, Rows, Spot, S
 from mien.spotting.face_stream import EYES, HEIGHT, WIDTH, Look, carried
 
 Floats = NDArray[np.float32]
+Complex = NDArray[np.complex128]
 
 REGIONS: Final[Mapping[str, tuple[int, ...]]] = {
     "brow, outer, image-left": (17, 18),
@@ -56,6 +57,7 @@ _NOSE = (28, 29, 30)
 _SPREAD = 0.10 * EYES  # standard deviation of the weights of a region, in pixels
 _GRID = 4  # pixels between the flow samples to which the motion of the head is fitted
 _ROUNDS = 3
+_COMPLEX = np.array([1, 1j])
 
 
 class FlowWatcher:
@@ -126,19 +128,8 @@ class FlowWatcher:
         )
         self._rows, self._columns = y[inside], x[inside]
         self._centre = points[list(_NOSE)].mean(0)
-        # u = a + c x - s y, v = b + s x + c y
-        x, y = self._columns - self._centre[0], self._rows - self._centre[1]
-        one, none = np.ones(len(x)), np.zeros(len(x))
-        self._design = np.concatenate([np.stack([one, none, x, -y], 1), np.stack([none, one, y, x], 1)])
-        away = middles - self._centre
-        n = len(away)
-        self._at_regions = np.stack(
-            [
-                np.stack([np.ones(n), np.zeros(n), away[:, 0], -away[:, 1]], 1),
-                np.stack([np.zeros(n), np.ones(n), away[:, 1], away[:, 0]], 1),
-            ],
-            1,
-        )
+        self._samples = (self._columns - self._centre[0]) + 1j * (self._rows - self._centre[1])
+        self._away = (middles - self._centre) @ np.array([1, 1j])
         boxes = []
         for lids in (points[36:42], points[42:48]):
             x0, y0 = np.maximum(lids.min(0) - EYES * np.array([0.02, 0.10]), 0).astype(int)
@@ -148,12 +139,12 @@ class FlowWatcher:
 
     def _regions(self, flow: Floats) -> Floats:
         """Return the (14, 2) motion of the regions relative to the head, in multiples of the distance of the eyes."""
-        motion = self._weights @ flow.reshape(-1, 2)
-        samples = flow[self._rows, self._columns]
-        head = _robust(self._design, np.concatenate([samples[:, 0], samples[:, 1]]))
-        nose = self._nose @ flow.reshape(-1, 2)  # there, the fitted motion of the head is `head[:2]`
-        moved = motion - (self._at_regions @ head) - (nose[0] - head[:2])
-        return np.asarray(moved / EYES, np.float32)
+        moved = flow.reshape(-1, 2)
+        motion = (self._weights @ moved) @ _COMPLEX
+        shift, turn = _robust(self._samples, flow[self._rows, self._columns] @ _COMPLEX)
+        nose = ((self._nose @ moved) @ _COMPLEX)[0]  # there, the fitted motion of the head is `shift`
+        left = (motion - (shift + turn * self._away) - (nose - shift)) / EYES
+        return np.stack([left.real, left.imag], 1).astype(np.float32)
 
     def _eyes_changed(self, picture: NDArray[np.uint8]) -> float:
         now = np.concatenate([picture[box].ravel() for box in self._boxes]).astype(np.float32)
@@ -174,18 +165,28 @@ def _hills(middles: NDArray[Any], spread: float) -> Floats:
     return np.asarray(hills / np.maximum(hills.sum(1, keepdims=True), 1e-12), np.float32)
 
 
-def _robust(design: NDArray[Any], seen: NDArray[Any]) -> NDArray[np.float64]:
-    """Fit by least squares with Cauchy weights, one for both components of a sample: expressions are outliers."""
-    n = len(seen) // 2
+def _robust(places: Complex, seen: Complex) -> tuple[complex, complex]:
+    """Fit the motion `shift + turn z` to what is seen at places z, by least squares with Cauchy weights.
+
+    x + i y stands for a vector, so that a complex factor turns and scales. Expressions are outliers.
+    """
+    n = len(places)
+    square = np.abs(places) ** 2
     weight = np.ones(n)
-    found = np.zeros(design.shape[1])
+    shift = turn = 0j
     for _ in range(_ROUNDS):
-        weighted = design * np.concatenate([weight, weight])[:, None]
-        found = np.linalg.solve(weighted.T @ design + 1e-6 * np.eye(design.shape[1]), weighted.T @ seen)
-        off = seen - design @ found
-        length = np.hypot(off[:n], off[n:])
-        weight = 1 / (1 + (length / max(1.5 * float(np.median(length)), 0.02)) ** 2)
-    return np.asarray(found)
+        weighted = weight * seen
+        total, middle = float(weight.sum()) + 1e-6, complex(weight @ places)
+        # [[total, middle], [conj(middle), spread]] (shift, turn) = (sum of w f, sum of w conj(z) f)
+        spread = float(weight @ square) + 1e-6
+        first, second = complex(weighted.sum()), complex(np.vdot(places, weighted))
+        below = total * spread - abs(middle) ** 2
+        shift = (spread * first - middle * second) / below
+        turn = (total * second - middle.conjugate() * first) / below
+        off = np.abs(seen - shift - turn * places)
+        half = np.partition(off, ((n - 1) // 2, n // 2))[[(n - 1) // 2, n // 2]].mean()
+        weight = 1 / (1 + (off / max(1.5 * float(half), 0.02)) ** 2)
+    return shift, turn
 
 
 # Rows to intervals
@@ -378,6 +379,7 @@ FLOW_PEAKS = Spotter(
     decide=decide,
     part=20.0,
     margin=10.0,
+    enough=50.0,
     tuned={
         "micro": {"micro_height": (0.003, 0.004, 0.006, 0.008, 0.011, 0.015, 0.02, 0.028)},
         "macro": {"macro_height": (0.008, 0.012, 0.02, 0.03, 0.045, 0.065)},
