@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from mien.recognition import Answer, recognise
 from mien.recognition.naming import Namer, open_namer
 from mien.recognition.reasons import LEAST_EYES
 from mien.recognition.records import as_json
+from mien.spotting import spotter
 from mien.types import Interval
 
 PARTS = [(60, 78, 95, "positive"), (180, 194, 215, "surprise"), (300, 318, 340, "negative")]
@@ -74,6 +76,24 @@ def test_known_expressions_are_found_and_classified(answer: Answer) -> None:
     assert answer.video.n_frames == 400
     assert track.n_frames == 400
     assert 60 < track.eye_distance < 90
+
+
+def test_a_search_of_every_frame_finds_the_same_expressions(answer: Answer, three: Path, namer: Namer) -> None:
+    every = spotter("flow-peaks")
+    assert every.enough == 50
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(
+            import_module("mien.recognition.recognise"), "open_spotter", lambda name: replace(every, enough=0.0)
+        )
+        slow = recognise(three, namer)
+    assert len(slow.events) == len(answer.events) == len(PARTS)
+    for one, other in zip(answer.events, slow.events, strict=True):
+        for end in ("onset", "apex", "offset"):
+            assert abs(getattr(one, end).index - getattr(other, end).index) <= 2
+        assert one.label == other.label
+        assert one.kind == other.kind
+    assert answer.video.n_frames == slow.video.n_frames
+    assert answer.tracks[0].n_frames == slow.tracks[0].n_frames
 
 
 def test_trace_is_highest_where_the_face_moves(answer: Answer) -> None:

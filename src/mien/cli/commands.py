@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any, Final
 
 import typer
@@ -83,6 +84,7 @@ GROUPS: Final[dict[str, dict[str, tuple[str, str]]]] = {
 _MODULES: Final = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
 
 
+@cache
 def load_command(name: str) -> Any:
     """Import a command and return it with all its options.
 
