@@ -66,7 +66,7 @@ def score(
     kind: KindName = "",
     length: LengthTexts = None,
     settings: FrameSettings = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page (classes).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page (classes, action units).")] = None,
     as_json: Json = False,
 ) -> None:
     """Score predictions that others made: classes, action units, intervals, answers. No model is involved."""

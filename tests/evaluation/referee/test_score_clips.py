@@ -17,7 +17,7 @@ from mien.cli.main import main
 from mien.datasets import open_dataset
 from mien.errors import MienError
 from mien.evaluation.ledger import fold_file, read_ledger, rows_as_csv
-from mien.evaluation.referee.score import compare_predictions, score
+from mien.evaluation.referee.score import compare_predictions, score, write_page
 from mien.evaluation.report import report
 from mien.evaluation.run import benchmark
 from mien.synthesis.flow_images import write_flow_images
@@ -189,6 +189,10 @@ def test_action_units_are_scored_unit_by_unit(tmp_path: Path) -> None:
     assert result["per_au"]["AU12"]["f1"] == 1
     chosen = [row["AU4"] >= 0.5 for row in guess]
     assert result["per_au"]["AU4"]["f1"] == pytest.approx(f1_score([row["AU4"] for row in truth], chosen))
+    page = write_page(tmp_path / "p.csv", tmp_path / "t.csv", tmp_path / "page.html").read_text(encoding="utf-8")
+    for unit in ("AU4", "AU12"):
+        assert unit in page
+        assert f"{result['per_au'][unit]['f1']:.3f}" in page or f"{result['per_au'][unit]['auc']:.3f}" in page
 
 
 def test_questions_and_answers(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def score(
 
 
 def write_page(predictions: Predictions, truth: Truths | None, out: Path, **options: Any) -> Path:
-    """Write the report of predicted classes as one self-contained page.
+    """Write the report of predicted classes or action units as one self-contained page.
 
     Args:
         predictions: As `score` takes it.
@@ -114,18 +114,19 @@ def write_page(predictions: Predictions, truth: Truths | None, out: Path, **opti
         options: Those of `score`.
 
     Raises:
-        MienError: As `score`; or the predictions are no classes.
+        MienError: As `score`; or the predictions are neither classes nor action units.
     """
     result = score(predictions, truth, **options)
-    if result["task"] != "recognise":
+    units = result["task"] == "units"
+    if not units and result["task"] != "recognise":
         raise MienError(
-            f"The page is for classes, and these are predictions to {result['task']}.",
-            "predictions of classes.",
+            f"The page is for classes and action units, and these are predictions to {result['task']}.",
+            "predictions of classes or of action units.",
             "`--json` for every score.",
         )
     named = rule_named(options["rule"]).labels if options.get("rule") else options.get("labels", "")
-    scored = _scored(_paths(predictions), truth, named, options.get("label_sheets"), options.get("classes", ()), 0.5,
-                     False)  # fmt: skip
+    scored = _scored(_paths(predictions), truth, named, options.get("label_sheets"), options.get("classes", ()),
+                     options.get("threshold", 0.5), units)  # fmt: skip
     return write_sections([section(scored.ledger, result, {}, result["system"], 1)], out)
 
 
