@@ -238,6 +238,23 @@ def sizes(entries: Sequence[Entry], protocol: str) -> list[str]:
     ]  # fmt: skip
 
 
+def costs(entries: Sequence[Entry]) -> str:
+    """Return what one subject left out would take with the schedule of each network, from the time of five folds."""
+    said = []
+    for each in sorted(
+        (each for each in entries if each.row.leak and each.seconds), key=lambda each: each.seconds or 0
+    ):
+        settings = each.ledger.settings
+        people = len({(row.dataset, row.subject) for row in each.ledger.rows})
+        # Clips that are trained on, over all folds: (folds - 1) times the clips.
+        hours = 3 * float(each.seconds or 0) * (people - 1) / (settings["n_folds"] - 1) / 3600
+        said.append(f"{each.row.name} {hours:.1f} h")
+    return (
+        "One subject left out, three seeds, would take of one core with the same schedule (last epoch alone): "
+        f"{'; '.join(said)}. Schedules as published take as much longer as they have more epochs."
+    )
+
+
 def page() -> list[str]:
     """Return the page, and draw its plot."""
     lines = HEAD.format(command=COMMAND).splitlines()
@@ -257,6 +274,7 @@ def page() -> list[str]:
         lines += ["", f"## {title}", "", *(table(entries, protocol) if entries else ["None yet."]), ""]
         if protocol == "kfold_subject" and entries:
             drawn = entries
+            lines += [costs(entries), ""]
             lines += ["![Claimed, honest and leaking UF1 of each system](leaderboard.png)", ""]
             lines += sizes(entries, protocol)
     if drawn:

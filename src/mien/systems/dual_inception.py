@@ -51,7 +51,8 @@ DUAL_INCEPTION = System(
     departures=(
         "The authors' code never trains on the database of the test subject: it trains on the other two, and its other "
         "subjects choose the epoch. Here every other subject trains, and the last epoch is used; "
-        "`--set choose_epoch=inner` chooses on left-out training subjects.",
+        "`--set choose_epoch=inner` chooses on left-out training subjects. `--protocol cross_dataset` trains on the "
+        "other databases, as the authors' code does, and takes the last epoch.",
         "The authors repeat the whole evaluation 100 times and keep all results; which one is the published figure is "
         "not stated. Here a result is that of the seeds that were asked for.",
         "Flow goes from the onset to the apex, that of the ready pictures; the paper takes the middle frame and needs "
