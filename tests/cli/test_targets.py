@@ -41,6 +41,7 @@ FILES = {
     "flow": "flow /nowhere.png /nowhere.png --out {}/a.png",
     "flow array": "flow /nowhere.png /nowhere.png --out /tmp/a.png --array {}/a.npy",
     "describe": "describe /nowhere.mp4 --descriptor lbp-top --out {}/a.csv",
+    "export": "export /nowhere.safetensors --onnx {}/a.onnx",
 }
 FOLDERS = {
     "benchmark": "benchmark flow_images=/nowhere --system flow-svm --out {}/new",
@@ -164,6 +165,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, system in (("run", "flow-svm"), ("other", "ststnet")):
         settings = {"epochs": 1} if system == "ststnet" else {}
         benchmark(f"flow_images={root / 'pictures'}", system, root / name, parameters=settings, jobs=1)
+    train(f"flow_images={root / 'pictures'}", "ststnet", root / "m.safetensors", parameters={"epochs": 1})
     random = np.random.default_rng(0)
     write_video(root / "film.mkv", (random.integers(0, 255, (48, 48), np.uint8) for _ in range(40)), 100)
     return root
@@ -179,6 +181,10 @@ LATE = {
     "benchmark": "benchmark flow_images={0}/pictures --system flow-svm --jobs 1 --out {1}/run",
     "synthesise": "synthesise --out {1}/c --subjects 1 --clips 1 --width 48 --fps 30 --faces drawn --jobs 1",
     "combine": "combine {0}/run {0}/other --out {1}/both",
+    "prepare": "prepare {0}/film.mkv --recipe strcn-g --set transform=none --set flow=dis --no-cache --out {1}/in",
+    "export": "export {0}/m.safetensors --onnx {1}/m.onnx",
+    "experiment": "experiment leaderboard flow_images={0}/pictures --only flow-svm --jobs 1 --out {1}/e",
+    "explain": "explain {0}/m.safetensors flow_images={0}/pictures --clip 001_001_0 --method gradient --out {1}/e",
 }
 
 
@@ -187,7 +193,14 @@ def test_a_disk_that_fills_up_ends_in_three_parts_and_leaves_no_half_file(
     here: Callable[[str], Any], inputs: Path, tmp_path: Path, command: str
 ) -> None:
     with file_size(200):
-        refused(here(LATE[command].format(inputs, tmp_path)), "File too large")
+        result = here(LATE[command].format(inputs, tmp_path))
+    if command == "experiment":  # each row of its table is on its own
+        assert result.returncode == 1
+        assert "(Filetoolarge)" in "".join(result.stdout.split())
+        assert "Traceback" not in result.stdout + result.stderr
+    else:
+        refused(result, "File too large")
+    assert UNFINISHED not in result.stderr  # a name that nobody has heard of
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in left if path.name.endswith(UNFINISHED)]
     assert all(path.stat().st_size < 200 or path.suffix == ".jpg" for path in left)

@@ -210,7 +210,8 @@ def check_target(files: Sequence[Path]) -> None:
     for file in files:
         if file.suffix.lower() != ".onnx" or file.is_dir():
             name = (file / "model.onnx") if file.is_dir() else file.with_suffix(".onnx")
-            raise MienError(f"{str(file)!r} is no .onnx file.", "a name that ends in .onnx.", f"`--onnx {name}`.")
+            what = "is a folder" if file.is_dir() else "is no .onnx file"
+            raise MienError(f"{str(file)!r} {what}.", "a name that ends in .onnx.", f"`--onnx {name}`.")
         if file.exists():
             raise MienError(
                 f"{str(file)!r} is there already.", "a new file.", "another name; or delete it, if it is not needed."

@@ -7,6 +7,7 @@ limited instead is how many connections may wait for the head of a request at th
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, Final
 
 import h11
@@ -24,16 +25,27 @@ MOST: Final = 256
 """Largest number of connections, of those too whose request is being answered."""
 
 
-def patient_protocol(seconds: float = HEAD_SECONDS, waiting: int = MOST_WAITING, most: int = MOST) -> type[H11Protocol]:
+STALLED_SECONDS: Final = 60.0
+"""Seconds after which a client is given up that has read nothing of an answer that waits for it."""
+
+
+def patient_protocol(
+    seconds: float = HEAD_SECONDS,
+    waiting: int = MOST_WAITING,
+    most: int = MOST,
+    stalled: float = STALLED_SECONDS,
+) -> type[H11Protocol]:
     """Return the protocol of the connections of one server, for `uvicorn.Config(http=...)`.
 
     Args:
         seconds: See `HEAD_SECONDS`.
         waiting: See `MOST_WAITING`.
         most: See `MOST`.
+        stalled: See `STALLED_SECONDS`.
     """
     # In the order in which they began to wait.
     queue: dict[H11Protocol, asyncio.TimerHandle] = {}
+    watched: dict[H11Protocol, asyncio.TimerHandle] = {}
 
     class Patient(H11Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -45,7 +57,31 @@ def patient_protocol(seconds: float = HEAD_SECONDS, waiting: int = MOST_WAITING,
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_watching()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_reader()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if not self.transport.is_closing():
+                self._stop_watching()
+
+        def _watch_reader(self, before: float = math.inf) -> None:
+            """Give the client up if it reads nothing for a while; one that reads slowly gets all."""
+            self._stop_watching()
+            left = self.transport.get_write_buffer_size()
+            if left >= before:
+                self.transport.abort()
+            elif left:
+                watched[self] = self.loop.call_later(stalled, self._watch_reader, left)
+
+        def _stop_watching(self) -> None:
+            timer = watched.pop(self, None)
+            if timer is not None:
+                timer.cancel()
 
         def handle_events(self) -> None:
             before = self.cycle
@@ -89,6 +125,7 @@ def patient_protocol(seconds: float = HEAD_SECONDS, waiting: int = MOST_WAITING,
             self.connections.discard(self)
             if self.transport.get_write_buffer_size():
                 self.transport.close()  # a slow client still gets the rest of its answer
+                self._watch_reader()
             else:
                 self.transport.abort()
 
