@@ -4,7 +4,8 @@
     pip install flatbuffers tflite
     python tools/convert_face_weights.py mediapipe-0.10.14-*.whl [--out src/mien/face/weights]
 
-The files store numbers of 16 bits, and so do ours: nothing is rounded. The networks in `mien.face` are written by hand;
+The files store numbers of 16 bits, and so do ours: nothing is rounded. First come the high bytes of all numbers,
+then the low ones, so that a wheel compresses them better. The networks in `mien.face` are written by hand;
 here each path through the stored graph is walked backwards from an output, and what stands on it is put, in order and
 with its shape checked, into the layers of the matching part.
 """
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mien.face.detect import BlazeFace
+from mien.face.layers import split_bytes
 from mien.face.mesh import FaceMesh
 
 FOLDER = "mediapipe/modules"
@@ -149,7 +151,7 @@ def main() -> None:
         state = network.state_dict()
         small = {k: v.half() if v.is_floating_point() else v.to(torch.int16) for k, v in state.items()}
         path = given.out / f"{name}.safetensors"
-        save_file(small, path)
+        save_file(split_bytes(small), path)
         path.chmod(0o644)  # safetensors writes for the owner alone
         print(f"{path}: {sum(v.numel() for v in small.values()):,} numbers, {path.stat().st_size / 1e6:.2f} MB")
 

@@ -1,6 +1,6 @@
 """Heat map and mask of STRCN-A.
 
-STRCN-A keeps the tenth of the pixels that move most over the training clips (Fig. 5 of the paper). Here the mean of
+STRCN-A keeps the 30 % of pixels that change most over the training clips (Fig. 5 of the paper). Here the mean of
 six clips of other faces makes the mask; the face shown is none of them.
 """
 
@@ -27,4 +27,4 @@ def draw() -> Figure:
     """A face, the mean heat map of six clips, and the pixels that the mask keeps."""
     clips = [film_of(seed, units) for seed, units in enumerate(("6+12", "1+2", "4+7", "15", "9", "12"))]
     heat = mean_heat(difference_heat(clip) for clip in clips)
-    return figure_mask(film_of(9, "6+12")[0], heat, top_mask(heat, share=0.1))
+    return figure_mask(film_of(9, "6+12")[0], heat, top_mask(heat, share=0.3))

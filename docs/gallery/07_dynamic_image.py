@@ -1,6 +1,6 @@
 """Dynamic images.
 
-Rank pooling folds a clip into one picture: pixels that brighten over time come out light, those that darken come out
+Rank pooling condenses a clip into one picture: pixels that brighten over time come out light, those that darken come out
 dark. A still clip gives a flat grey.
 """
 

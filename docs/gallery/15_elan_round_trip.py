@@ -1,6 +1,6 @@
 """An ELAN round trip.
 
-Answers become tiers for ELAN, where a person corrects them. Here an answer with two expressions is written as `.eaf`
+Answers are written as tiers for ELAN, where a person can correct them. Here an answer with two expressions is written as `.eaf`
 and read back with pympi; the picture shows its tiers over time.
 """
 

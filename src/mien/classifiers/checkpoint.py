@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import mien
 from mien.classifiers.base import Classifier
+from mien.classifiers.packed import pack, unpack
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
 
@@ -117,7 +118,7 @@ def _content(classifier: Classifier, metadata: dict[str, str]) -> bytes | None:
     if arrays := classifier.saved_arrays():
         from safetensors.numpy import save as save_arrays
 
-        return save_arrays({name: np.ascontiguousarray(each) for name, each in arrays.items()}, metadata)
+        return save_arrays({name: np.ascontiguousarray(each) for name, each in pack(arrays).items()}, metadata)
     from safetensors.torch import save
 
     from mien.classifiers.net import NetClassifier
@@ -223,10 +224,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises:
         OSError, SafetensorError: The file cannot be read.
+        ValueError: Its pictures are damaged.
     """
     from safetensors.numpy import load_file
 
-    return dict(load_file(path))
+    return unpack(load_file(path))
 
 
 def read_states(path: Path) -> dict[int, dict[str, Tensor]]:

@@ -65,6 +65,7 @@ def head_mesh() -> HeadMesh:
     names, tensors = json.loads(metadata["names"]), load(data)
     vertices = tensors["vertices"]
     n = len(vertices)
+    high, low = tensors["dense"].astype(np.uint16)  # bytes of numbers of 16 bits: apart, they compress better
 
     def rows(kind: str) -> Any:
         start, index = tensors[f"{kind}_start"], tensors[f"{kind}_index"].astype(np.int64)
@@ -82,7 +83,7 @@ def head_mesh() -> HeadMesh:
             name: mask.astype(np.float32) / 255 for name, mask in zip(names["masks"], tensors["masks"], strict=True)
         },
         eyes=(tensors["right_eye"].astype(np.int64), tensors["left_eye"].astype(np.int64)),
-        bases=tensors["dense"].astype(np.float32),
+        bases=(high << 8 | low).view(np.float16).astype(np.float32),
         base_names=tuple(names["dense"]),
         shapes=rows("shapes"),
         shape_names=tuple(names["shapes"]),
