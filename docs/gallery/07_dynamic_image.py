@@ -1,7 +1,7 @@
 """Dynamic images.
 
-Rank pooling condenses a clip into one picture: pixels that brighten over time come out light, those that darken come out
-dark. A still clip gives a flat grey.
+Rank pooling condenses a clip into one picture: pixels that brighten over time come out light, those that darken come
+out dark. A still clip gives a flat grey.
 """
 
 import numpy as np

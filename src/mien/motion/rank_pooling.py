@@ -114,7 +114,7 @@ def _pooled(frames: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.fl
 def _pooled_differences(frames: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """The same of any kind of number: the weights sum to 0, so that differences to the first frame do as well."""
     first = frames[0].astype(np.float32)
-    image = np.zeros_like(first)
+    image: NDArray[np.float32] = np.zeros_like(first)
     for weight, frame in zip(weights[1:], frames[1:], strict=True):
         image += np.float32(weight) * (frame - first)
     return image
