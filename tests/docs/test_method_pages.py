@@ -38,7 +38,8 @@ def test_every_system_has_a_page_or_shares_one() -> None:
 
 def test_the_first_mention_of_a_word_is_a_link_and_code_headings_and_links_stay() -> None:
     text = (
-        "---\nsystem: onset\n---\n# Onset\n\nThe `onset`, the [onset](x.md), *onset*, the onset and the onset.\n\n"
+        "---\nsystem: onset\n---\n# Onset\n\nThe `onset`, the [onset](x.md), *onset*, `--set\nonset=1`,\n"
+        "the onset and the onset.\n\n"
         "| UF1 |\n|---|\n| UF1 and uf1 |\n\n```text\napex\n```\n\n<!-- apex --> **Micro-expressions**, LOSO-like.\n"
     )
     out = terms.linked(text, "guide/a.md")

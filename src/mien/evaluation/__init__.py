@@ -1,1 +1,1 @@
-"""..."""
+"""Protocols, metrics, ledgers, runs and reports: how methods are scored."""

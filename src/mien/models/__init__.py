@@ -1,1 +1,1 @@
-"""..."""
+"""Networks, and nothing but networks: what trains them is in `mien.classifiers`."""
