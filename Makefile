@@ -34,7 +34,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/python tools/house.py
 
 test: lint
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/pytest -m slow

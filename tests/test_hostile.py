@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
-import signal
 import struct
 import subprocess
 import sys
@@ -37,6 +35,7 @@ from mien.web.intake import Limits, open_upload
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 fuzz = importlib.import_module("fuzz")
+planted = importlib.import_module("planting").planted
 
 
 def test_every_reader_with_fifty_damaged_files(tmp_path: Path) -> None:
@@ -46,28 +45,6 @@ def test_every_reader_with_fifty_damaged_files(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     table = (tmp_path / "fuzz.md").read_text()
     assert all(f"| {name} |" in table for name in fuzz.READERS)
-
-
-def planted(letter: str) -> tuple[int, list[str]]:
-    """Inputs and failures of a reader that fails in one way."""
-
-    def read(path: Path) -> None:
-        kind = path.read_bytes()[:1]
-        if kind == b"e":
-            raise IndexError("planted")
-        if kind == b"d":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if kind == b"m":
-            np.ones(20 << 20).sum()
-        if kind == b"t":
-            raise MienError("found", "", "fix")
-        raise MienError("found", "expected", "fix")
-
-    vars(fuzz)["MIB"] = 100.0
-    fuzz.one_thread()
-    fuzz.READERS["planted"] = fuzz.Reader(lambda _: [("f", letter.encode() * 9000)], read)
-    told = fuzz.run("planted", range(4))
-    return told.inputs, told.failures
 
 
 def test_the_runner_sees_what_it_looks_for() -> None:

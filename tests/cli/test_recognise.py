@@ -25,7 +25,7 @@ runner = CliRunner()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("command")
     played.chance_weights(made / "w.safetensors")
-    write_video(made / "film.mkv", played.film(41, 330, [(60, 78, 95, "positive")]), 100)
+    write_video(made / "film.mkv", played.film(41, 200, [(60, 78, 95, "positive")]), 100)
     return made
 
 
@@ -124,7 +124,7 @@ def test_watching_a_film_finds_what_is_in_it(folder: Path) -> None:
     code, text = run(*words, "--json")
     assert code == 0
     *events, end = (json.loads(line) for line in text.splitlines())
-    assert end["n_frames"] == 330
+    assert end["n_frames"] == 200
     assert end["dropped"] == 0
     assert len(events) == 1
     assert 55 < events[0]["onset"]["index"] < 70

@@ -170,14 +170,14 @@ from mien.evaluation.run import benchmark
 from mien.classifiers.base import Classifier
 from mien.datasets import open_dataset
 benchmark([open_dataset("flow_images", Path(sys.argv[1]))], "strcn-g", Path(sys.argv[2]),
-          parameters={"epochs": 12, "maps": 8}, jobs=1)
+          parameters={"epochs": 6, "maps": 8}, jobs=1)
 """
 
 
 def test_a_killed_run_resumes_to_the_same_ledger(pictures: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     data = [open_dataset("flow_images", pictures)]
-    parameters = {"epochs": 12, "maps": 8}
+    parameters = {"epochs": 6, "maps": 8}
     process = subprocess.Popen([sys.executable, "-c", COMMAND, str(pictures), str(killed)])
     deadline = time.monotonic() + 600
     while len(list((killed / "ledger").glob("*.csv"))) < 2 and time.monotonic() < deadline:

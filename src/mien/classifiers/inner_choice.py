@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator
-from sklearn.metrics import f1_score
 
 from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.inner_score import macro_f1
 from mien.classifiers.svm import Floats, inner_folds, sharpness
 from mien.preprocessing.inputs import as_array
 
@@ -91,7 +91,7 @@ class InnerChoice(Classifier, BaseEstimator):  # type: ignore[misc]
             results = []
             for n, setting in enumerate(settings):
                 answers = [self._held_out(pairs, y, folds, setting) for folds in dealt]
-                uf1 = np.mean([f1_score(y, values.argmax(1), average="macro") for values in answers])
+                uf1 = np.mean([macro_f1(y, values.argmax(1)) for values in answers])
                 results.append((float(uf1), answers[0]))
                 if progress is not None:
                     progress((n + 1) / (len(settings) + 1))

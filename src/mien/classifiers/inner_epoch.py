@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch import nn
 
 from mien.classifiers.base import Clips, Progress
+from mien.classifiers.inner_score import macro_f1
 from mien.classifiers.net import NetClassifier
 from mien.classifiers.svm import inner_folds
 from mien.preprocessing.inputs import as_inputs
@@ -99,7 +99,7 @@ class InnerEpoch(NetClassifier):
             rows = answers[:, held_out]
             self._watch(inputs[train], y[train], inputs[held_out], epochs, rows, report)
             answers[:, held_out] = rows
-        scores = [f1_score(y[row >= 0], row[row >= 0], average="macro") if (row >= 0).any() else 0.0 for row in answers]
+        scores = [macro_f1(y[row >= 0], row[row >= 0]) if (row >= 0).any() else 0.0 for row in answers]
         best = int(np.argmax(scores)) if dealt else len(epochs) - 1
         self.chosen = {"epoch": epochs[best], "inner_uf1": round(float(scores[best]), 4)}
 

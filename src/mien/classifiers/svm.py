@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
 from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.inner_score import macro_f1
 from mien.preprocessing.inputs import as_array
 
 Floats = NDArray[np.float64]
@@ -143,7 +143,7 @@ class RbfSvm(Classifier):
                 answers = [
                     self._held_out(kernel, y, folds, cost).reshape(copies, len(x), -1).mean(0) for folds in dealt
                 ]
-                uf1s = [float(f1_score(truth, values.argmax(1), average="macro")) for values in answers]
+                uf1s = [macro_f1(truth, values.argmax(1)) for values in answers]
                 results.append((uf1s, answers[0]))
                 if progress is not None:
                     progress((n + 1) / (len(pairs) + 1))
