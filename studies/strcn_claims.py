@@ -32,6 +32,12 @@ REMARKS = {
         "frequent class has UF1 .14, a guess about .25, and 60 epochs of 16 maps gave .30 under LOSO. So these rows "
         "say that a small STRCN-A is not enough for 64 clips, not how the paper's own compares."
     ),
+    "casme2_synthetic_120": (
+        "The folder: `mien synthesise --out FOLDER --layout casme2 --subjects 12 --clips 10 --seed 18 --faces head "
+        "--fps 100`; STRCN-A alone, with `--only a --set epochs=20`, one seed. Faces and rate were chosen on a corpus "
+        "of another seed, where four of twelve subjects had UF1 .480; the network was left as it was above. STRCN-G "
+        "was stopped before the end of its first fold: 3 minutes each, by the estimate of the run, on a busy machine."
+    ),
 }
 """What a reader must know beside the settings."""
 
@@ -94,7 +100,9 @@ def part(name: str) -> list[str]:
     lines = [f"## {name}", ""]
     first = cells[0].result
     assert first is not None
-    more = " ".join(f"--protocol-set {k}={v}" for k, v in first["protocol_parameters"].items())
+    results = [cell.result for cell in cells if cell.result is not None]
+    settings = {k: v for result in results for k, v in result["protocol_parameters"].items()}
+    more = " ".join(f"--protocol-set {k}={v}" for k, v in settings.items())
     seeds = " ".join(f"--seed {seed}" for seed in ledgers[cells[0].run].seeds)
     protocols = " ".join(f"--protocol {p}" for p in dict.fromkeys(cell.protocol for cell in cells))
     data = " ".join(f"{entry}=FOLDER" for entry in dict.fromkeys(cell.data for cell in cells))
@@ -113,10 +121,10 @@ def part(name: str) -> list[str]:
             if (cell.protocol, cell.data) == (protocol, column) and cell.result is not None:
                 scores = [_score(cell.result, key) for key in ("uf1", "accuracy", "uar")]
                 lines.append(f"| {cell.row.name} | {' | '.join(scores)} |")
-        lines += ["", "| | score | A, B | A - B | 95 % over subjects | by seed | verdict |", "|---" * 7 + "|"]
-        for each in judge(CLAIMS, cells, ledgers):
-            if (each.protocol, each.data) != (protocol, column):
-                continue
+        said = [e for e in judge(CLAIMS, cells, ledgers) if (e.protocol, e.data) == (protocol, column)]
+        if said:
+            lines += ["", "| | score | A, B | A - B | 95 % over subjects | by seed | verdict |", "|---" * 7 + "|"]
+        for each in said:
             lines.append(f"| **{each.claim.says}** | | | | | | UF1: **{each.uf1}**, accuracy: **{each.accuracy}** |")
             for pair in each.pairs:
                 aside = "" if pair.decides else " (aside)"
