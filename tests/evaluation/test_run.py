@@ -64,6 +64,18 @@ def test_running_again_trains_nothing(pictures: Path, tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
 
 
+def test_a_parameter_of_the_protocol_given_as_text_is_the_same(pictures: Path, tmp_path: Path) -> None:
+    data = [open_dataset("flow_images", pictures)]
+    given: list[Any] = ["2", 2, 3]
+    first, again = (
+        benchmark(data, "flow-kernels", tmp_path, protocol="kfold_subject", protocol_parameters={"k": k}, jobs=1)
+        for k in given[:2]
+    )
+    assert again.rows == first.rows
+    with pytest.raises(MienError, match="k is '2' there and 3 now"):
+        benchmark(data, "flow-kernels", tmp_path, protocol="kfold_subject", protocol_parameters={"k": 3}, jobs=1)
+
+
 def test_a_seed_can_be_added(pictures: Path, tmp_path: Path) -> None:
     data = [open_dataset("flow_images", pictures)]
     benchmark(data, "strcn-g", tmp_path / "run", parameters=FAST, jobs=1)

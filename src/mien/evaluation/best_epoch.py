@@ -147,6 +147,8 @@ def best_epoch(
             )
     keys = ("system", "parameters", "protocol", "protocol_parameters", "labels", "classes", "clip_table", "recipes")
     settings = {key: plan.settings[key] for key in (*keys, "datasets", "synthetic")}
+    # As text, as which they may have been given: k=5 is k=5.
+    settings["protocol_parameters"] = {key: str(value) for key, value in settings["protocol_parameters"].items()}
     with ExitStack() as locks:
         for folder in (out, *runs):
             locks.enter_context(lock_run(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -187,10 +188,12 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     for key in {*there, *wanted} - {"seeds", "data", "system_title", "lacking", "left_out", "remarks", "synthetic"}:
         old, new = there.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
+            # Parameters of a protocol may have been given as text: k=5 is k=5.
+            same = (lambda a, b: str(a) == str(b)) if key == "protocol_parameters" else operator.eq
             differences += [
                 f"{k} is {old.get(k)!r} there and {new.get(k)!r} now"
                 for k in {**old, **new}
-                if old.get(k) != new.get(k)
+                if not same(old.get(k), new.get(k))
             ]
         elif old != new:
             differences.append(f"{key} is {old!r} there and {new!r} now")
