@@ -241,3 +241,64 @@ def test_more_support_clips_than_there_are_change_nothing() -> None:
     x, y, groups = moving(18, seed=0)
     full, same = (FlowKernels(3, support=n).fit(x, y, groups).predict_proba(x) for n in (0, 18))
     assert np.array_equal(full, same)
+
+
+NAMED = ("AU1", "AU12", "AU17")
+
+
+def begun(names: tuple[str, ...] = NAMED) -> FlowKernels:
+    """Return a machine that was trained on other clips."""
+    machine = FlowKernels(3)
+    machine.units = names
+    return machine.fit(*units(40, seed=7))
+
+
+def started(names: tuple[str, ...] = NAMED, channels: int = 3) -> tuple[FlowKernels, NDArray[np.float32]]:
+    """Return a machine that starts from another one, and clips that neither has seen."""
+    x, y, groups = units(30, seed=0)
+    machine = FlowKernels(3, start=begun)
+    machine.units = names
+    machine.fit(np.tile(x, (1, channels // 3, 1, 1)), y, groups)
+    return machine, np.tile(units(7, seed=1)[0], (1, channels // 3, 1, 1))
+
+
+def test_answers_of_the_machine_to_start_from_are_a_further_feature_of_each_unit() -> None:
+    machine, new = started()
+    x, y, _ = units(30, seed=0)
+    before = begun()
+    shares = unit_shares(NAMED)
+    for place in range(2):
+        a, b = (before.answers(each)[:, place] for each in (x, new))
+        own, other = (
+            np.tensordot(shares[place], flow_kernel(flow_features(each), flow_features(x), windows(14)), 1)
+            + np.outer(answers, a)
+            for each, answers in ((x, a), (new, b))
+        )
+        true = y[:, place] > 0
+        penalty = np.where(true, true.sum(), (~true).sum()) * 2 / len(true)
+        wanted = other @ np.linalg.solve(own + np.diag(penalty), np.where(true, 1.0, -0.5))
+        np.testing.assert_allclose(machine.answers(new)[:, place], wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_machine_to_start_from_reads_each_of_several_pictures() -> None:
+    (one, x), (two, twice) = started(), started(channels=6)
+    np.testing.assert_allclose(one.answers(x), two.answers(twice), atol=1e-6)
+
+
+def test_trained_machine_keeps_the_one_it_started_from() -> None:
+    machine, new = started()
+    kept = {name: np.array(each) for name, each in machine.saved_arrays().items()}
+    again = FlowKernels(3)
+    again.units = NAMED
+    again.load_arrays(kept)
+    assert np.array_equal(again.predict_proba(new), machine.predict_proba(new))
+    with pytest.raises(ValueError, match="slopes"):
+        FlowKernels(3).load_arrays({name: each for name, each in kept.items() if name != "slopes"})
+
+
+def test_machine_for_other_units_is_no_start() -> None:
+    with pytest.raises(MienError, match="other questions"):
+        started(("AU1", "AU12", "AU4"))
+    x, y, groups = moving(18, seed=0)
+    with pytest.raises(MienError, match="other questions"):
+        FlowKernels(3, start=begun).fit(x, y, groups)

@@ -117,3 +117,16 @@ def test_unknown_system_suggests_the_nearest() -> None:
 def test_listing_systems_does_not_import_torch() -> None:
     code = "import sys, mien, mien.systems, mien.cli.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_flow_kernels_start_from_weights_for_units_of_their_own_kind() -> None:
+    known = SYSTEMS["flow-kernels"]
+    known.build(12, known.with_parameters({"start": "shipped-units"})).require_units()
+    for parameters, words in (
+        ({"start": "shipped"}, "strcn-g for classes"),
+        ({"start": "shipped-classes"}, "flow-kernels for classes"),
+        ({"start": "shipped-units", "smoothing": 2}, "another smoothing"),
+        ({"start": "nowhere.safetensors"}, "no file"),
+    ):
+        with pytest.raises(MienError, match=words):
+            known.build(12, known.with_parameters(parameters)).require_units()

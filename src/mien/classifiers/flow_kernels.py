@@ -10,8 +10,9 @@ follow from one matrix inverse; they calibrate the probabilities, so nothing out
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -36,6 +37,8 @@ _MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
 """Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
 _LOOSE = 1e3
 """Inverse of the penalty on the slope of the logistic curve."""
+_START = "start."
+"""What the arrays of the machine to start from are called in a file, before their own name."""
 _AT_ONCE = 256
 """Clips that are compared with the support clips at once."""
 
@@ -151,9 +154,13 @@ class FlowKernels(Classifier):
             bands in which its muscle moves the skin.
         support: Most training clips that are kept to compare others with, evenly spaced over those given; 0 keeps all.
             Training and predicting take less time and memory then, and the file of weights is smaller.
+        start: Returns a trained machine for the same units. What it answers for a unit is a further feature of that
+            unit: its product is added to the unit's kernel.
 
     Attributes:
         pictures: (S, 3 k, H, W) the support clips.
+        begun: What `start` returned.
+        slopes: (U,) how much the answer of `begun` counts for each unit.
         shares: (C, 8) how much each region of `mien.classifiers.face_bands` counts for each class or unit.
     """
 
@@ -168,8 +175,12 @@ class FlowKernels(Classifier):
     strain_share: float = 0.33
     support: int = 0
     regions: bool = True
+    start: Callable[[], FlowKernels] | None = None
     sharpness: float = field(default=1.0, init=False)
     middles: Floats | None = field(default=None, init=False)
+    begun: FlowKernels | None = field(default=None, init=False)
+    slopes: Floats | None = field(default=None, init=False)
+    known: dict[bytes, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def features(self, x: Clips) -> list[FlowFeatures]:
         """Compute the features of each flow picture of the clips: (N, 3 k, H, W) holds k pictures a clip.
@@ -212,8 +223,12 @@ class FlowKernels(Classifier):
             groups: (dataset, subject) of each clip.
             seed: Without effect: nothing is random.
             progress: Called with the share that is done, 0..1.
+
+        Raises:
+            MienError: The machine that `start` returns is not one for these units.
         """
         y, pictures = np.asarray(y), as_array(x)
+        started = self._begin(y, pictures)
         n = len(pictures)
         kept = (
             np.arange(n) if not 0 < self.support < n else np.linspace(0, n - 1, self.support).round().astype(np.int64)
@@ -226,18 +241,55 @@ class FlowKernels(Classifier):
         if progress is not None:
             progress(0.5)
 
-        def regression(shares: Floats) -> Regression:
-            kernel = np.tensordot(shares[self.shares.any(0)], columns, 1)
+        def regression(shares: Floats, unit: int = 0) -> Regression:
+            kernel: Floats = np.tensordot(shares[self.shares.any(0)], columns, 1)
+            if started is not None:
+                kernel = kernel + np.outer(started[:, unit], started[kept, unit])
             return FullRegression(kernel) if len(kept) == n else SupportRegression(kernel, kept)
 
         people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
         if y.ndim == 2:
             self._fit_units(regression, y.astype(bool), people)
+            if started is not None:
+                self.slopes = (started[kept] * self.coefficients).sum(0)
         else:
             self._fit_classes(regression(self.shares[0]), y, people)
         if progress is not None:
             progress(1.0)
         return self
+
+    def require_units(self) -> None:
+        """Load the machine to start from, where there is one; see `Classifier.require_units`."""
+        if self.start is not None:
+            self.start()
+
+    def _begin(self, y: NDArray[np.int64], pictures: NDArray[Any]) -> Floats | None:
+        """Load the machine to start from, and return what it answers for the clips, (N, U)."""
+        self.begun, self.slopes = (None if self.start is None else self.start()), None
+        if self.begun is None:
+            return None
+        if y.ndim < 2 or self.units not in ((), self.begun.units) or y.shape[1] != self.begun.n_classes:
+            raise MienError(
+                "The weights to start from answer other questions than these clips ask.",
+                f"the action units {', '.join(self.begun.units)}, in this order.",
+                "`--labels au12` with `--set start=shipped-units`; or no `start`.",
+            )
+        return self._started(pictures)
+
+    def _started(self, pictures: NDArray[Any]) -> Floats:
+        """Return what the machine to start from answers, (N, U), the mean over a clip's pictures."""
+        assert self.begun is not None
+        parts = [self.begun.remembered(pictures[:, first : first + 3]) for first in range(0, pictures.shape[1], 3)]
+        return np.asarray(np.mean(parts, axis=0))
+
+    def remembered(self, pictures: NDArray[Any]) -> Floats:
+        """Return `answers`, computed once for each picture: folds ask for the same ones again and again."""
+        pictures = np.ascontiguousarray(pictures)
+        keys = [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in pictures]
+        new = {key: place for place, key in enumerate(keys) if key not in self.known}
+        if new:
+            self.known.update(zip(new, self.answers(pictures[list(new.values())]), strict=True))
+        return np.array([self.known[key] for key in keys]).reshape(len(keys), -1)
 
     def _keep(self, pictures: NDArray[Any]) -> None:
         self.pictures, self.trained_on = pictures, self.features(pictures)
@@ -269,7 +321,7 @@ class FlowKernels(Classifier):
             self.sharpness = _sharpness(answers, y)
 
     def _fit_units(
-        self, regression: Callable[[Floats], Regression], present: NDArray[np.bool_], people: NDArray[np.int64]
+        self, regression: Callable[[Floats, int], Regression], present: NDArray[np.bool_], people: NDArray[np.int64]
     ) -> None:
         """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
         n_units = present.shape[1]
@@ -288,12 +340,19 @@ class FlowKernels(Classifier):
                 continue
             weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
             targets = np.where(true, 1.0, self.other_target)[:, None]
-            if machine is None or not np.array_equal(last, self.shares[unit]):
-                last, machine = self.shares[unit], regression(self.shares[unit])
+            if machine is None or self.begun is not None or not np.array_equal(last, self.shares[unit]):
+                last, machine = self.shares[unit], regression(self.shares[unit], unit)
             coefficients, answers = machine.solve(self.ridge / weights, targets, people)
             self.coefficients[:, unit] = coefficients[:, 0]
             best = best_f1_threshold(answers[:, 0], true)
             self.thresholds[unit] = _squashed(best, self.middles[unit], self.other_target)
+
+    def answers(self, x: Clips) -> Floats:
+        """Compute what the regression answers, (N, C): 1 or so where it is there, else `other_target`."""
+        pictures = as_array(x)
+        shares = self.shares[:, self.shares.any(0)]
+        found = np.einsum("cr,rns,sc->nc", shares, self._columns(pictures), self.coefficients, optimize=True)
+        return np.asarray(found if self.slopes is None else found + self.slopes * self._started(pictures))
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Compute class probabilities (N, C), a softmax calibrated in `fit`; or of units, (N, U), see Notes.
@@ -304,8 +363,7 @@ class FlowKernels(Classifier):
             subject left out takes his clips along; probabilities that followed them would rank the clips of different
             folds by the share in training, which is larger where the test subject does not show the unit.
         """
-        shares = self.shares[:, self.shares.any(0)]
-        answers = np.einsum("cr,rns,sc->nc", shares, self._columns(as_array(x)), self.coefficients, optimize=True)
+        answers = self.answers(x)
         if self.middles is None:
             found = softmax(self.sharpness * answers, axis=1)
         else:
@@ -330,10 +388,17 @@ class FlowKernels(Classifier):
             "sharpness": np.array([self.sharpness]),
             "shares": self.shares,
         }
-        return found if self.middles is None else found | {"middles": self.middles, "thresholds": self.thresholds}
+        if self.middles is not None:
+            found |= {"middles": self.middles, "thresholds": self.thresholds}
+        if self.begun is not None and self.slopes is not None:
+            found["slopes"] = self.slopes
+            found |= {_START + name: each for name, each in self.begun.saved_arrays().items()}
+        return found
 
     def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """See `Classifier.load_arrays`."""
+        begun = {name.removeprefix(_START): each for name, each in arrays.items() if name.startswith(_START)}
+        arrays = {name: each for name, each in arrays.items() if not name.startswith(_START)}
         pictures, coefficients = arrays["pictures"], arrays["coefficients"].astype(np.float64)
         numbers = [each for name, each in arrays.items() if name != "pictures"] + [pictures[:1]]
         if not len(pictures) or coefficients.shape != (len(pictures), self.n_classes):
@@ -349,6 +414,13 @@ class FlowKernels(Classifier):
             self.middles, self.thresholds = arrays["middles"], arrays["thresholds"]
             if not self.middles.shape == self.thresholds.shape == (self.n_classes,):
                 raise ValueError("middles or thresholds of another shape")
+        self.begun, self.slopes = None, arrays.get("slopes")
+        if (self.slopes is None) == bool(begun) or (self.slopes is not None and self.slopes.shape != (self.n_classes,)):
+            raise ValueError("slopes of another shape")
+        if begun:
+            self.begun = replace(self, start=None)
+            self.begun.units = self.units
+            self.begun.load_arrays(begun)
         try:
             self._keep(pictures.astype(np.float32))
         except MienError as error:

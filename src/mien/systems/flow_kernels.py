@@ -12,18 +12,24 @@ Kernels    exp(-d) of the mean squared difference d to a clip plus the same to i
 Classifier ridge regression, each class or unit weighted by the inverse of its frequency. Class probabilities and the
            thresholds of units are set inside `fit`, on what each training subject would have got left out. With many
            training clips, `support` of them span the regression (Nystroem).
+Start      weights for units, `start`: the product of what they answer for a unit is added to the unit's kernel.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mien.classifiers.base import Classifier
+from mien.errors import MienError
 from mien.parameters import Parameters
 from mien.preprocessing import FLOW_PICTURES, flow_from_frames
 from mien.systems.base import System
+
+if TYPE_CHECKING:
+    from mien.classifiers.flow_kernels import FlowKernels
 
 Smoothing = Annotated[float, Field(ge=0, le=10, json_schema_extra={"unit": "px"})]
 
@@ -53,9 +59,17 @@ class FlowKernelsParameters(Parameters):
             description="Most training clips that are kept to compare others with, evenly spaced; 0 keeps all.",
         ),
     ] = 0
+    start: Annotated[
+        str,
+        Field(
+            max_length=4096,
+            description="Weights of this system for the same units, whose answers become features; or empty for none.",
+            json_schema_extra={"expects": "a file that `mien train` wrote, shipped-units, or nothing"},
+        ),
+    ] = ""
 
 
-def build(n_classes: int, p: FlowKernelsParameters) -> Classifier:
+def build(n_classes: int, p: FlowKernelsParameters) -> FlowKernels:
     """Return an untrained machine."""
     from mien.classifiers.flow_kernels import FlowKernels
 
@@ -67,7 +81,46 @@ def build(n_classes: int, p: FlowKernelsParameters) -> Classifier:
         strain_share=p.strain_share,
         support=p.support,
         regions=p.regions,
+        start=partial(_started, p) if p.start else None,
     )
+
+
+def _started(p: FlowKernelsParameters) -> FlowKernels:
+    """Return the machine of the weights to start from."""
+    from safetensors import SafetensorError
+
+    from mien.classifiers.checkpoint import UNITS, checkpoint_file, read_card
+
+    card = read_card(p.start)
+    own = {"smoothing": p.smoothing, "derivative_smoothing": p.derivative_smoothing, "strain_share": p.strain_share}
+    differs = [name for name, value in own.items() if card.parameters.get(name, value) != value]
+    if card.system != FLOW_KERNELS.name or card.task != UNITS or differs:
+        what = f"with another {differs[0]}" if differs else f"of {card.system} for {card.task}"
+        raise MienError(
+            f"{p.start!r} holds weights {what}.",
+            "weights of flow-kernels for action units, with the same smoothing and share of strain.",
+            "`--set start=shipped-units`.",
+        )
+    try:
+        file = checkpoint_file(p.start)
+        return _loaded(file, file.stat().st_mtime_ns, card.classes, p.model_copy(update={"start": ""}))
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise MienError(
+            f"The weights in {p.start!r} do not fit flow-kernels: {(str(error) or 'damaged').splitlines()[0]}",
+            "a file that `mien train` wrote.",
+            "`--set start=shipped-units`.",
+        ) from None
+
+
+@lru_cache(maxsize=2)
+def _loaded(file: Path, changed: int, units: tuple[str, ...], p: FlowKernelsParameters) -> FlowKernels:
+    """Return the machine in a file; it is shared by all folds, and remembers what it has answered."""
+    from mien.classifiers.checkpoint import read_arrays
+
+    machine = build(len(units), p)
+    machine.units = units
+    machine.load_arrays(read_arrays(file))
+    return machine
 
 
 FLOW_KERNELS = System(
