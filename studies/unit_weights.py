@@ -51,7 +51,7 @@ REGIONS = {UNITS: True, CLASSES: False}
 """Bands of the face told units better on synthetic people left out, and from one kind of synthetic face to the other;
 halves of the face did not tell classes better (docs/notebook/zero-shot-units.md)."""
 STEP = 8
-"""Grey levels between two values of a picture: the files take half as much room in a wheel, the kernels smooth it away."""
+"""Grey levels between two values of a picture: files take half as much room in a wheel, and the kernels smooth it away."""
 MAPS = {UNITS: "au12", CLASSES: "megc2019"}
 FILES = {UNITS: SHIPPED_UNITS, CLASSES: SHIPPED_CLASSES}
 EMOTIONS = {
