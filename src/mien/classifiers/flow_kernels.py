@@ -154,13 +154,15 @@ class FlowKernels(Classifier):
             bands in which its muscle moves the skin.
         support: Most training clips that are kept to compare others with, evenly spaced over those given; 0 keeps all.
             Training and predicting take less time and memory then, and the file of weights is smaller.
-        start: Returns a trained machine for the same units. What it answers for a unit is a further feature of that
-            unit: its product is added to the unit's kernel.
+        start: Returns a trained machine for the same units. The answer for a unit is then the mean of its own, which
+            counts as the training clips that show the unit, and of what that machine answers, which counts as
+            `start_clips`.
+        start_clips: See `start`; > 0.
 
     Attributes:
         pictures: (S, 3 k, H, W) the support clips.
         begun: What `start` returned.
-        slopes: (U,) how much the answer of `begun` counts for each unit.
+        slopes: (U,) share of the answer of `begun` for each unit.
         shares: (C, 8) how much each region of `mien.classifiers.face_bands` counts for each class or unit.
     """
 
@@ -176,6 +178,7 @@ class FlowKernels(Classifier):
     support: int = 0
     regions: bool = True
     start: Callable[[], FlowKernels] | None = None
+    start_clips: float = 3.0
     sharpness: float = field(default=1.0, init=False)
     middles: Floats | None = field(default=None, init=False)
     begun: FlowKernels | None = field(default=None, init=False)
@@ -241,17 +244,13 @@ class FlowKernels(Classifier):
         if progress is not None:
             progress(0.5)
 
-        def regression(shares: Floats, unit: int = 0) -> Regression:
-            kernel: Floats = np.tensordot(shares[self.shares.any(0)], columns, 1)
-            if started is not None:
-                kernel = kernel + np.outer(started[:, unit], started[kept, unit])
+        def regression(shares: Floats) -> Regression:
+            kernel = np.tensordot(shares[self.shares.any(0)], columns, 1)
             return FullRegression(kernel) if len(kept) == n else SupportRegression(kernel, kept)
 
         people = np.unique([f"{dataset}/{subject}" for dataset, subject in groups], return_inverse=True)[1]
         if y.ndim == 2:
-            self._fit_units(regression, y.astype(bool), people)
-            if started is not None:
-                self.slopes = (started[kept] * self.coefficients).sum(0)
+            self._fit_units(regression, y.astype(bool), people, started)
         else:
             self._fit_classes(regression(self.shares[0]), y, people)
         if progress is not None:
@@ -321,13 +320,19 @@ class FlowKernels(Classifier):
             self.sharpness = _sharpness(answers, y)
 
     def _fit_units(
-        self, regression: Callable[[Floats, int], Regression], present: NDArray[np.bool_], people: NDArray[np.int64]
+        self,
+        regression: Callable[[Floats], Regression],
+        present: NDArray[np.bool_],
+        people: NDArray[np.int64],
+        started: Floats | None,
     ) -> None:
         """Solve one regression for each unit; where nobody shows a unit, it is never said to be present."""
         n_units = present.shape[1]
         self.middles = np.full(n_units, (1 + self.other_target) / 2)
         self.coefficients = np.zeros((len(self.pictures), n_units))
         self.thresholds = np.ones(n_units)
+        slopes = np.zeros(n_units)
+        self.slopes = None if started is None else slopes
         # Units of one region share its regression; one at a time, as each may be large.
         order = np.lexsort(self.shares.T)
         last: Floats = np.empty(0)
@@ -340,9 +345,13 @@ class FlowKernels(Classifier):
                 continue
             weights = np.where(true, len(true) / (2 * true.sum()), len(true) / (2 * (~true).sum()))
             targets = np.where(true, 1.0, self.other_target)[:, None]
-            if machine is None or self.begun is not None or not np.array_equal(last, self.shares[unit]):
-                last, machine = self.shares[unit], regression(self.shares[unit], unit)
+            if machine is None or not np.array_equal(last, self.shares[unit]):
+                last, machine = self.shares[unit], regression(self.shares[unit])
             coefficients, answers = machine.solve(self.ridge / weights, targets, people)
+            if started is not None:
+                own = true.sum() / (true.sum() + self.start_clips)
+                coefficients, answers = own * coefficients, own * answers + (1 - own) * started[:, [unit]]
+                slopes[unit] = 1 - own
             self.coefficients[:, unit] = coefficients[:, 0]
             best = best_f1_threshold(answers[:, 0], true)
             self.thresholds[unit] = _squashed(best, self.middles[unit], self.other_target)

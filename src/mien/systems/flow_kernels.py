@@ -12,7 +12,7 @@ Kernels    exp(-d) of the mean squared difference d to a clip plus the same to i
 Classifier ridge regression, each class or unit weighted by the inverse of its frequency. Class probabilities and the
            thresholds of units are set inside `fit`, on what each training subject would have got left out. With many
            training clips, `support` of them span the regression (Nystroem).
-Start      weights for units, `start`: the product of what they answer for a unit is added to the unit's kernel.
+Start      weights for units, `start`: their answer for a unit counts as `start_clips` training clips that show it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,19 @@ class FlowKernelsParameters(Parameters):
         str,
         Field(
             max_length=4096,
-            description="Weights of this system for the same units, whose answers become features; or empty for none.",
+            description="Weights of this system for the same units, whose answers are mixed in; or empty for none.",
             json_schema_extra={"expects": "a file that `mien train` wrote, shipped-units, or nothing"},
         ),
     ] = ""
+    start_clips: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1e6,
+            json_schema_extra={"unit": "clips"},
+            description="How many training clips of a unit `start` counts as; with as many, each is half the answer.",
+        ),
+    ] = 3.0
 
 
 def build(n_classes: int, p: FlowKernelsParameters) -> FlowKernels:
@@ -82,6 +91,7 @@ def build(n_classes: int, p: FlowKernelsParameters) -> FlowKernels:
         support=p.support,
         regions=p.regions,
         start=partial(_started, p) if p.start else None,
+        start_clips=p.start_clips,
     )
 
 
