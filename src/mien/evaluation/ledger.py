@@ -36,7 +36,7 @@ from mien.errors import MienError
 from mien.evaluation.metrics import NO_ANSWER
 from mien.evaluation.units import UNITS_TASK, unit_answer_problem, units_from_text
 from mien.io.atomic import LOCK, UNFINISHED, require_writable_folder, write_atomically
-from mien.types import IntervalSource, read_interval_source
+from mien.types import Clip, IntervalSource, read_interval_source
 
 FAILED: Final[IntervalSource] = "failed"
 """`interval_source` of a clip that could not be prepared: it has no answer, and counts as wrong."""
@@ -395,6 +395,21 @@ def require_place(out: str | Path) -> None:
     """
     if not (Path(out) / "run.json").is_file():
         require_writable_folder(out, f"`df -h {out}` and `ls -ld {out}`; or another --out.")
+
+
+def require_source(clip: Clip) -> None:
+    """Stop where the folder of a clip is gone with all around it: a disk was taken away, and no clip is to blame.
+
+    Raises:
+        MienError: It is gone.
+    """
+    place = clip.video or (clip.frames[0].parent if clip.frames else None)
+    if place is not None and not place.exists() and not place.parent.exists():
+        raise MienError(
+            f"{str(place.parent)!r} is gone, in which {clip.key} was when this run began.",
+            "the data where they were.",
+            "the same command when they are back; it resumes where it stopped.",
+        )
 
 
 def _barely_begun(out: Path, name: str, table: str) -> bool:

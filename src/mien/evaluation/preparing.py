@@ -14,7 +14,7 @@ import numpy as np
 from mien.errors import MienError
 from mien.evaluation.execution.base import ClipInput, Executor, InputTask, RunInputs
 from mien.evaluation.execution.processes import Processes
-from mien.evaluation.ledger import FAILED, failures_file, notes_file, read_failures
+from mien.evaluation.ledger import FAILED, failures_file, notes_file, read_failures, require_source
 from mien.evaluation.planning import Plan
 from mien.io.atomic import write_atomically
 from mien.preprocessing.cache import Cache, default_folder
@@ -105,6 +105,7 @@ def prepare_inputs(
     for task, found in zip(tasks, executor.inputs(tasks), strict=True):
         one = process_died(task.clip) if found is None else found
         if isinstance(one, MienError):
+            require_source(task.clip)
             if failures is None:
                 raise one
             failed[task.clip.key] = one

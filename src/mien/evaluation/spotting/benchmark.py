@@ -23,7 +23,7 @@ import mien
 from mien.datasets.base import Dataset
 from mien.datasets.labels import label_map
 from mien.errors import MienError
-from mien.evaluation.ledger import fold_file, machine_errors, open_folder, require_place
+from mien.evaluation.ledger import fold_file, machine_errors, open_folder, require_place, require_source
 from mien.evaluation.protocols import PROTOCOLS
 from mien.evaluation.spotting.ledger import SpotLedger, SpotRow, read_spots, rows_as_csv
 from mien.evaluation.spotting.metrics import Count, count
@@ -341,6 +341,7 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
             rows = list(made)
             note = why_abstain(faces, len(rows) * chosen.hop(fps), fps)
         except MienError as error:
+            require_source(film.clip)
             note, rows = str(error), []
         except (OSError, MemoryError):
             raise  # the machine's fault, not the film's
@@ -353,8 +354,7 @@ def _watched(film: Filmed, name: str, parameters: Mapping[str, Any], path: Path)
 
 def _frames(clip: Clip) -> Iterator[NDArray[np.uint8]]:
     video = open_video(clip.video, clip.fps) if clip.video else frames_video(clip.frames, clip.fps, clip.name)
-    for frame in video.frames(grey=True):
-        yield to_uint8(frame.pixels)
+    yield from (to_uint8(frame.pixels) for frame in video.frames(grey=True))
 
 
 # Folds
