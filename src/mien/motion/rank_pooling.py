@@ -82,7 +82,8 @@ def dynamic_image(frames: NDArray[Any], variant: str = "bilen") -> NDArray[np.fl
     pooled = _pooled if frames.dtype in _ACCUMULATED else _pooled_differences
     flat = frames.reshape(len(frames), -1)
     parts = [pooled(flat[:, first : first + _PART], weights) for first in range(0, flat.shape[1], _PART)]
-    return np.asarray(np.concatenate(parts).reshape(frames.shape[1:]), np.float32)
+    image: NDArray[np.float32] = np.concatenate(parts).reshape(frames.shape[1:])
+    return image
 
 
 _ACCUMULATED: Final = (np.uint8, np.uint16, np.float32, np.float64)
