@@ -77,7 +77,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
-"""Names of the built-in methods of `optical_flow`, the most accurate first; `FLOWS` also holds those of plug-ins."""
+"""Names of the built-in methods of `optical_flow`; `FLOWS` also holds those of plug-ins."""
 
 FlowMethod = Callable[[_Pictures, _Pictures], _Flow]
 """Flow (H, W, 2) in pixels, x then y, between two grey pictures (H, W) on the scale 0..255."""
@@ -148,7 +148,7 @@ def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> N
         method: One of `METHODS`, or a method that another package registered. All but the first three are OpenCV's
             implementations with default settings, which work on 8 bits.
 
-            - "classic_nl": after Sun, Roth and Black 2010, tuned for faces; the most accurate, about a second.
+            - "classic_nl": after Sun, Roth and Black 2010, tuned for skin that moves smoothly; half a second.
             - "classic_nl_published": the same as published, and as STRCN's code uses it.
             - "classic_l": the same with the Lorentzian penalty, as STRCN's text has it.
             - "tvl1": Zach, Pock and Bischof 2007, as STSTNet uses it.

@@ -52,8 +52,8 @@ def classic_nl(
     *,
     penalty: str = "charbonnier",
     published: bool = False,
-    warps: int = 3,
-    tolerance: float = 1e-2,
+    warps: int | None = None,
+    tolerance: float | None = None,
     device: str = "cpu",
     at_once: int | None = None,
 ) -> NDArray[np.float32]:
@@ -64,9 +64,12 @@ def classic_nl(
             ends in an axis of 3 is colour.
         second: The later pictures, of the same shape.
         penalty: "charbonnier" (Classic+NL) or "lorentzian" (that of Classic-L, in the same steps).
-        published: Pictures and lambda as in the papers, to rebuild inputs made so; less accurate on faces.
-        warps: How many times the pictures are brought together at each level of the pyramid.
-        tolerance: Each linear system is solved until its residual has shrunk to this part.
+        published: Pictures and lambda as in the papers, to rebuild inputs made so; less accurate on smooth faces, more
+            at sharp edges of the motion.
+        warps: How many times the pictures are brought together at each level of the pyramid; by default 2, and 3 where
+            `published`.
+        tolerance: Each linear system is solved until its residual has shrunk to this part; by default 0.1, and 0.01
+            where `published`.
         device: Where torch computes.
         at_once: Pairs worked on together, by default 1 on a processor, where a pair fills its cache, and 16 elsewhere.
 
@@ -91,6 +94,8 @@ def classic_nl(
     pairs = pairs[:, None] if single else pairs
     if min(pairs.shape[2:4]) < 16:
         raise MienError(f"Pictures of {pairs.shape[2]}x{pairs.shape[3]} pixels.", "at least 16 a side.", "larger ones.")
+    warps = warps or (3 if published else 2)
+    tolerance = tolerance or (1e-2 if published else 0.1)
     count = at_once or (1 if torch.device(device).type == "cpu" else 16)
     flow = np.empty((*pairs.shape[1:4], 2), np.float32)
 
