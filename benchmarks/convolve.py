@@ -36,7 +36,7 @@ def fitted(name: str, own: bool) -> tuple[float, np.ndarray]:
     y, groups = np.arange(count) % 3, [("noise", str(n % 6)) for n in range(count)]
     here = convolve._here
     if not own:
-        convolve._here = lambda _: False
+        setattr(convolve, "_here", lambda _: False)  # noqa: B010
     try:
         chosen = system("strcn-g")
         classifier = chosen.build(3, chosen.with_parameters({"preset": name, **short}))
@@ -44,7 +44,7 @@ def fitted(name: str, own: bool) -> tuple[float, np.ndarray]:
         classifier.fit(x, y, groups)
         return time.process_time() - began, classifier.predict_proba(x)
     finally:
-        convolve._here = here
+        setattr(convolve, "_here", here)  # noqa: B010
 
 
 def main() -> None:
