@@ -60,9 +60,12 @@ counts pooled over folds, unless a column says UAR. Made by `python studies/lead
 
 Where a row names epochs, a rate, batches or a width, the schedule is not the published one but one that two busy cores
 can afford: STSTNet and RCN-A take a quarter of the epochs at four times the rate, SSSNet half the epochs, OFF-ApexNet
-one in 25, and Dual-Inception and HTNet larger or shuffled batches at a higher rate. Each was set before its run, by
+one in 25, and Dual-Inception and HTNet larger or shuffled batches at a higher rate.
+
+Each was set before its run, by
 training loss and UF1 on one inner split of the training clips of the first fold (which other folds test), and not
 changed after.
+
 One subject left out costs fourteen times as much as five folds: networks are in the second table alone, and the two
 tables must not be mixed, since the first trains on more clips.
 """
