@@ -244,6 +244,24 @@ def test_page_of_a_deleted_video_has_no_pictures_and_says_so(answer: Answer, tmp
         WRITERS["mp4"](gone, tmp_path / "a.mp4", print)
 
 
+def test_classes_whose_names_carry_html_are_text_in_every_file(answer: Answer, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from mien.export.page import page_body
+
+    name = '"><img src=x onerror=alert(1)><script>alert(2)</script>&]]>'
+    named = replace(event(40, 50, 62), probabilities={name: 0.7, "'-alert(3)-'": 0.3})
+    hostile = replace(answer, tracks=(replace(answer.tracks[0], events=(named,)),))
+    for text in (page_body(hostile, ({}, []), lambda file, _: file), WRITERS["html"](
+        replace(hostile, video=replace(hostile.video, source="/nowhere")), tmp_path / "a.html", print
+    ).read_text("utf-8")):  # fmt: skip
+        assert "<script" not in text
+        assert "<img src=x" not in text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    eaf = WRITERS["eaf"](hostile, tmp_path / "a.eaf", print)
+    assert name in "".join(ElementTree.parse(eaf).getroot().itertext())
+
+
 def test_timeline_places_intervals_at_their_times(answer: Answer) -> None:
     drawn = timeline(answer, answer.tracks[0])
     assert drawn["bars"][0]["x"] == pytest.approx(1000 * 0.40 / 1.39, abs=0.1)
