@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import pydoc
@@ -16,6 +17,9 @@ import pytest
 import mien
 from mien.datasets.flow_images import FlowImages
 from mien.evaluation.compare import Comparison
+
+ROOMS = ("systems", "datasets", "descriptors")
+"""Packages that can be called: their functions have a private name at the front door."""
 
 
 def in_a_new_process(code: str) -> str:
@@ -56,9 +60,35 @@ def test_packages_that_are_lists_can_be_called_however_they_were_imported(first:
 
 @pytest.mark.parametrize("name", mien.__all__)
 def test_every_public_name_is_there_with_a_line_of_help_and_an_example(name: str) -> None:
-    thing: Any = getattr(mien, f"_{name}" if name in ("systems", "datasets", "descriptors") else name)
+    thing: Any = getattr(mien, f"_{name}" if name in ROOMS else name)
     assert re.search(rf"^ +{name} +[A-Z].+\.$", mien.__doc__ or "", re.MULTILINE)
     assert ">>> " in (inspect.getdoc(thing) or ""), f"{name} has no example"
+
+
+def public_functions() -> dict[str, Any]:
+    """Functions at the front door, and those at the front of the rooms that others register things in."""
+    found = {f"mien.{name}": getattr(mien, f"_{name}" if name in ROOMS else name) for name in mien.__all__}
+    for room in (*ROOMS, "spotting"):
+        module = importlib.import_module(f"mien.{room}")
+        found |= {f"mien.{room}.{name}": getattr(module, name) for name in module.__all__}
+    return {name: thing for name, thing in found.items() if inspect.isfunction(thing)}
+
+
+@pytest.mark.parametrize("name", public_functions())
+def test_every_public_function_describes_what_goes_in_what_comes_out_and_what_it_refuses(name: str) -> None:
+    function = public_functions()[name]
+    text, signature = inspect.getdoc(function) or "", inspect.signature(function)
+    wanted = ["Example:"]
+    if signature.parameters:
+        wanted.append("Args:")
+    if signature.return_annotation not in (None, "None"):
+        wanted.append("Yields:" if "Yields:" in text else "Returns:")
+    if re.search(r"\braise (MienError|unknown_name|unwritable)\b", inspect.getsource(function)):
+        wanted.append("Raises:")
+    assert [part for part in wanted if f"\n{part}\n" not in text] == []
+    if "Args:" in wanted and "what is given beside it is as in" not in text:
+        described = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
+        assert [p for p in signature.parameters if not re.search(rf"\b{p}\b.*:", described)] == []
 
 
 def test_help_tells_nothing_that_is_not_there() -> None:

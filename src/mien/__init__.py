@@ -184,6 +184,9 @@ _HOME: Final = {name: module for module, names in _HOMES.items() for name in nam
 def protocols() -> Mapping[str, Protocol]:
     """Return the ways to divide clips into training and test, by name.
 
+    Returns:
+        Each protocol, by the name that `benchmark` takes; plug-ins included.
+
     Example:
         >>> import mien
         >>> mien.protocols()["loso"].shares_subjects
@@ -196,6 +199,9 @@ def protocols() -> Mapping[str, Protocol]:
 
 def spotters() -> Mapping[str, Spotter]:
     """Return the methods that find expressions in long videos, by name.
+
+    Returns:
+        Each spotter, by the name that `spot` takes; plug-ins included.
 
     Example:
         >>> import mien
@@ -210,6 +216,9 @@ def spotters() -> Mapping[str, Spotter]:
 def recipes() -> Mapping[str, NamedRecipe]:
     """Return the inputs that `prepare` can compute, by name.
 
+    Returns:
+        Each recipe, by the name that `prepare` takes.
+
     Example:
         >>> import mien
         >>> "strcn-g" in mien.recipes()
@@ -222,6 +231,9 @@ def recipes() -> Mapping[str, NamedRecipe]:
 
 def _systems() -> Mapping[str, System]:
     """Return the methods that can be scored, by name.
+
+    Returns:
+        Each system, by the name that `benchmark` takes, imported when it is asked for; plug-ins included.
 
     Example:
         >>> import mien
@@ -236,6 +248,9 @@ def _systems() -> Mapping[str, System]:
 def _datasets() -> Mapping[str, Card]:
     """Return what there is to know of the databases mien reads, by name: title, licence, how to request a copy.
 
+    Returns:
+        The card of each database, by its id; plug-ins included.
+
     Example:
         >>> import mien
         >>> mien.datasets()["casme2"].title
@@ -249,6 +264,9 @@ def _datasets() -> Mapping[str, Card]:
 
 def _descriptors() -> Mapping[str, Descriptor]:
     """Return the features that `describe` can compute, by name.
+
+    Returns:
+        Each descriptor, by the name that `describe` takes; plug-ins included.
 
     Example:
         >>> import mien

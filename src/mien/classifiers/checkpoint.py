@@ -139,6 +139,9 @@ def read_card(path: str | Path) -> ModelCard:
     Args:
         path: The file; "shipped", "shipped-units" and "shipped-classes" are the checkpoints that come with mien.
 
+    Returns:
+        The card: system, classes, what it was trained on, score and licence.
+
     Raises:
         MienError: The file is missing, damaged, not a checkpoint of mien, or of a later format.
 

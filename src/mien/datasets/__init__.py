@@ -133,6 +133,9 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
         name: Dataset id, or the import path `package.module:attribute` of a dataset's class.
         root: Folder that holds the copy.
 
+    Returns:
+        The dataset; its clips are listed when they are asked for.
+
     Raises:
         MienError: There is no such dataset, or the folder does not hold it.
 
@@ -146,8 +149,18 @@ def open_dataset(name: str, root: str | Path) -> Dataset:
 def parse_spec(spec: str) -> tuple[str, Path]:
     """Return `casme2=/data/x` as the dataset's name and its folder; "~" stands for the home folder.
 
+    Args:
+        spec: NAME=FOLDER.
+
+    Returns:
+        (name, folder); neither has to exist.
+
     Raises:
         MienError: There is no "=", or nothing on one side of it.
+
+    Example:
+        >>> parse_spec("casme2=/data/CASMEII")[0]
+        'casme2'
     """
     name, equals, folder = (part.strip() for part in spec.partition("="))
     if not (name and equals and folder):
@@ -170,9 +183,16 @@ def open_specs(
         label_sheets: Dataset id to label sheet, for the action units of ready flow pictures.
         second_flow: Folder of a second flow picture of each clip.
 
+    Returns:
+        The datasets, in the order of the specs.
+
     Raises:
         MienError: A spec is wrong, one folder does not hold its database, or there are label sheets or second pictures
             and no flow pictures.
+
+    Example:
+        >>> [dataset.id for dataset in open_specs(["casme2=CASMEII"])]
+        ['casme2']
     """
     each = [specs] if isinstance(specs, str | Dataset) else specs
     opened = [spec if isinstance(spec, Dataset) else open_dataset(*parse_spec(spec)) for spec in each]

@@ -114,6 +114,9 @@ def check(datasets: Databases, *, deep: bool = False, progress: Progress | None 
         deep: Decode every pixel of every picture.
         progress: Told how many pictures of the present dataset are done, as (done, all).
 
+    Returns:
+        The result of each dataset, in their order.
+
     Raises:
         MienError: The clips of a dataset cannot be listed at all.
 

@@ -161,6 +161,12 @@ def label_map(name: str) -> LabelMap:
 def label_maps_of(dataset_id: str) -> tuple[str, ...]:
     """Return the names of the label maps meant for one database, those that its own table has rules for among them.
 
+    Args:
+        dataset_id: Id of a dataset, as `mien datasets` lists them.
+
+    Returns:
+        Names for `labels=`.
+
     Example:
         >>> "strcn4" in label_maps_of("mmew")
         True

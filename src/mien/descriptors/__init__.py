@@ -75,6 +75,12 @@ DESCRIPTORS: Registry[Descriptor] = Registry(
 def descriptor(name: str) -> Descriptor:
     """Return the descriptor of a name, or of an import path `package.module:attribute`.
 
+    Args:
+        name: Name, or import path.
+
+    Returns:
+        The descriptor.
+
     Raises:
         MienError: There is none (the nearest name is suggested), or its plug-in fails.
 

@@ -79,6 +79,10 @@ def compare(
         n: Bootstrap samples.
         seed: Of the draws.
 
+    Returns:
+        The scores of both, their differences with intervals, and McNemar's test; of runs about action units, a
+        `UnitComparison`.
+
     Raises:
         MienError: A run is unfinished, or the two differ in clips, classes or true labels.
 

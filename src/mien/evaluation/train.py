@@ -56,6 +56,9 @@ def train(
         bars: Show progress on the terminal.
         on_warning: Called with a sentence when clips could not be prepared; the card counts those that were trained on.
 
+    Returns:
+        The card that was written with the weights.
+
     Raises:
         MienError: As `benchmark`; `scored` is another run; the system has no network to save; `out` cannot be written.
 

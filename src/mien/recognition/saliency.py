@@ -235,6 +235,9 @@ def explain(
         of: Class to explain; None takes the predicted class.
         method: See `attribution`.
 
+    Returns:
+        The probabilities, and the share of each pixel of the input in the score of the class.
+
     Raises:
         MienError: The clip cannot be prepared, the class is unknown, the classifier is no network, or the input of the
             system is not a picture.

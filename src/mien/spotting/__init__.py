@@ -47,6 +47,12 @@ DEFAULT = "flow-peaks"
 def spotter(name: str) -> Spotter:
     """Return the spotter of a name, or of an import path `package.module:attribute`.
 
+    Args:
+        name: Name, or import path.
+
+    Returns:
+        The spotter.
+
     Raises:
         MienError: There is none (the nearest name is suggested), or its plug-in fails.
 
@@ -59,6 +65,9 @@ def spotter(name: str) -> Spotter:
 
 def register_spotter(given: _Given) -> _Given:
     """Register a spotter: called with it, or as the decorator of a function without arguments that returns it.
+
+    Args:
+        given: A `Spotter`, or a function without arguments that returns one.
 
     Returns:
         What was given, unchanged.

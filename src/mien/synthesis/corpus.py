@@ -147,13 +147,11 @@ def synthesise(
 ) -> Written:
     """Write a corpus of synthetic faces in the official layout of a database, label sheet included.
 
-    The same arguments give the same bytes, for any number of jobs. A call with the arguments of an unfinished corpus
-    finishes it. Each job keeps one frame in memory.
+    The same arguments give the same bytes for any number of jobs, and finish a corpus that was begun with them.
 
-    Beside the files of the database, the folder `truth/` contains one safetensors file per folder of frames: the true
-    flow from onset to apex of each expression, in pixels, at the pixels of frame 0 ("flow", (expressions, H, W, 2),
-    half precision); 68 landmarks in every frame ("landmarks", (T, 68, 2)); activation of each movement
-    ("activations"); closure of the eyes ("closures"), gaze and head motion; and the timeline as JSON in the metadata.
+    The folder `truth/` contains a safetensors file per folder of frames: flow from onset to apex of each expression, in
+    pixels, at the pixels of frame 0 ("flow", (expressions, H, W, 2), half precision); 68 landmarks in every frame
+    ("landmarks", (T, 68, 2)); "activations" of movements, "closures" of the eyes; timeline as JSON in the metadata.
 
     Args:
         layout: Id of an official layout (`mien datasets`).
@@ -168,12 +166,14 @@ def synthesise(
         balance: "equal" or "published".
         quiet: Median length of the neutral parts of a long video, in seconds.
         manner: How difficult the corpus is.
-        jobs: Number of videos made in parallel.
+        jobs: Number of videos made in parallel, one frame of each in memory.
         progress: Called with the number of finished videos and the number of all videos.
 
+    Returns:
+        What was written: the numbers of subjects, clips and films.
+
     Raises:
-        MienError: The layout is unknown, a number is out of range, the portrait shows no face, or the folder contains
-            something else.
+        MienError: An unknown layout, a number out of range, no face in the portrait, or something else in the folder.
 
     Example:
         >>> import tempfile

@@ -82,6 +82,12 @@ SYSTEMS: Registry[System] = Registry(
 def system(name: str) -> System:
     """Return the system of a name; `SYSTEMS.get` takes an import path too.
 
+    Args:
+        name: Name, as `mien systems` lists them.
+
+    Returns:
+        The system.
+
     Raises:
         MienError: There is none (the nearest name is suggested), or its plug-in fails.
 
@@ -94,6 +100,9 @@ def system(name: str) -> System:
 
 def register_system(given: _Given) -> _Given:
     """Register a system: called with it, or as the decorator of a function without arguments that returns it.
+
+    Args:
+        given: A `System`, or a function without arguments that returns one.
 
     Returns:
         What was given, unchanged.

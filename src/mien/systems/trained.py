@@ -27,6 +27,9 @@ def load_checkpoint(
         system: The system that the checkpoint must belong to; None takes any.
         classes: The classes that it must predict, in this order; None takes any.
 
+    Returns:
+        The classifier and its card.
+
     Raises:
         MienError: As `mien.classifiers.checkpoint.read_card`; another system or other classes; or weights that do not
             fit the network of the system.

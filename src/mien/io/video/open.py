@@ -23,6 +23,9 @@ def open_video(source: str | Path | int | Sequence[str | Path], fps: float | Non
         fps: Frames per second; replaces the timing of a file, whose frames then count as evenly spaced. Films of fast
             cameras are often stored to play slowly.
 
+    Returns:
+        The video; frames are read when they are asked for.
+
     Raises:
         MienError: Nothing there, or nothing in it that can be read as a frame.
 
