@@ -62,9 +62,8 @@ Where a row names epochs, a rate, batches or a width, the schedule is not the pu
 can afford: STSTNet and RCN-A take a quarter of the epochs at four times the rate, SSSNet half the epochs, OFF-ApexNet
 one in 25, and Dual-Inception and HTNet larger or shuffled batches at a higher rate.
 
-Each was set before its run, by
-training loss and UF1 on one inner split of the training clips of the first fold (which other folds test), and not
-changed after.
+Each was set before its run, by training loss and UF1 on one inner split of the training clips of the first fold (which
+other folds test), and not changed after.
 
 One subject left out costs fourteen times as much as five folds: networks are in the second table alone, and the two
 tables must not be mixed, since the first trains on more clips.
@@ -245,9 +244,13 @@ def sizes(entries: Sequence[Entry], protocol: str) -> list[str]:
     ]  # fmt: skip
 
 
-def costs(entries: Sequence[Entry]) -> str:
+def costs(entries: Sequence[Entry]) -> list[str]:
     """Return what one subject left out would take with the schedule of each network, from the time of five folds."""
-    said = []
+    lines = [
+        "One subject left out, three seeds, would take of one core with the same schedule, last epoch alone",
+        "(as published, as much longer as there are more epochs):",
+        "",
+    ]
     for each in sorted(
         (each for each in entries if each.row.leak and each.seconds), key=lambda each: each.seconds or 0
     ):
@@ -255,11 +258,8 @@ def costs(entries: Sequence[Entry]) -> str:
         people = len({(row.dataset, row.subject) for row in each.ledger.rows})
         # Clips that are trained on, over all folds: (folds - 1) times the clips.
         hours = 3 * float(each.seconds or 0) * (people - 1) / (settings["n_folds"] - 1) / 3600
-        said.append(f"{each.row.name} {hours:.1f} h")
-    return (
-        "One subject left out, three seeds, would take of one core with the same schedule (last epoch alone): "
-        f"{'; '.join(said)}. Schedules as published take as much longer as they have more epochs."
-    )
+        lines.append(f"- {each.row.name}: {hours:.1f} h")
+    return lines
 
 
 def page() -> list[str]:
@@ -281,7 +281,7 @@ def page() -> list[str]:
         lines += ["", f"## {title}", "", *(table(entries, protocol) if entries else ["None yet."]), ""]
         if protocol == "kfold_subject" and entries:
             drawn = entries
-            lines += [costs(entries), ""]
+            lines += [*costs(entries), ""]
             lines += ["![Claimed, honest and leaking UF1 of each system](leaderboard.png)", ""]
             lines += sizes(entries, protocol)
     if drawn:

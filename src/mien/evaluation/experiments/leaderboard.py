@@ -49,7 +49,7 @@ def render_leaderboard(chosen: Experiment, cells: Sequence[Cell]) -> Group:
         parts.append(table)
     parts += [
         Text("Honest: counts pooled over folds; mean ± sd over seeds; interval over subjects.", "dim"),
-        Text(f"Leaking: best test epoch of each subject, first seed. {WARNING}", "yellow"),
+        Text(f"Leaking: best test epoch of each subject, mean over seeds. {WARNING}", "yellow"),
         *([Text(chosen.note, "dim")] if chosen.note else []),
     ]
     return Group(*parts)
