@@ -24,8 +24,8 @@ from measure import arguments, publish
 from mien.evaluation.compare import Comparison, compare
 from mien.evaluation.experiments.catalogue import GridRow, experiments
 from mien.evaluation.experiments.grid import slug
+from mien.evaluation.experiments.leaderboard import claimed_uf1
 from mien.evaluation.ledger import Ledger, Row, read_ledger
-from mien.evaluation.published.claims import published_rows
 from mien.evaluation.report import read_logs, report
 
 STORE = Path(__file__).resolve().parent / "results" / "leaderboard"
@@ -169,13 +169,10 @@ def inner_of(row: GridRow, protocol: str) -> Entry | None:
     return entry_of(found[0], protocol) if found else None
 
 
-def claimed(row: GridRow, column: str = "all") -> str:
-    """Return the UF1 that a paper claims on the composite, or on one of its databases."""
-    for each in published_rows():
-        same = each.method == (row.claim or row.name)
-        if same and each.protocol == "composite" and each.column == column and each.uf1 is not None:
-            return f"{each.uf1:.3f}"
-    return ""
+def claimed(row: GridRow) -> str:
+    """Return the UF1 that is printed elsewhere for a row."""
+    uf1 = claimed_uf1(row.claim or row.name)
+    return "" if uf1 is None else f"{uf1:.3f}"
 
 
 def figure(scores: Mapping[str, Any]) -> str:
