@@ -431,6 +431,30 @@ def test_oldest_answers_are_deleted_first(tmp_path: Path) -> None:
     assert not made[1].folder.exists()
 
 
+@pytest.mark.parametrize("what", ["answer", "pictures/a.webp", "files/csv"])
+def test_files_deleted_while_they_are_asked_for_are_not_found(tmp_path: Path, what: str) -> None:
+    jobs = idle_jobs(tmp_path)
+    job = jobs.reserve("film", 10)
+    job.state, job.pictures, job.files = "done", frozenset({"a.webp"}), ("csv",)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    path = f"/api/jobs/{job.token}/{what}"
+    assert any(
+        route.matches({"type": "http", "path": path, "method": "GET"})[0].value == 2
+        for route in build(jobs, ("h",)).routes
+    )
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"h")]}
+    asyncio.run(build(jobs, ("h",))(scope, receive, send))
+    assert sent[0]["status"] == 404
+
+
 def test_full_disk_refuses_uploads(tmp_path: Path) -> None:
     jobs = idle_jobs(tmp_path)
     jobs.limits = Limits(mib=2**40)

@@ -129,6 +129,14 @@ def build(jobs: Jobs | None, hosts: tuple[str, ...], runs: Path | None = None) -
     return application
 
 
+async def _whole(path: Path, kind: str) -> Response:
+    """Return a small file of an answer, or 404 where the answer was deleted since it was looked up."""
+    try:
+        return Response(await run_in_threadpool(path.read_bytes), media_type=kind)
+    except FileNotFoundError:
+        raise HTTPException(404) from None
+
+
 def _job_routes(jobs: Jobs) -> list[Route]:
     def of(request: Request) -> Job:
         job = jobs.get(request.path_params["token"])
@@ -177,13 +185,13 @@ def _job_routes(jobs: Jobs) -> list[Route]:
         job = of(request)
         if job.state not in ("answered", "done"):
             raise HTTPException(404)
-        return FileResponse(job.folder / worker.BODY, media_type="text/html; charset=utf-8")
+        return await _whole(job.folder / worker.BODY, "text/html; charset=utf-8")
 
     async def picture(request: Request) -> Response:
         job, name = of(request), request.path_params["name"]
         if name not in job.pictures:
             raise HTTPException(404)
-        return FileResponse(job.folder / name, media_type="image/webp")
+        return await _whole(job.folder / name, "image/webp")
 
     async def download(request: Request) -> Response:
         job, kind = of(request), request.path_params["kind"]
@@ -192,7 +200,12 @@ def _job_routes(jobs: Jobs) -> list[Route]:
         name = quote(f"{Path(job.name).stem}.{kind}")
         # Always a download: a file must never be displayed as a page of this server.
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-        return FileResponse(job.file(kind), media_type=_TYPES[kind], headers=headers)
+        path = job.file(kind)
+        try:
+            size = await run_in_threadpool(path.stat)
+        except FileNotFoundError:  # deleted since the answer was looked up
+            raise HTTPException(404) from None
+        return FileResponse(path, media_type=_TYPES[kind], headers=headers, stat_result=size)
 
     one = "/api/jobs/{token}"
     return [
