@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import MienError
+from mien.motion.flow import REVISIONS
 from mien.preprocessing import FLOW_PICTURE, Context, flow_from_frames
 from mien.preprocessing.steps import centre_and_scale, scale_each_channel, shrink
 from mien.types import Clip, Interval
@@ -65,6 +66,14 @@ def test_fingerprint_depends_on_every_parameter() -> None:
     prints = {flow_from_frames(*a).fingerprint for a in (("dis",), ("tvl1",), ("dis", 200), ("dis", 320, 56))}
     assert len(prints) == 4
     assert flow_from_frames("dis").fingerprint == flow_from_frames("dis").fingerprint
+
+
+def test_a_revised_method_of_flow_changes_its_own_fingerprint_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {flow: flow_from_frames(flow).fingerprint for flow in ("classic_nl", "classic_nl_published", "tvl1")}
+    monkeypatch.setitem(REVISIONS, "classic_nl", REVISIONS["classic_nl"] + 1)
+    after = {flow: flow_from_frames(flow).fingerprint for flow in before}
+    assert after.pop("classic_nl") != before.pop("classic_nl")
+    assert after == before
 
 
 def test_too_few_or_unreadable_frames_raise_mien_error(tmp_path: Path) -> None:

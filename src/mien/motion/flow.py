@@ -76,6 +76,9 @@ CLASSIC: dict[str, dict[str, Any]] = {
 }
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
+REVISIONS: dict[str, int] = {"classic_nl": 2}
+"""How often the result of a method has changed; prepared inputs of an earlier revision are not used again."""
+
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
 """Names of the built-in methods of `optical_flow`; `FLOWS` also holds those of plug-ins."""
 

@@ -127,8 +127,18 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change when a step, its version, a parameter or the order changes."""
-        text = json.dumps([[s.name, s.version, dict(s.parameters)] for s in self.steps], sort_keys=True)
+        """Return 12 hexadecimal digits that change when a step, its version, a parameter or the order changes.
+
+        A method of optical flow that gives another result than it used to counts as another parameter.
+        """
+        from mien.motion.flow import REVISIONS  # OpenCV is not needed to describe a recipe
+
+        steps = []
+        for step in self.steps:
+            named = [value for value in step.parameters.values() if isinstance(value, str)]
+            revised = sorted(f"{name} {REVISIONS[name]}" for name in named if name in REVISIONS)
+            steps.append([step.name, step.version, dict(step.parameters), *revised])
+        text = json.dumps(steps, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def apply(self, clip: Clip, on_step: OnStep | None = None) -> RecipeOutput:
