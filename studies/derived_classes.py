@@ -70,10 +70,10 @@ def main() -> None:
             "|---|---|---|---|",
             *rows,
             "",
-            "The rule was fixed before the first look at this score, and looked at once before this page was made. It "
-            "is not an untouched test: figures of the units on CASME II were known when the rule was written, and the "
-            "weights for units were made while CASME II was looked at. `recognise` keeps its weights for classes until "
-            "there is another reason than this score.",
+            "The rule was fixed before the first look at this score. It was looked at with two weights for units: "
+            "those of the whole face (UF1 0.728) and those of today. It is not an untouched test: figures of the units "
+            "on CASME II were known when the rule was written, and the weights for units were made while CASME II was "
+            "looked at. `recognise` keeps its weights for classes until there is another reason than this score.",
         ],
         given.out,
     )
