@@ -30,7 +30,8 @@ REMARKS = {
         'The folder, of drawn faces: `mien.synthesis.writer.write_corpus("casme2", Path("FOLDER"), subjects=6, '
         "clips_per_subject=9, seed=1)`. STRCN-A with `--only a --set epochs=20`, STRCN-G with `--only g` and the 8 "
         "epochs of its preset, to save time; `share` goes with lovo5 alone. Both were settled before these scores were "
-        "seen. Seeds 1 and 2 were run after seed 0 had been looked at, with nothing changed. This corpus was taken after the 120 clips below, on which STRCN-A, with the same settings, had less than .4."
+        "seen. Seeds 1 and 2 were run after seed 0 had been looked at, with nothing changed. This corpus was taken "
+        "after the 120 clips below, on which STRCN-A, with the same settings, had less than .4."
     ),
     "casme2_synthetic": (
         "The folder: `mien synthesise --out FOLDER --layout casme2 --subjects 8 --clips 8 --seed 3`; rows with `--only "
