@@ -3,6 +3,8 @@
     mien synthesise --layout casme_sq --subjects 6 --clips 6 --out FOLDER
     python studies/spotting_decisions.py casme_sq=FOLDER [--out studies/results/spotting_decisions.md]
 
+The second corpus is that of `--seed 1`, its result studies/results/spotting_decisions_second.md.
+
 One subject is left out. Before: thresholds chosen on the other subjects, as `benchmark --task spot` chooses them.
 After: gap to bridge, shortest interval and time added at both ends are chosen together with the threshold, from the
 values of `spotting_files.py`. Of equal ones the one that changes least is kept.
