@@ -165,7 +165,7 @@ def test_mistakes_are_told_in_three_parts(ststnet: tuple[Path, Path], tmp_path: 
     classifier, card = load_checkpoint(ststnet[0])
     cases: list[tuple[Any, ModelCard, Path, str]] = [
         (classifier, card, ststnet[1], "there already"),
-        (classifier, card, tmp_path, "no .onnx file"),
+        (classifier, card, tmp_path, "is a folder"),
         (classifier, card, tmp_path / "model.pt", "no .onnx file"),
         (
             SYSTEMS["ststnet"].build(3, SYSTEMS["ststnet"].with_parameters(card.parameters)),
