@@ -62,7 +62,6 @@ PARTS: Mapping[str, Part] = {
     "strcn": Part(),
     "descriptors": Part(quick=("--repeats", "1")),
     "sma_stn": Part(),
-    "convolve": Part(quick=("--turns", "1")),
     "microexp": Part(),
     "serve": Part(quick=("--mib", "8")),
     "synthesis": Part(("--real", "FLOW"), ("--quick",)),

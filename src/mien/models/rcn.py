@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MienError
-from mien.models.convolve import Conv1x1, Conv3x3
 
 Variant = Literal["paper", "authors-code"]
 Kind = Literal["geometry", "appearance"]
@@ -36,6 +35,11 @@ POOLS: Mapping[tuple[Kind, Variant], tuple[tuple[int, int], ...]] = {
     ("appearance", "authors-code"): ((4, 1), (4, 1), (4, 4), (2, 2)),
 }
 """(rows, columns) of each pooling layer, from Table I and `strcnInit.m`."""
+
+
+def convolution(maps: int) -> nn.Conv2d:
+    """Return a 3x3 convolution of as many maps, with padding 1 and no bias."""
+    return nn.Conv2d(maps, maps, 3, padding=1, bias=False)
 
 
 class RecurrentConv(nn.Module):
@@ -54,18 +58,17 @@ class RecurrentConv(nn.Module):
     def __init__(self, maps: int, steps: int = 3, tied: bool = True) -> None:
         super().__init__()
         self.steps = steps
-        self.feed_forward = Conv1x1(maps, bias=True)
+        self.feed_forward = nn.Conv2d(maps, maps, 1)
         kernels = min(1, steps) if tied else steps
-        self.recurrent = nn.ModuleList(Conv3x3(maps) for _ in range(kernels))
+        self.recurrent = nn.ModuleList(convolution(maps) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, u: Tensor, activate: bool = True) -> Tensor:
         """Map (B, M, H, W) to the same shape. With `activate=False` the last ReLU is left to the caller."""
         drive = self.feed_forward(u)
         z: Tensor = self.norms[0](drive)
-        kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
         for n in range(self.steps):
-            kernel = kernels[min(n, len(kernels) - 1)]
+            kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
             z = self.norms[n + 1](kernel(z.relu_()).add_(drive))
         return z.relu_() if activate else z
 
@@ -85,17 +88,16 @@ class AuthorsBlock(nn.Module):
     def __init__(self, maps: int, steps: int = 2, tied: bool = False) -> None:
         super().__init__()
         self.steps = steps
-        self.feed_forward = Conv1x1(maps, bias=False)
+        self.feed_forward = nn.Conv2d(maps, maps, 1, bias=False)
         kernels = min(1, steps) if tied else steps
-        self.recurrent = nn.ModuleList(Conv3x3(maps) for _ in range(kernels))
+        self.recurrent = nn.ModuleList(convolution(maps) for _ in range(kernels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(maps) for _ in range(steps + 1))
 
     def forward(self, x: Tensor, activate: bool = True) -> Tensor:
         """Map (B, M, H, W) to the same shape. With `activate=False` the last ReLU is left to the caller."""
         z: Tensor = self.norms[0](self.feed_forward(x))
-        kernels = [conv.ready(z) for conv in self.recurrent if isinstance(conv, Conv3x3)]
         for n in range(self.steps):
-            kernel = kernels[min(n, len(kernels) - 1)]
+            kernel = self.recurrent[min(n, len(self.recurrent) - 1)]
             z = self.norms[n + 1](kernel(z.relu_() + x))
         return z.relu_() if activate else z
 
@@ -112,7 +114,7 @@ class PlainConv(nn.Module):
 
     def __init__(self, maps: int) -> None:
         super().__init__()
-        self.convolution = Conv3x3(maps)
+        self.convolution = convolution(maps)
         self.norm = nn.BatchNorm2d(maps)
 
     def forward(self, x: Tensor, activate: bool = True) -> Tensor:

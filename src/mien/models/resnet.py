@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MienError, unknown_name
-from mien.models.convolve import Conv3x3
 from mien.models.weights import load_backbone
 
 Size = Literal["small", "resnet18"]
@@ -50,10 +49,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, maps_in: int, maps: int, stride: int) -> None:
         super().__init__()
-        alike = stride == 1 and maps_in == maps
-        self.conv1 = Conv3x3(maps) if alike else nn.Conv2d(maps_in, maps, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(maps_in, maps, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(maps)
-        self.conv2 = Conv3x3(maps)
+        self.conv2 = nn.Conv2d(maps, maps, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(maps)
         self.downsample: nn.Module | None = None
         if stride != 1 or maps_in != maps:
