@@ -224,7 +224,7 @@ def main() -> None:
         "",
         f"Peak memory of the whole run: {peak_mib():.0f} MiB.",
         "",
-        f"How much is left to gain: {BOUND.format(peak / 1e9)} Winograd's convolution of many maps does fewer.",
+        f"How much is left to gain: {BOUND.format(peak / 1e9)}",
         "",
         "| network | | GFLOP a sample | ours, share of that rate | plain |",
         "|---|---|---|---|---|",
