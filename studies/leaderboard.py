@@ -65,7 +65,9 @@ one in 25, and Dual-Inception and HTNet larger or shuffled batches at a higher r
 Each was set before its run, by training loss and UF1 on one inner split of training clips (which other folds test), and
 not changed after. STSTNet, RCN-A and Dual-Inception were judged on the first of these five folds, and so was HTNet,
 though its curve was not kept; SSSNet and OFF-ApexNet on the first of ten folds by subject, with 264 clips instead of
-237 to train on. OFF-ApexNet was followed for 60 epochs only, while its loss still fell: its 120 are extrapolated, and
+237 to train on.
+
+OFF-ApexNet was followed for 60 epochs only, while its loss still fell: its 120 are extrapolated, and
 were not tried before the run.
 
 One subject left out costs fourteen times as much as five folds: networks are in the second table alone, and the two
