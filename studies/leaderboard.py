@@ -110,6 +110,9 @@ def keep_run(file: Path, name: str) -> None:
     if not whole:
         return
     settings["data"] = [{**entry, "root": ""} for entry in settings["data"]]
+    for entry in settings["data"]:
+        if "second_flow" in entry:
+            entry["second_flow"] = Path(entry["second_flow"]).name  # the folder's own place is nobody's business
     settings["seeds"] = whole
     spent = [float(log["cpu_seconds"]) for log in read_logs(run).values() if "cpu_seconds" in log]
     clips = {line.key: line for line in sorted(ledger.rows, key=lambda line: line.key)}
