@@ -95,6 +95,8 @@ def test_another_system_other_classes_and_damage_are_refused(tmp_path: Path) -> 
             read_card(path)
     with pytest.raises(MienError, match="There is no file"):
         read_card(tmp_path / "missing.safetensors")
+    with pytest.raises(MienError, match=r"There is no file 'shiped-units'.*Try: `shipped-units`"):
+        read_card("shiped-units")
 
 
 def test_an_untrained_or_other_classifier_is_not_saved(tmp_path: Path) -> None:

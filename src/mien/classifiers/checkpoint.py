@@ -11,6 +11,7 @@ import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,10 +154,11 @@ def read_card(path: str | Path) -> ModelCard:
 
     path = checkpoint_file(str(path))
     if not path.exists():
+        near = get_close_matches(path.name, _BY_NAME, n=1)
         raise MienError(
             f"There is no file {str(path)!r}.",
-            "a .safetensors file that `mien train` wrote.",
-            f"`ls {shlex.quote(str(path.parent))}` to see what is there.",
+            f"a .safetensors file that `mien train` wrote, or one of {', '.join(_BY_NAME)}.",
+            f"`{near[0]}`." if near else f"`ls {shlex.quote(str(path.parent))}` to see what is there.",
         )
     try:
         with safe_open(path, framework="np") as file:

@@ -129,7 +129,7 @@ class FlowWatcher:
         self._rows, self._columns = y[inside], x[inside]
         self._centre = points[list(_NOSE)].mean(0)
         self._samples = (self._columns - self._centre[0]) + 1j * (self._rows - self._centre[1])
-        self._away = (middles - self._centre) @ np.array([1, 1j])
+        self._away = (middles - self._centre) @ _COMPLEX
         boxes = []
         for lids in (points[36:42], points[42:48]):
             x0, y0 = np.maximum(lids.min(0) - EYES * np.array([0.02, 0.10]), 0).astype(int)
