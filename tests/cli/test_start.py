@@ -46,6 +46,16 @@ def test_lists_load_nothing_heavy(words: tuple[str, ...]) -> None:
     assert len([m for m in modules if m.startswith("mien.")]) < 130
 
 
+def test_opening_weights_loads_no_compiler_and_no_scipy() -> None:
+    code = (
+        "import sys; from mien.recognition.naming import open_namer; from mien.recognition.units import open_units\n"
+        "open_namer(None), open_units(), __import__('mien.spotting').spotting.spotter('flow-peaks')\n"
+        "print({'torch._dynamo', 'sympy', 'scipy', 'sklearn', 'pandas'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
 def test_every_command_is_listed_with_the_first_paragraph_of_its_own_help() -> None:
     for group in GROUPS.values():
         for name, (module, summary) in group.items():

@@ -17,126 +17,26 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from scipy.special import expit, log_softmax, logit, softmax
 
 from mien.classifiers.base import Classifier, Clips, Progress
 from mien.classifiers.face_bands import REGIONS, class_shares, unit_shares, whole_face, windows
+from mien.classifiers.flow_features import FlowFeatures, flow_features, flow_kernel
 from mien.classifiers.kernel_ridge import FullRegression, Regression, SupportRegression
 from mien.errors import MienError
 from mien.preprocessing.inputs import as_array
 
 Floats = NDArray[np.float64]
 
-_TINY = 1e-9
 _STEEP = 4.0
 """Logit at the target of a unit that is present."""
 _SURE = 20.0
 """Middle of the answers of a unit that no training clip shows; its negative is that of one that all show."""
-_MIRRORED_SIGNS = (1.0, -1.0, -1.0, 1.0)
-"""Signs of u_x, v_x, u_y and v_y in a mirror image, where u and x change theirs."""
 _LOOSE = 1e3
 """Inverse of the penalty on the slope of the logistic curve."""
 _START = "start."
 """What the arrays of the machine to start from are called in a file, before their own name."""
 _AT_ONCE = 256
 """Clips that are compared with the support clips at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowFeatures:
-    """What the kernels compare, one row per clip.
-
-    Attributes:
-        motion: (N, 2, H, W) smoothed u and v about their medians, of unit root mean square together.
-        strain: (N, 1, H, W) smoothed strain with mean 0 and standard deviation 1.
-        derivatives: (N, 4, H, W) u_x, v_x, u_y, v_y of the motion, each of unit root mean square.
-    """
-
-    motion: Floats
-    strain: Floats
-    derivatives: Floats
-
-    def mirrored(self) -> FlowFeatures:
-        """Return the features of the mirror images: columns reversed, horizontal motion negated."""
-        motion = self.motion[..., ::-1] * np.array([-1.0, 1.0])[:, None, None]
-        derivatives = self.derivatives[..., ::-1] * np.array(_MIRRORED_SIGNS)[:, None, None]
-        return FlowFeatures(motion, self.strain[..., ::-1], derivatives)
-
-
-def flow_features(pictures: NDArray[Any], smoothing: float = 1.0, derivative_smoothing: float = 1.5) -> FlowFeatures:
-    """Compute what the kernels compare from flow pictures.
-
-    Args:
-        pictures: (N, 3, H, W) of u, v and strain, in any unit: offset and scale of each picture are removed.
-        smoothing: Standard deviation in pixels of the Gaussian on motion and strain, >= 0.
-        derivative_smoothing: The same before derivatives are taken.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> features = flow_features(rng.normal(size=(2, 3, 28, 28)))
-        >>> features.derivatives.shape
-        (2, 4, 28, 28)
-    """
-    pictures = np.asarray(pictures, np.float64)
-    motion = pictures[:, :2] - np.median(pictures[:, :2], axis=(2, 3), keepdims=True)
-    motion = _unit(motion, (1, 2, 3))
-    smooth = _unit(gaussian_filter(motion, (0, 0, smoothing, smoothing)), (1, 2, 3))
-    strain = gaussian_filter(pictures[:, 2:3], (0, 0, smoothing, smoothing))
-    strain = _unit(strain - strain.mean(axis=(2, 3), keepdims=True), (2, 3))
-    smoother = gaussian_filter(motion, (0, 0, derivative_smoothing, derivative_smoothing))
-    derivatives = np.concatenate([np.gradient(smoother, axis=3), np.gradient(smoother, axis=2)], axis=1)
-    return FlowFeatures(smooth, strain, _unit(derivatives, (2, 3)))
-
-
-def flow_kernel(a: FlowFeatures, b: FlowFeatures, windows: Floats, strain_share: float = 0.33) -> Floats:
-    """Compute the similarity (R, N, M) of N and M clips in R regions, each in 0..2: the mean of the kernels A and B.
-
-    A kernel is exp(-d) of the mean squared difference d to a clip, plus the same to the clip's mirror image.
-
-    Args:
-        a: Features of N clips.
-        b: Features of M clips.
-        windows: (R, H) how much each row of a picture counts in a region; each sums to 1.
-        strain_share: Share of strain in kernel A, 0..1; the rest is motion.
-    """
-    total = np.zeros((len(windows), len(a.motion), len(b.motion)))
-    # The mirror image of a compared with b is a compared with the mirror image of b: the fewer are mirrored.
-    pairs = [(a, b), (a.mirrored(), b) if len(a.motion) < len(b.motion) else (a, b.mirrored())]
-    for one, other in pairs:
-        motion = mean_squared_differences(one.motion, other.motion, windows)
-        strain = mean_squared_differences(one.strain, other.strain, windows)
-        total += np.exp(-(1 - strain_share) * motion - strain_share * strain)
-        total += np.exp(-mean_squared_differences(one.derivatives, other.derivatives, windows))
-    return total / 2
-
-
-def mean_squared_differences(a: Floats, b: Floats, windows: Floats) -> Floats:
-    """Compute the mean of (a_i - b_j)^2 for each pair of clips, its rows weighted as in each region.
-
-    Args:
-        a: (N, C, H, W).
-        b: (M, C, H, W).
-        windows: See `flow_kernel`.
-
-    Returns:
-        (R, N, M).
-
-    Example:
-        >>> mean_squared_differences(np.zeros((1, 1, 4, 4)), np.ones((2, 1, 4, 4)), np.full((1, 4), 0.25))
-        array([[[1., 1.]]])
-    """
-    found = np.zeros((len(windows), len(a), len(b)))
-    # Rows that count alike in every region are compared at once.
-    kinds, kind_of = np.unique(windows, axis=1, return_inverse=True)
-    for kind, row_weights in enumerate(kinds.T):
-        rows = kind_of == kind
-        counts = row_weights * rows.sum()
-        one, other = a[:, :, rows].reshape(len(a), -1), b[:, :, rows].reshape(len(b), -1)
-        differences = (one**2).mean(1)[:, None] + (other**2).mean(1) - (2 / one.shape[1]) * (one @ other.T)
-        for region in np.flatnonzero(counts > _TINY):
-            found[region] += counts[region] * differences
-    return np.maximum(found, 0)
 
 
 @dataclass
@@ -147,9 +47,9 @@ class FlowKernels(Classifier):
         n_classes: Classes C.
         ridge: Penalty, > 0, divided by the weight N / (C n_c) of each clip's class.
         other_target: Target of the classes a clip does not belong to; 1 is that of its own.
-        smoothing: See `flow_features`.
-        derivative_smoothing: See `flow_features`.
-        strain_share: See `flow_kernel`.
+        smoothing: See `mien.classifiers.flow_features.flow_features`.
+        derivative_smoothing: See `mien.classifiers.flow_features.flow_features`.
+        strain_share: See `mien.classifiers.flow_features.flow_kernel`.
         regions: Whether parts of the face count beside the whole: its halves for classes, for a unit of `units` the
             bands in which its muscle moves the skin.
         support: Most training clips that are kept to compare others with, evenly spaced over those given; 0 keeps all.
@@ -374,7 +274,7 @@ class FlowKernels(Classifier):
         """
         answers = self.answers(x)
         if self.middles is None:
-            found = softmax(self.sharpness * answers, axis=1)
+            found = np.exp(_log_softmax(self.sharpness * answers))
         else:
             found = _squashed(answers, self.middles, self.other_target)
         probabilities: NDArray[np.float32] = found.astype(np.float32)
@@ -436,9 +336,13 @@ class FlowKernels(Classifier):
             raise ValueError(error.found) from None
 
 
-def _unit(values: Floats, axes: tuple[int, ...]) -> Floats:
-    unit: Floats = values / np.maximum(np.sqrt(np.mean(values**2, axis=axes, keepdims=True)), _TINY)
-    return unit
+# Written out, because scipy.special takes long to load.
+def _log_softmax(answers: Floats) -> Floats:
+    return np.asarray(answers - np.logaddexp.reduce(answers, axis=1, keepdims=True))
+
+
+def _logistic(x: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
@@ -446,14 +350,14 @@ def _sharpness(answers: Floats, y: NDArray[np.int64]) -> float:
     from scipy.optimize import minimize_scalar  # slow to load, and needed for training only
 
     def loss(log_factor: float) -> float:
-        return -float(log_softmax(np.exp(log_factor) * answers, axis=1)[np.arange(len(y)), y].mean())
+        return -float(_log_softmax(np.exp(log_factor) * answers)[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded").x))
 
 
 def _squashed(answers: Any, middles: Any, other_target: float) -> Any:
     """Return answers as 0..1: a half in the middle of the two targets, .98 and .02 at the targets themselves."""
-    return expit(_STEEP * (answers - middles) / ((1 - other_target) / 2))
+    return _logistic(_STEEP * (answers - middles) / ((1 - other_target) / 2))
 
 
 def best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
@@ -475,6 +379,7 @@ def best_f1_threshold(answers: Floats, true: NDArray[np.bool_]) -> float:
     slope, offset = float(curve.coef_[0, 0]), float(curve.intercept_[0])
     if slope <= 0:  # larger answers do not mean the unit: it is never said to be there
         return np.inf
-    chances = np.sort(expit(slope * answers + offset))[::-1]
+    chances = np.sort(_logistic(slope * answers + offset))[::-1]
     expected = 2 * np.cumsum(chances) / (np.arange(1, len(chances) + 1) + chances.sum())
-    return float((logit(expected.max() / 2) - offset) / slope)
+    even = expected.max() / 2
+    return float((np.log(even / (1 - even)) - offset) / slope)

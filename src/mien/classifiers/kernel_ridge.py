@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +58,8 @@ class SupportRegression:
     """
 
     def __init__(self, columns: Floats, support: NDArray[np.int64]) -> None:
+        from scipy.linalg import cholesky, solve_triangular  # slow to load, and needed for training only
+
         own = columns[support]
         own = (own + own.T) / 2
         self.root = cholesky(own + np.eye(len(own)) * _JITTER * np.trace(own) / len(own), lower=True)
@@ -66,6 +67,8 @@ class SupportRegression:
 
     def solve(self, penalties: Floats, targets: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """See `Regression.solve`."""
+        from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
         weighted = self.features.T / penalties
         factor = cho_factor(weighted @ self.features + np.eye(len(self.root)))
         found = cho_solve(factor, weighted @ targets)

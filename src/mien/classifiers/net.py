@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mien.classifiers.augment import Augmentation, Mirror
 from mien.classifiers.base import Classifier, Clips, Progress
@@ -230,6 +231,18 @@ class NetClassifier(Classifier):
         return (total / (len(self.models) * len(views))).cpu().numpy()
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights as they are: without memory, drawing them loads torch's compiler, which takes a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func in _DRAWS else func(*args, **(kwargs or {}))
+
+
+_DRAWS = (Tensor.normal_, Tensor.uniform_)
+
+
 def _require_fit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> None:
     """Refuse weights of other shapes before memory is allocated: a forged file may ask for a network of any size.
 
@@ -237,7 +250,7 @@ def _require_fit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) 
         RuntimeError: They are of another network.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             wanted = {name: tensor.shape for name, tensor in build().state_dict().items()}
     except (RuntimeError, TypeError, ValueError):
         return  # It depends on more than shapes: `load_state_dict` will check.

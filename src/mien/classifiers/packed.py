@@ -73,7 +73,7 @@ def _rows(shape: tuple[int, ...]) -> int:
 
 
 def _pictures(content: NDArray[Any], stated: NDArray[Any]) -> NDArray[np.uint8]:
-    from PIL import Image
+    from PIL import Image, WebPImagePlugin  # noqa: F401  # otherwise all formats are loaded when one is opened
 
     shape = tuple(int(side) for side in stated.reshape(-1))
     if len(shape) != 4 or min(shape) < 1 or shape[1] % 3 or max(shape) > _LONGEST * _COLUMNS:

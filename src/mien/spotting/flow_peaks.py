@@ -23,7 +23,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d, uniform_filter1d
 
 from mien.parameters import Parameters, unit
 from mien.spotting.base import MACRO_LONGEST, MICRO_LONGEST, Kind, Rows, Spot, Spotter
@@ -211,8 +210,8 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
     if n < 3 or lost.all():
         return []
     paths = _bridged(rows[:, :-1], lost)
-    paths = gaussian_filter1d(paths, max(parameters["smooth"] * fps, 0.3), axis=0, mode="nearest")
-    blinking = maximum_filter1d(np.nan_to_num(rows[:, -1]), 2 * round(0.12 * fps) + 1, mode="nearest")
+    paths = _smoothed(paths, max(parameters["smooth"] * fps, 0.3))
+    blinking = _highest(np.nan_to_num(rows[:, -1]), round(0.12 * fps))
     found: list[_Bump] = []
     # A blink moves the brows but not nose, mouth and chin, so the two groups are searched separately.
     for columns, factor in ((slice(2 * NEAR_EYES, None), 1.0), (slice(0, 2 * NEAR_EYES), parameters["near_eyes"])):
@@ -222,9 +221,9 @@ def decide(rows: Rows, fps: float, parameters: Mapping[str, Any]) -> list[Spot]:
             bump = part - 0.5 * (_shifted(part, w) + _shifted(part, -w))
             size = np.hypot(bump[:, 0::2], bump[:, 1::2])
             strength = np.sort(size, 1)[:, -2:].mean(1)  # an expression moves at least two regions
-            quiet = uniform_filter1d(strength, 2 * round(4 * fps) + 1, mode="nearest")
+            quiet = _mean(strength, round(4 * fps))
             reach = max(1, w // 2)
-            tops = strength == maximum_filter1d(strength, 2 * reach + 1, mode="nearest")
+            tops = strength == _highest(strength, reach)
             tops &= (strength >= factor * parameters[f"{kind}_height"]) & ~lost
             tops &= strength >= parameters["contrast"] * quiet
             if columns.start == 0:
@@ -294,6 +293,31 @@ def _strongest(found: list[_Bump]) -> list[_Bump]:
         if not any(other.onset <= one.offset and one.onset <= other.offset for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda one: (one.onset, one.offset))
+
+
+# Three filters over time, which repeat the first and the last row; scipy's take a second of CPU to load.
+def _smoothed(paths: Floats, deviation: float) -> Floats:
+    """Return paths (T, N) smoothed by a Gaussian of this standard deviation in rows."""
+    reach = int(4 * deviation + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    weights /= weights.sum()
+    padded = np.pad(paths.astype(np.float64), ((reach, reach), (0, 0)), mode="edge")
+    found = weights[reach] * padded[reach : reach + len(paths)]
+    for k in range(reach):  # the weights are symmetric
+        found += weights[k] * (padded[k : k + len(paths)] + padded[2 * reach - k :][: len(paths)])
+    return np.asarray(found, np.float32)
+
+
+def _highest(curve: Floats, reach: int) -> Floats:
+    """Return the largest of the values at most `reach` rows away from each of (T,)."""
+    padded = np.pad(curve, reach, mode="edge")
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(1))
+
+
+def _mean(curve: Floats, reach: int) -> Floats:
+    """Return the mean of the values at most `reach` rows away from each of (T,)."""
+    sums = np.cumsum(np.pad(curve.astype(np.float64), (reach + 1, reach), mode="edge"))
+    return np.asarray((sums[2 * reach + 1 :] - sums[: len(curve)]) / (2 * reach + 1), np.float32)
 
 
 def _shifted(paths: Floats, by: int) -> Floats:
