@@ -33,47 +33,50 @@ CLIPS = STORE / "clips.csv"
 BOARD = experiments()["leaderboard"]
 DATABASES = {"smic_hs": "SMIC", "casme2": "CASME II", "samm": "SAMM"}
 COMMAND = "mien experiment leaderboard flow_images=FOLDER flow_images=SECOND --seed 0 --seed 1 --seed 2 --out RUNS"
-TITLES = {"loso": "One subject left out", "kfold_subject": "Five folds by subject"}
+TITLES = {"loso": "Leave one subject out", "kfold_subject": "Five folds by subject"}
 
 COLUMNS = (
     "system", "claimed", "last epoch", "95 %", "UAR", *DATABASES.values(), "p", "inner epoch", "best test epoch",
-    "seeds", "s a seed",
+    "seeds", "s per seed",
 )  # fmt: skip
 HEAD = """# Leaderboard
 
-What published systems claim, and what they reach when every row has the same clips, folds and averaging: the MEGC 2019
-composite as ready flow pictures, 442 clips of 68 subjects (SMIC, CASME II, SAMM), three classes. All figures are UF1,
-counts pooled over folds, unless a column says UAR. Made by `python studies/leaderboard.py` from the answers in
-`studies/results/leaderboard/`, which come from
+This page compares what published systems claim with what they reach when all are scored on the same clips and folds,
+with the same averaging. The data are the MEGC 2019 composite as ready flow pictures: 442 clips of 68 subjects (SMIC,
+CASME II, SAMM), three classes. All figures are UF1 from counts pooled over folds, unless a column says UAR.
+`python studies/leaderboard.py` makes the page from the predictions in `studies/results/leaderboard/`, which come from
 
     {command}
 
-- **claimed**: what is printed elsewhere, one subject left out. How its epoch was chosen stands on the system's page
-  (`docs/methods/`).
-- **last epoch**: the honest score. Mean ± standard deviation over seeds; 95 % interval of a bootstrap over subjects.
-- **inner epoch**: honest as well. The epoch is chosen inside `fit`, on a third of the *training* subjects; that choice
-  is the same for all seeds.
-- **best test epoch**: the same trainings with the epoch that is best on each test subject, of equals the last, as the
-  public code of several systems has it. It is no score; it shows what that choice is worth.
-- **p**: bootstrap over subjects of the difference in UF1 from the best row of the table, paired, last epoch.
-- **s a seed**: seconds of one core for all folds of one seed (with the inner choice: that of `inner epoch` comes once).
+- **claimed**: the published score, leave one subject out. The [page of each method](../methods/index.md) says how its
+  epoch was chosen.
+- **last epoch**: an honest score. Mean ± standard deviation over seeds, and the 95 % interval of a bootstrap over
+  subjects.
+- **inner epoch**: also an honest score. The epoch is chosen inside `fit`, on a third of the *training* subjects, and is
+  the same for all seeds.
+- **best test epoch**: the same training runs, with the epoch that is best on each test subject (the last one of equally
+  good epochs), as in the public code of several systems. This is not a valid score; it shows what the choice is worth.
+- **p**: p-value of the difference in UF1 from the best row of the table (last epoch), from a paired bootstrap over
+  subjects.
+- **s per seed**: seconds on one core for all folds of one seed.
 
-Where a row names epochs, a rate, batches or a width, the schedule is not the published one but one that two busy cores
-can afford: STSTNet and RCN-A take a quarter of the epochs at four times the rate, SSSNet half the epochs, OFF-ApexNet
-one in 25, and Dual-Inception and HTNet larger or shuffled batches at a higher rate.
+If the name of a row states epochs, a learning rate, batches or a width, its training schedule is not the published one
+but one that two cores can afford: STSTNet and RCN-A train for a quarter of the epochs at four times the learning rate,
+SSSNet for half the epochs, OFF-ApexNet for one epoch in 25, and Dual-Inception and HTNet with larger or shuffled
+batches at a higher learning rate.
 
-Each was set before its run, by training loss and UF1 on one inner split of training clips (which other folds test), and
-not changed after. STSTNet, RCN-A and Dual-Inception were judged on the first of these five folds, and so was HTNet,
-though its curve was not kept; SSSNet and OFF-ApexNet on the first of ten folds by subject, with 264 clips instead of
-237 to train on.
+Each schedule was fixed before its run, by training loss and UF1 on an inner split of training clips (which other folds
+test), and not changed afterwards. For STSTNet, RCN-A, Dual-Inception and HTNet this was a split of the first of these
+five folds (the curve of HTNet was not kept); for SSSNet and OFF-ApexNet, of the first of ten folds by subject, which
+has 264 training clips instead of 237.
 
-OFF-ApexNet was followed for 60 epochs only, while its loss still fell: its 120 are extrapolated, and
-were not tried before the run.
+OFF-ApexNet was observed for 60 epochs only, while its loss was still falling; its 120 epochs are extrapolated and were
+not tried before the run.
 
-One subject left out costs fourteen times as much as five folds: networks are in the second table alone, and the two
-tables must not be mixed, since the first trains on more clips.
+Leave-one-subject-out costs fourteen times as much as five folds, so networks are in the second table only. Do not
+compare scores of the two tables: systems in the first train on more clips.
 """
-GPU = "HTNet (139.6 M weights) and CausalNet (276.6 M) at their published width want a GPU: `--set preset=paper`."
+GPU = "HTNet (139.6 M weights) and CausalNet (276.6 M) at their published width need a GPU: `--set preset=paper`."
 
 
 @dataclass(frozen=True)
@@ -239,10 +242,11 @@ def sizes(entries: Sequence[Entry], protocol: str) -> list[str]:
     return [
         "## What choosing the epoch on test subjects is worth",
         "",
-        "UF1 of the same trainings by the way in which the epoch is chosen; means over seeds, five folds by subject. "
-        "Only the first two columns are scores.",
+        "UF1 of the same training runs, depending on how the epoch is chosen; means over seeds, five folds by subject. "
+        "Only the first two columns are valid scores.",
         "",
-        "| system | last | inner | one test epoch for all | best of each subject | the same, last of equals | gain |",
+        "| system | last | inner | one test epoch for all | best of each subject, first of equals "
+        "| last of equals | gain |",
         "|---" * 7 + "|",
         *lines,
         "",
@@ -252,8 +256,8 @@ def sizes(entries: Sequence[Entry], protocol: str) -> list[str]:
 def costs(entries: Sequence[Entry]) -> list[str]:
     """Return what one subject left out would take with the schedule of each network, from the time of five folds."""
     lines = [
-        "One subject left out, three seeds, would take of one core with the same schedule, last epoch alone",
-        "(as published, as much longer as there are more epochs):",
+        "With the same schedule, leave-one-subject-out with three seeds (last epoch only) would take this long on one",
+        "core; with the published schedule, longer in proportion to the epochs:",
         "",
     ]
     for each in sorted(
@@ -277,12 +281,12 @@ def page() -> list[str]:
         entries = [found for row in wanted if (found := entry_of(row, protocol)) is not None]
         entries.sort(key=lambda each: -each.scores["uf1"])
         stored = {each.row.id for each in entries}
-        missing += [f"{row.name}, {title.lower()}: not run yet" for row in wanted if row.id not in stored]
+        missing += [f"{row.name}, {title.lower()}" for row in wanted if row.id not in stored]
         for each in entries:
             if len(each.ledger.seeds) < 3 and not each.row.ours:
                 missing.append(f"{each.row.name}, {title.lower()}: {len(each.ledger.seeds)} of 3 seeds")
             if each.row.leak and leak_of(each.row, protocol) is None:
-                missing.append(f"{each.row.name}, {title.lower()}: best test epoch not there yet")
+                missing.append(f"{each.row.name}, {title.lower()}: best test epoch not computed yet")
         lines += ["", f"## {title}", "", *(table(entries, protocol) if entries else ["None yet."]), ""]
         if protocol == "kfold_subject" and entries:
             drawn = entries
@@ -291,8 +295,8 @@ def page() -> list[str]:
             lines += sizes(entries, protocol)
     if drawn:
         draw(drawn, "kfold_subject")
-    lines += ["## Open", "", *(f"- {each}" for each in missing), f"- {GPU}"]
-    lines += ["- One subject left out for the networks: `--protocol loso`.", ""]
+    lines += ["## Not run yet", "", *(f"- {each}" for each in missing), f"- {GPU}"]
+    lines += ["- The networks with leave-one-subject-out: `--protocol loso`.", ""]
     return lines
 
 
@@ -326,7 +330,7 @@ def draw(entries: Sequence[Entry], protocol: str) -> None:
     axes.plot([], [], "|", color=grey, ms=9, mew=2, ls="none", label="claimed")
     axes.plot([], [], "x", color=red, ms=6, ls="none", label="leaking: best test epoch")
     axes.set_yticks(range(len(entries)), [fill(each.row.name, 34) for each in reversed(entries)], fontsize=7)
-    axes.set_xlabel("UF1, five folds by subject (claimed: one subject left out)", fontsize=8)
+    axes.set_xlabel("UF1, five folds by subject (claimed: leave one subject out)", fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", color="#e2e8f0", lw=0.6)
     for side in ("top", "right", "left"):

@@ -41,6 +41,18 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
             held.append(line)
 
 
+def _open_fences(text: str) -> Iterator[int]:
+    """Return the lines with a fence that opens no block with a language, or opens one inside another or without end."""
+    opened = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        if fence := re.match(r" *```(\w*)", line):
+            if bool(fence[1]) == bool(opened):
+                yield number
+            opened = number if fence[1] else 0
+    if opened:
+        yield opened
+
+
 def source_faults(root: Path) -> list[str]:
     """Return what is too long in the guide, the start pages, the methods and the README."""
     faults = []
@@ -55,6 +67,7 @@ def source_faults(root: Path) -> list[str]:
             words = len(paragraph.split())
             if words > MOST_WORDS:
                 faults.append(f"{name}:{line}: a paragraph of {words} words, at most {MOST_WORDS}")
+        faults += [f"{name}:{line}: a block of code without a language or an end" for line in _open_fences(text)]
         if page.parent.name == "methods" and (lines := text.count("\n")) > MOST_LINES:
             faults.append(f"{name}: {lines} lines, at most {MOST_LINES}")
     return faults

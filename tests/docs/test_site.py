@@ -97,3 +97,15 @@ def test_paragraphs_are_counted_apart_from_code_tables_and_lists() -> None:
     text = "One two\nthree\n\n```text\n" + "word " * 200 + "\n```\n- four five\n- six\n\n| a | b c |\n"
     found = [paragraph.split() for _, paragraph in docs_check.paragraphs(text) if paragraph.strip()]
     assert sorted(map(len, found)) == [1, 1 + 1, 2, 3, 3]
+
+
+def test_a_block_of_code_out_of_place_is_a_fault(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "methods" / "a.md"
+    page.parent.mkdir(parents=True)
+    for name in ("README.md", "docs/index.md"):
+        (tmp_path / name).write_text("```python\nx = 1\n```\n")
+    page.write_text("x = 1\n```\n\n```python\nimport x\n")
+    assert [fault.split(": ")[0] for fault in docs_check.source_faults(tmp_path)] == [
+        "docs/methods/a.md:2",
+        "docs/methods/a.md:4",
+    ]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise, product
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from PIL import Image
 from rich.console import Group, RenderableType
@@ -210,11 +210,13 @@ def _count_problems(
     """Report counts that no known release has; a note for a synthetic corpus, which is small by choice."""
     if release is not None or not known:
         return
-    severity: Literal["error", "note"] = "note" if dataset.is_synthetic else "error"
+    if dataset.is_synthetic:
+        yield Problem(str(dataset.root), "A synthetic corpus: its counts are not those of a release.", "note")
+        return
     near = nearest(counts, known)
     where = "" if near.name == "published" else f" The nearest known release is {near.title}."
     wrong = ", ".join(differences(counts, near))
-    yield Problem(str(dataset.root), f"Counts are not the published ones: {wrong}.{where}", severity)
+    yield Problem(str(dataset.root), f"Counts are not the published ones: {wrong}.{where}", "error")
 
 
 def _without_interval(expressions: Sequence[Clip]) -> dict[str, list[str]]:
