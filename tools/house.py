@@ -13,6 +13,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +88,7 @@ def _called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
+@cache
 def _names_bound(path: Path) -> frozenset[str]:
     """Names that a package's `__init__.py` defines or imports itself: they hide modules of the same name."""
     names: set[str] = set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,11 +125,17 @@ ROUNDED = {"magnify", "Magnifier", "align", "crop", "crop_frame"}
 """Functions that answer in the type of the pictures, so that 8 bits are rounded (by OpenCV, in fixed point)."""
 
 
+@cache
+def answer_for_bytes(name: str) -> np.ndarray:
+    picture, function = (SAME | OWN_UNIT)[name]
+    return np.asarray(function(picture), np.float64)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_answer_for_every_type_or_an_error(name: str, kind: str) -> None:
     picture, function = SAME[name]
-    expected = np.asarray(function(picture), np.float64)
+    expected = answer_for_bytes(name)
     answer = answer_or_error(function, KINDS[kind](picture))
     if isinstance(answer, MienError):
         assert all((answer.found, answer.expected, answer.fix))
@@ -140,7 +147,7 @@ def test_the_same_answer_for_every_type_or_an_error(name: str, kind: str) -> Non
 @pytest.mark.parametrize("name", OWN_UNIT)
 def test_the_answer_in_the_unit_of_the_pictures_or_an_error(name: str, kind: str) -> None:
     picture, function = OWN_UNIT[name]
-    expected = np.asarray(function(picture), np.float64)
+    expected = answer_for_bytes(name)
     answer = answer_or_error(function, KINDS[kind](picture))
     if isinstance(answer, MienError):
         assert all((answer.found, answer.expected, answer.fix))

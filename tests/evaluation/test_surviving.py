@@ -299,8 +299,8 @@ def test_a_run_that_claims_a_billion_folds_is_read_at_once(run: Path) -> None:
 def test_a_task_that_takes_its_process_down_costs_no_other(tmp_path: Path) -> None:
     from joblib import delayed
 
-    tasks = [delayed(answered)(n) for n in range(7)]
-    assert list(run_parallel(tasks, 2)) == [0, 10, None, 30, 40, None, 60]
+    tasks = [delayed(answered)(n) for n in (1, 2, 3, 5)]
+    assert list(run_parallel(tasks, 2)) == [10, None, 30, None]
 
 
 def test_a_run_that_was_killed_before_its_settings_were_written_begins_again(tmp_path: Path) -> None:
