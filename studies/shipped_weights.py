@@ -1,4 +1,4 @@
-"""The weights that come with the package: STRCN-G trained on made-up expressions, no real clip.
+"""The weights that come with the package: STRCN-G trained on synthetic expressions, no real clip.
 
 python studies/shipped_weights.py [--out FILE] [--real FLOW_FOLDER] [--choose]
 
@@ -75,7 +75,7 @@ def score(classifier: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> Scor
 
 
 def choose(out: Path) -> None:
-    """Compares settings on made-up pictures alone."""
+    """Compares settings on synthetic pictures alone."""
     measured = flow_corpus(300, 99, method="tvl1", jobs=2)
     x = measured.pictures(centred=True)
     lines = [
@@ -141,7 +141,7 @@ def main() -> None:
         shape=(3, 28, 28),
         seed=SEED,
         score=measured,
-        licence="Apache-2.0, as the library. Trained on made-up expressions; no person's data.",
+        licence="Apache-2.0, as the library. Trained on synthetic expressions; no person's data.",
         versions=versions(),
     )
     save_checkpoint(given.out, classifier, card)

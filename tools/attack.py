@@ -19,6 +19,7 @@ import filecmp
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,9 +44,11 @@ import mien.evaluation.train
 import mien.export
 from mien.cli.commands import GROUPS, load_command
 from mien.cli.main import main
+from mien.evaluation.ledger import read_ledger
 from mien.io.atomic import UNFINISHED
 from mien.io.video import open_video, write_video
 from mien.synthesis.flow_images import write_flow_images
+from mien.synthesis.writer import write_corpus
 
 RESULTS: Final = Path(__file__).parent / "results" / "attack.jsonl"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "notebook" / "attacks.md"
@@ -58,13 +62,43 @@ NEVER: Final = frozenset({"serve", "watch"})
 WRITING: Final = {
     "train": "train flow_images={0}/pictures --system ststnet --set epochs=2 --out {1}/m.safetensors",
     "benchmark": "benchmark flow_images={0}/pictures --system flow-svm --jobs 1 --out {1}/run",
+    "benchmark spot": "benchmark casme_sq={0}/films --task spot --system flow-peaks --jobs 1 --out {1}/spot",
+    "experiment": "experiment leaderboard flow_images={0}/pictures --only flow-svm --jobs 1 --out {1}/e",
     "report": "report {0}/run --html {1}/r.html",
+    "score": "score {0}/answers.csv --truth flow_images={0}/pictures --html {1}/s.html",
     "synthesise": "synthesise --out {1}/c --subjects 1 --clips 2 --width 48 --fps 30 --faces drawn --jobs 1",
+    "prepare": "prepare {0}/film.mkv --set transform=none --set flow=dis --cache {1}/cache --out {1}/in",
     "describe": "describe flow_images={0}/pictures --descriptor bi-woof --no-cache --jobs 1 --out {1}/a.csv",
     "magnify": "magnify {0}/film.mkv --out {1}/a.mkv",
     "flow": "flow {0}/film.mkv --interval 2:30:20 --method dis --out {1}/a.png",
     "combine": "combine {0}/run {0}/other --out {1}/both",
+    "recognise": "recognise {0}/film.mkv --csv {1}/a.csv --html {1}/a.html --eaf {1}/a.eaf --json-file {1}/a.json",
+    "recognise many": "recognise {0}/film.mkv {0}/again.mkv --jobs 1 --out {1}/all",
+    "explain": "explain {0}/m.safetensors flow_images={0}/pictures --clip 001_001_0 --method gradient --out {1}/e",
+    "export": "export {0}/m.safetensors --onnx {1}/m.onnx",
 }
+"""Commands that write, with inputs and outputs of theirs."""
+
+READING: Final = {
+    "spot": "spot {0}/film.mkv --json",
+    "watch": "watch --file {0}/film.mkv --every-frame --json",
+    "check": "check flow_images={0}/pictures --deep",
+    "report": "report {0}/run {0}/other --json",
+    "compare": "compare {0}/run {0}/other --json",
+    "card": "card {0}/m.safetensors",
+    "cache": "cache",
+    **{
+        name: name for name in ("datasets", "systems", "protocols", "spotters", "experiments", "recipes", "descriptors")
+    },
+}
+"""Commands that print."""
+
+KILLED: Final = {
+    **WRITING,
+    **{f"{name} alone": line for name, line in READING.items()},
+    "serve": "serve --port 0 --json --runs {0}",
+}
+"""What is killed: every command."""
 
 
 def make_inputs(root: Path) -> None:
@@ -72,8 +106,17 @@ def make_inputs(root: Path) -> None:
     write_flow_images(root / "pictures", subjects=4, clips_per_subject=3, seed=0, layout="folders")
     for name, system, more in (("run", "flow-svm", {}), ("other", "ststnet", {"epochs": 1})):
         mien.evaluation.run.benchmark(f"flow_images={root / 'pictures'}", system, root / name, parameters=more, jobs=1)
+    mien.evaluation.train.train(
+        f"flow_images={root / 'pictures'}", "ststnet", root / "m.safetensors", parameters={"epochs": 1}
+    )
+    write_corpus("casme_sq", root / "films", subjects=2, clips_per_subject=1, seed=0)
+    rows = read_ledger(root / "run").rows
+    (root / "answers.csv").write_text(
+        "subject,clip,predicted\n" + "".join(f"{r.subject},{r.clip},{r.y_pred}\n" for r in rows)
+    )
     rng = np.random.default_rng(0)
-    write_video(root / "film.mkv", (rng.integers(0, 255, (48, 48), np.uint8) for _ in range(40)), 100)
+    for name in ("film.mkv", "again.mkv"):
+        write_video(root / name, (rng.integers(0, 255, (48, 48), np.uint8) for _ in range(40)), 100)
     (root / "text.txt").write_text("kept\n")
 
 
@@ -90,6 +133,7 @@ def start(words: Sequence[str], log: Path) -> int:
         os.dup2(handle, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(log.parent)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(log.parent)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w") for n in (1, 2))
         sys.argv = ["mien", *words]
         main()
@@ -174,44 +218,70 @@ def attack_lines(numbers: range, inputs: Path, place: Path) -> list[str]:
 
 
 def attack_kills(numbers: range, inputs: Path, place: Path) -> list[str]:
-    """Kill writing commands at random moments and run them again; return the faults."""
+    """Kill commands at random moments and run them again; return the faults."""
     found: list[str] = []
+    before = contents(inputs)
     whole: dict[str, tuple[Path, float]] = {}
     for number in numbers:
         rng = random.Random(number)
-        name = sorted(WRITING)[number % len(WRITING)]
+        name = sorted(KILLED)[number % len(KILLED)]
         if name not in whole:
-            sound = place / f"whole-{name}"
+            sound = place / f"whole-{name.replace(' ', '-')}"
             sound.mkdir()
             began = time.monotonic()
-            os.waitpid(start(WRITING[name].format(inputs, sound).split(), sound / "log"), 0)
+            if wrong := finish(KILLED[name].format(inputs, sound).split(), sound):
+                found += [f"{number}: {fault}: {name}, not killed" for fault in wrong]
             whole[name] = sound, time.monotonic() - began
         sound, seconds = whole[name]
         out = place / f"kill-{number}"
         out.mkdir()
-        words = WRITING[name].format(inputs, out).split()
+        words = KILLED[name].format(inputs, out).split()
         process = start(words, out / "log")
         time.sleep(rng.uniform(0, seconds))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         wrong = [f"{p} differs" for p in differing(out, sound, name) if p in contents(out)]
-        code = os.waitstatus_to_exitcode(os.waitpid(start(words, out / "log"), 0)[1])
-        wrong += faults_of(code, (out / "log").read_text("utf-8", "replace"))
-        if code == 0:
-            wrong += [f"{p} differs at the end" for p in differing(out, sound, name)]
+        ended = name == "combine" and (out / "both").exists()  # a second time it refuses, in three parts
+        wrong += [fault for fault in finish(words, out) if not (ended and fault == "exit status 2")]
+        if not wrong:
+            wrong = [f"{p} differs at the end" for p in differing(out, sound, name)]
+        if contents(inputs) != before:
+            wrong.append("loss")
         found += [f"{number}: {fault}: {name}" for fault in wrong]
         shutil.rmtree(out, ignore_errors=True)
     return found
 
 
+def finish(words: list[str], out: Path) -> list[str]:
+    """Run a command to its end; return the faults. A page is asked for and then stopped, and leaves nothing."""
+    process = start(words, out / "log")
+    if words[0] != "serve":
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        wrong = faults_of(code, (out / "log").read_text("utf-8", "replace"))
+        return wrong or ([f"exit status {code}"] if code else [])
+    until, wrong, address = time.monotonic() + SECONDS, [], ""
+    while not address and time.monotonic() < until:
+        time.sleep(0.05)
+        address = (out / "log").read_text("utf-8", "replace").partition('{"address": "')[2].partition('"')[0]
+    try:
+        with urllib.request.urlopen(f"{address}reports", timeout=60) as page:
+            page.read()
+    except (OSError, ValueError) as error:
+        wrong.append(f"no answer: {error!r}")
+    os.kill(process, signal.SIGTERM)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    wrong += [f"exit status {code}"] if code != 128 + signal.SIGTERM else []
+    return wrong + [f"{path.name} is left" for path in out.glob("mien-*")]
+
+
 def differing(run: Path, sound: Path, name: str) -> list[str]:
     """Return the results that differ from those of a command that was left alone; times and places may."""
-    if name in ("report", "flow"):  # the page names its folder; pictures name their time
-        return [p for p in ("r.html", "a.png") if (run / p).exists() and (run / p).stat().st_size < 1000]
+    if name in ("report", "flow", "score"):  # pages name their folder; pictures their time
+        return [p for p in ("r.html", "a.png", "s.html") if (run / p).exists() and (run / p).stat().st_size < 1000]
     found = []
     for path in sorted(p for p in sound.rglob("*") if p.is_file()):
         relative = path.relative_to(sound)
-        if path.name in ("log", "run.json", ".lock") or relative.parts[:2] == ("run", "log"):
+        if path.name in ("log", "run.json", ".lock") or "log" in relative.parts[:-1]:
             continue
         if not (run / relative).is_file() or not same(path, run / relative):
             found.append(str(relative))
@@ -220,6 +290,9 @@ def differing(run: Path, sound: Path, name: str) -> list[str]:
 
 def same(first: Path, second: Path) -> bool:
     """Return whether two results are equal: films by their frames, since Matroska numbers each file at random."""
+    if first.suffix in (".json", ".eaf"):  # answers say when they were written, and how long they took
+        often = r'("seconds_spent": |DATE=")[^,"]+'
+        return len({re.sub(often, "", path.read_text("utf-8")) for path in (first, second)}) == 1
     if first.suffix != ".mkv":
         return filecmp.cmp(first, second, shallow=False)
     films = [[frame.pixels for frame in open_video(path).frames()] for path in (first, second)]
@@ -393,7 +466,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 def page_of(results: Sequence[dict[str, Any]]) -> str:
     """Return the totals of all runs as a page."""
     names = {
-        "lines": "random command lines", "kills": "kills of writing commands", "requests": "hostile requests",
+        "lines": "random command lines", "kills": "kills of commands", "requests": "hostile requests",
         "uploads": "uploads, up to 50 at once",
     }  # fmt: skip
     lines = [
@@ -439,7 +512,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         place = Path(folder)
         (place / "inputs").mkdir()
         os.environ["MIEN_CACHE"] = str(place / "cache")
-        make_inputs(place / "inputs")
+        if (process := os.fork()) == 0:  # whose threads none of those that follow inherits
+            make_inputs(place / "inputs")
+            os._exit(0)
+        if os.waitpid(process, 0)[1]:
+            raise SystemExit("no inputs")
         for name in (name for group in GROUPS.values() for name in group):
             load_command(name)  # once, here, and not in every process
         faults = ATTACKS[options.kind](numbers, place / "inputs", place)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.cli.main import main
 from mien.io.atomic import LOCK
 from mien.synthesis.flow_images import write_flow_images
 
@@ -88,6 +89,24 @@ def test_a_benchmark_that_is_stopped_unlocks_its_folder(
     assert "Traceback" not in err
     assert not (run / LOCK).exists()
     assert has_ended(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("words", "resumes"),
+    [("benchmark x=y", True), ("recognise a --out=b", True), ("recognise a --html b", False), ("spot a", False)],
+)
+def test_only_what_resumes_says_so(
+    words: str, resumes: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.cli.commands.load_command", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mien", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert ("resumes from there" in capsys.readouterr().err) is resumes
 
 
 def test_a_server_that_is_stopped_deletes_uploads_and_says_so(tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from mien.classifiers.checkpoint import save_checkpoint
 from mien.cli.main import main
 from mien.errors import MienError
 from mien.evaluation import train as module
+from mien.evaluation.ledger import read_ledger
 from mien.evaluation.run import benchmark
 from mien.evaluation.train import train
 from mien.io.atomic import UNFINISHED
 from mien.io.video import write_video
 from mien.synthesis.flow_images import write_flow_images
+from mien.synthesis.writer import write_corpus
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
 
@@ -168,6 +170,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(f"flow_images={root / 'pictures'}", "ststnet", root / "m.safetensors", parameters={"epochs": 1})
     random = np.random.default_rng(0)
     write_video(root / "film.mkv", (random.integers(0, 255, (48, 48), np.uint8) for _ in range(40)), 100)
+    write_corpus("casme_sq", root / "films", subjects=2, clips_per_subject=1, seed=0)
+    rows = read_ledger(root / "run").rows
+    (root / "answers.csv").write_text(
+        "subject,clip,predicted\n" + "".join(f"{r.subject},{r.clip},{r.y_pred}\n" for r in rows)
+    )
     return root
 
 
@@ -179,6 +186,14 @@ LATE = {
     "flow": "flow {0}/film.mkv --interval 2:30:20 --method dis --out {1}/a.png",
     "describe": "describe flow_images={0}/pictures --descriptor bi-woof --no-cache --jobs 1 --out {1}/a.csv",
     "benchmark": "benchmark flow_images={0}/pictures --system flow-svm --jobs 1 --out {1}/run",
+    "benchmark spot": "benchmark casme_sq={0}/films --task spot --system flow-peaks --jobs 1 --out {1}/spot",
+    "score": "score {0}/answers.csv --truth flow_images={0}/pictures --html {1}/s.html",
+    "recognise many": "recognise {0}/film.mkv --jobs 1 --out {1}/all",
+    "recognise json": "recognise {0}/film.mkv --json-file {1}/a.json",
+    "recognise eaf": "recognise {0}/film.mkv --eaf {1}/a.eaf",
+    "recognise boris": "recognise {0}/film.mkv --boris {1}/a.boris",
+    "recognise mp4": "recognise {0}/film.mkv --mp4 {1}/a.mp4",
+    "prepare pictures": "prepare {0}/film.mkv --set transform=none --set flow=dis --no-cache --pictures {1}/in",
     "synthesise": "synthesise --out {1}/c --subjects 1 --clips 1 --width 48 --fps 30 --faces drawn --jobs 1",
     "combine": "combine {0}/run {0}/other --out {1}/both",
     "prepare": "prepare {0}/film.mkv --recipe strcn-g --set transform=none --set flow=dis --no-cache --out {1}/in",

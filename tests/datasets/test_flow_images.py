@@ -288,6 +288,10 @@ def test_a_folder_one_level_too_high_is_pointed_down(tmp_path: Path) -> None:
     with pytest.raises(MienError) as caught:
         FlowImages(tmp_path)
     assert f"flow_images={tmp_path / 'pictures'}" in caught.value.fix
+    write_flow_images(tmp_path / "others", subjects=1, clips_per_subject=1)
+    with pytest.raises(MienError) as caught:
+        FlowImages(tmp_path)
+    assert str(tmp_path) not in caught.value.fix
 
 
 @pytest.mark.parametrize("change", [{"subjects": 0}, {"clips_per_subject": 0}, {"layout": "zip"}])

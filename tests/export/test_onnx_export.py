@@ -1,6 +1,8 @@
 """Exported systems answer as torch does, say what they are, and are not written where they would not."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,14 @@ pytest.importorskip("onnxruntime")
 
 DEEP = [n for n in SYSTEMS if isinstance(SYSTEMS[n].build(3, SYSTEMS[n].with_parameters()), NetClassifier)]
 CLASSES = ("negative", "positive", "surprise")
+
+
+def test_onnxruntime_collects_nothing(tmp_path: Path) -> None:
+    """Its file of what it would send to its makers is not made."""
+    code = "from mien.export.onnx_file import needed; needed('onnxruntime').SessionOptions()"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], env={**environment, "TMPDIR": str(tmp_path)}, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:

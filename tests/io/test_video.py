@@ -22,6 +22,7 @@ from conftest import SHARED
 from mien.errors import MienError
 from mien.io.video import base as module
 from mien.io.video import frame_rate_warning, frames_video, natural_order, open_video, to_uint8, write_video
+from mien.preprocessing.prepare import video_clip
 
 Array = NDArray[Any]
 
@@ -647,6 +648,15 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         open_video([])
     with pytest.raises(MienError, match="frame rate -1"):
         open_video(tmp_path, fps=-1)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="devices of POSIX")
+def test_devices_and_pipes_are_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        for opened in (open_video, video_clip):
+            with pytest.raises(MienError, match="a device or a pipe"):
+                opened(path)
 
 
 def test_sound_alone_is_no_video_and_sound_beside_is_passed_over(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from joblib import delayed
@@ -26,6 +27,16 @@ time.sleep(120)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
     assert list(in_processes((delayed(pow)(n, 2) for n in range(7)), jobs)) == [n**2 for n in range(7)]
+
+
+def test_relative_paths_are_those_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in workers that were started while the program stood in another one."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name.txt").write_text(name)
+        monkeypatch.chdir(tmp_path / name)
+        read = (delayed(Path.read_text)(Path("name.txt")) for _ in range(2))
+        assert list(in_processes(read, 2)) == [name, name]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

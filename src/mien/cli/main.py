@@ -21,6 +21,9 @@ __all__ = ["app", "main"]
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
+_RESUMED: Final = frozenset({"benchmark", "experiment", "prepare", "synthesise", "train"})
+"""Commands that resume where they stopped; `recognise` does with --out."""
+
 _FAULTS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM,
      errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
@@ -115,6 +118,14 @@ def _flush() -> None:
             _fail(lost)
 
 
+def _after_a_stop(words: list[str]) -> str:
+    """Return what is left of the work of a command that was stopped."""
+    name = next((word for word in words if not word.startswith("-")), "")
+    if name in _RESUMED or (name == "recognise" and any(word.split("=")[0] == "--out" for word in words)):
+        return "Finished work is kept; the same command resumes from there."
+    return "Nothing unfinished is left behind; the same command starts from the beginning."
+
+
 def main() -> None:
     """Run a command. A mistake of the user prints three lines and exits with 2, Ctrl-C with 130, SIGTERM with 143."""
     terminated = False
@@ -143,7 +154,7 @@ def main() -> None:
         if isinstance(error, SystemExit) and error.code != INTERRUPTED:
             _flush()
             raise
-        sys.stderr.write("\nStopped. Finished work is kept; the same command resumes from there.\n")
+        sys.stderr.write(f"\nStopped. {_after_a_stop(sys.argv[1:])}\n")
         raise SystemExit(TERMINATED if terminated else INTERRUPTED) from None
     finally:
         gc.set_threshold(*collecting)

@@ -217,7 +217,7 @@ class Features(Dataset):
             raise MienError(
                 f"{str(self.root)!r} holds {len(found)} files of features ({named}).",
                 f"one ({', '.join(SUFFIXES)}), and {TABLE} where it names no clips.",
-                f"`features={found[0] if found else self.root / 'features.csv'}`: the file itself.",
+                f"`features={found[0] if 0 < len(found) < 4 else self.root / 'features.csv'}`: the file itself.",
             )
         return found[0]
 

@@ -170,14 +170,15 @@ class FlowImages(Dataset):
 
     def _not_here(self) -> MienError:
         test = _layout("test")
-        deeper = next((p.parent.parent for p in sorted(self.root.glob(f"*/*/{test}"))), None)
+        deeper = {p.parent.parent for p in self.root.glob(f"*/*/{test}")}
         tables = sorted(p.name for p in self.root.glob("*.csv"))
         held = [f"{len(_pictures(self.root))} picture(s)", f"{len(_sorted_folders(self.root))} folder(s)"]
         held.append(f"the CSV {', '.join(tables)}" if tables else "no CSV")
         return MienError(
             f"The folder {str(self.root)!r} holds no flow pictures in a known layout: {', '.join(held)}.",
             f"`<subject>/{test}/<label>/*.png`, or flat pictures beside one `{_layout('csv')}`.",
-            f"`{self.id}={deeper or '/path/to/the/pictures'}`.",
+            # One of many would be a guess, as where all temporary files lie.
+            f"`{self.id}={deeper.pop() if len(deeper) == 1 else '/path/to/the/pictures'}`.",
         )
 
     def clips(self) -> list[Clip]:

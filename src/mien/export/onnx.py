@@ -267,7 +267,7 @@ def quantised(content: bytes, calibration: Inputs) -> bytes:
         content: A float file.
         calibration: (N, *shape), inputs that show how large activations get.
     """
-    needed("onnx")
+    needed("onnxruntime")
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ def needed(name: str) -> Any:
     Raises:
         MienError: It is not installed.
     """
+    # onnxruntime collects data on its use, to send them to its makers, unless it is told not to before it is loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mien.datasets.base import Dataset
 from mien.errors import MienError
 from mien.io.atomic import unwritable, write_atomically
+from mien.io.video.open import require_file
 from mien.preprocessing.base import Recipe, RecipeOutput
 from mien.preprocessing.cache import Cache
 from mien.preprocessing.named import named_recipe
@@ -287,7 +288,7 @@ def video_clip(source: str | Path, interval: Interval | None = None, fps: float 
         fps: Frames per second; None takes it from the file.
 
     Raises:
-        MienError: There is no such file or folder.
+        MienError: There is no such file or folder; it is a device.
     """
     path = Path(source)
     if not path.exists():
@@ -296,6 +297,7 @@ def video_clip(source: str | Path, interval: Interval | None = None, fps: float 
             "a video file, a folder of pictures, or NAME=FOLDER for a database.",
             "`mien prepare video.mp4`, or `mien datasets` for the databases.",
         )
+    require_file(path)
     return Clip("video", path.resolve().parent.name or "-", path.stem, interval, "", video=path, fps=fps)
 
 

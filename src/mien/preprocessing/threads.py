@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -72,9 +73,24 @@ def in_processes(
     """
     from joblib import Parallel, parallel_config
 
-    with parallel_config(backend="loky", initializer=end_with, initargs=(os.getpid(),)):
+    # With another current folder than last time, other workers are started: relative paths mean the same there.
+    with parallel_config(backend="loky", initializer=_begin, initargs=(os.getpid(), _current_folder())):
         made = Parallel(n_jobs=jobs, return_as=order, pre_dispatch=ahead, batch_size=1)
     yield from made(work)
+
+
+def _current_folder() -> str | None:
+    """Return the current folder; None where it has been deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
+
+
+def _begin(parent: int, folder: str | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+    end_with(parent)
 
 
 def end_with(parent: int) -> None:

@@ -57,9 +57,27 @@ def open_video(source: str | Path | int | Sequence[str | Path], fps: float | Non
             "a video file, a folder of pictures, a GIF or `camera:0`.",
             f"`ls {path.parent}` to see what is there.",
         )
+    require_file(path)
     if path.suffix.lower() in PICTURES:
         refuse_pages(path)
         return frames_video([path], fps, path.stem)
     from mien.io.video.film import open_film  # its decoder takes long to import
 
     return open_film(path, fps)
+
+
+def require_file(path: Path) -> None:
+    """Refuse a device or a pipe where a file or folder is due: some never end, and none can be read twice.
+
+    Args:
+        path: What is there.
+
+    Raises:
+        MienError: It is neither a file nor a folder.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise MienError(
+            f"{str(path)!r} is a device or a pipe.",
+            "a video file, a folder of pictures, a GIF or `camera:0`.",
+            "store the video in a file first; a camera is `camera:0`.",
+        )
