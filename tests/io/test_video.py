@@ -291,6 +291,15 @@ def test_grey_of_a_colour_film_is_its_luma_over_the_whole_range(tmp_path: Path) 
     assert np.abs(grey - colour).max() <= 4
 
 
+@pytest.mark.parametrize("layout", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p"])
+def test_grey_is_what_ffmpeg_makes_of_each_layout(tmp_path: Path, layout: str) -> None:
+    path = encode(tmp_path / "film.mkv", 2, pix_fmt=layout)
+    with av.open(str(path)) as container:
+        plainly = [picture.to_ndarray(format="gray") for picture in container.decode(video=0)]
+    for index, expected in enumerate(plainly):
+        assert np.array_equal(open_video(path).frame(index, grey=True).pixels, expected)
+
+
 def test_grey_of_a_film_whose_luma_has_other_weights_goes_through_rgb(tmp_path: Path) -> None:
     path = encode(tmp_path / "film.mp4", 3, {"x264-params": "colormatrix=bt709"})
     video = open_video(path)

@@ -88,8 +88,9 @@ def test_a_search_of_every_frame_finds_the_same_expressions(answer: Answer, thre
         slow = recognise(three, namer)
     assert len(slow.events) == len(answer.events) == len(PARTS)
     for one, other in zip(answer.events, slow.events, strict=True):
-        for end in ("onset", "apex", "offset"):
-            assert abs(getattr(one, end).index - getattr(other, end).index) <= 2
+        assert abs(one.apex.index - other.apex.index) <= 2
+        for end in ("onset", "offset"):  # the reference is renewed at other frames, which moves the ends most
+            assert abs(getattr(one, end).index - getattr(other, end).index) <= 5
         assert one.label == other.label
         assert one.kind == other.kind
     assert answer.video.n_frames == slow.video.n_frames

@@ -60,8 +60,8 @@ def flow_features(pictures: NDArray[Any], smoothing: float = 1.0, derivative_smo
     strain = down @ pictures[:, 2:3] @ along
     strain = _unit(strain - strain.mean(axis=(2, 3), keepdims=True), (2, 3))
     down, along = _gaussian(height, derivative_smoothing), _gaussian(width, derivative_smoothing).T
-    smoother = down @ motion @ along
-    derivatives = np.concatenate([np.gradient(smoother, axis=3), np.gradient(smoother, axis=2)], axis=1)
+    across, upright = np.gradient(along, axis=1), np.gradient(down, axis=0)
+    derivatives = np.concatenate([down @ motion @ across, upright @ motion @ along], axis=1)
     return FlowFeatures(_by_rows(smooth), _by_rows(strain), _by_rows(_unit(derivatives, (2, 3))))
 
 

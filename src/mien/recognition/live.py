@@ -25,8 +25,9 @@ from mien.io.video import ENOUGH_FPS, Frame, Video, to_uint8
 from mien.recognition.cuts import Candidate, Cut, eyes_at
 from mien.recognition.naming import Namer, name_cut
 from mien.recognition.people import People, Person, single_torch_thread
+from mien.recognition.person_watch import Watch
 from mien.recognition.reasons import low_rate
-from mien.recognition.recognise import Watch, open_spotter
+from mien.recognition.recognise import open_spotter
 from mien.recognition.records import Event, Reason
 from mien.recognition.trace import Tracer
 from mien.recognition.units import UnitReader

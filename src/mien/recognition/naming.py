@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from mien.types import Clip, Interval
 
 Picture = NDArray[np.uint8]
 Eyes = tuple[float, float, float, float]
+
+_LOOKS: Final = 9
+"""Frames of an interval, evenly spaced, in which the landmarks are searched beside that of the apex."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +198,11 @@ def name_cut(
     kind = "micro" if length <= MICRO_LONGEST + 1.5 / fps else "macro"
     notes: list[str] = []
     reasons = [*reasons_in_time(cut, candidate, kind, length, fps, variable_rate)]
+    row = row_of(cut, candidate.apex)
+    looked_at = _looked_at(len(cut.frames), row)
     try:
         with single_torch_thread():
-            track: FaceTrack | None = track_face(cut.frames, count_faces=False)
+            track: FaceTrack | None = track_face([cut.frames[each] for each in looked_at], count_faces=False)
     except MienError as error:
         track = None
         reasons.append(_lost(error))
@@ -207,7 +212,6 @@ def name_cut(
         reasons.append(Reason("spotting", weak_score(candidate.score)))
     if candidate.score is None and kind == "macro":
         notes.append(f"It lasts {length:.2f} s; a micro-expression lasts at most half a second.")
-    row = row_of(cut, candidate.apex)
     if row is None:
         grey = [as_grey(frame) for frame in cut.frames]
         row = max(1, find_apex(grey if track is None else faces_of(grey, track)))
@@ -216,7 +220,7 @@ def name_cut(
     # What stands against a class alone: too low a frame rate for micro-expressions, and too long an expression.
     against_units = [reason for reason in reasons if reason.about not in ("frame_rate", "macro")]
     try:
-        face = None if track is None else _pair(cut, row, track)
+        face = None if track is None else _pair(cut, row, track, looked_at.index(row))
         if track is not None and face is not None and (anyway or not reasons):
             if namer.reads_pair:
                 probabilities = namer.probabilities_of_pair(face)
@@ -263,7 +267,7 @@ def read_units(
         with single_torch_thread():
             track = track_face(cut.frames, count_faces=False)
         reasons = tuple(reasons_in_face(track, cut, LEAST_EYES_LONG))
-        return (units.answer(_pair(cut, -1, track)) if anyway or not reasons else ()), reasons
+        return (units.answer(_pair(cut, -1, track, -1)) if anyway or not reasons else ()), reasons
     except MienError as error:
         return (), (_lost(error),)
 
@@ -272,10 +276,24 @@ def _lost(error: MienError) -> Reason:
     return Reason("face_lost", f"No face can be followed in these frames. {error.found}")
 
 
-def _pair(cut: Cut, row: int, track: FaceTrack) -> FacePair:
-    """Return the face in the first frame and in that of the apex; where it was not found, its landmarks are others'."""
+def _looked_at(n: int, row: int | None) -> list[int]:
+    """Return in which of n frames the landmarks are searched: all, or some of them and the apex where it is known."""
+    if row is None:
+        return list(range(n))
+    return sorted({row, *np.linspace(0, n - 1, min(n, _LOOKS)).round().astype(int).tolist()})
+
+
+def _pair(cut: Cut, row: int, track: FaceTrack, at: int) -> FacePair:
+    """Return the face in the first frame and in that of the apex; where it was not found, its landmarks are others'.
+
+    Args:
+        cut: The frames.
+        row: The one of the apex.
+        track: Landmarks in some of them.
+        at: Where that of the apex is in the track.
+    """
     first = track.first()
-    return face_pair((cut.frames[0], cut.frames[row]), track, (first, row if track.found[row] else first))
+    return face_pair((cut.frames[0], cut.frames[row]), track, (first, at if track.found[at] else first))
 
 
 def faces_of(frames: Sequence[Picture], track: FaceTrack) -> list[Picture]:

@@ -32,6 +32,18 @@ MOST_PEOPLE: Final = 6
 _LOOK_ROUND: Final = 0.5
 """Seconds between two searches of the whole picture."""
 
+_PATIENCE: Final = 1.0
+"""Seconds without a search for landmarks while a face is still; see `FaceStream`."""
+
+_STILL_SCENE: Final = 2.0
+"""Seconds without a search of the whole picture while nothing but the faces in view changes."""
+
+_CELL: Final = 16
+"""Pixels of the side of the squares whose mean grey levels show whether anything changes; see `_STILL_SCENE`."""
+
+_CHANGED: Final = 6.0
+"""Grey levels by which the mean of such a square must change. A face that comes into view covers several of them."""
+
 _LONGEST_SIDE: Final = 1280
 """Longest side in pixels. Larger pictures are scaled down before the search, whose cost grows with the area."""
 
@@ -89,6 +101,7 @@ class People:
         self._fps, self._device, self._hop = fps / hop, device, hop
         self._step = max(1, round(_LOOK_ROUND * self._fps))
         self._faces: tuple[int, list[Face]] = (-1, [])
+        self._searched: tuple[int, Picture] | None = None
         self._now = -1
         self.everybody: list[Person] = []
         self.too_small = 0.0
@@ -124,6 +137,8 @@ class People:
                 person.present = False
                 _lose(person, self._now * self._hop)
         present = [person for person in present if person.present]
+        if self._unchanged(frame):
+            return
         for face in self._detected(frame):
             if face.size < SMALLEST_FACE:
                 self.too_small = max(self.too_small, face.size)
@@ -144,6 +159,23 @@ class People:
             else:
                 self.crowded = True
 
+    def _unchanged(self, frame: Picture) -> bool:
+        """Return whether nobody can have come since the last search: all are in view, and nothing else changes."""
+        height, width = (max(1, length // _CELL) for length in frame.shape[:2])
+        across, down = frame.shape[1] / width, frame.shape[0] / height
+        grey = frame if frame.ndim == 2 else frame[..., 1]
+        cells = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA))
+        if self._searched is not None and self.everybody and all(person.present for person in self.everybody):
+            before, seen = self._searched
+            changed = np.abs(cells.astype(np.int16) - seen) >= _CHANGED
+            for person in self.everybody:
+                x0, y0, x1, y1 = (person.box / (across, down, across, down)).astype(int)
+                changed[max(0, y0 - 1) : y1 + 2, max(0, x0 - 1) : x1 + 2] = False
+            if self._now - before < _STILL_SCENE * self._fps and not changed.any():
+                return True
+        self._searched = self._now, cells
+        return False
+
     def _stream(self, person: Person, index: int) -> FaceStream:
         """Make a stream that follows only a face near this person's last box."""
 
@@ -156,7 +188,7 @@ class People:
                 and not any(_overlap(face.box, box) > _overlap(face.box, person.box) for box in others)
             ]
 
-        stream = FaceStream(self._fps, device=self._device, detect=own)
+        stream = FaceStream(self._fps, device=self._device, detect=own, patience=_PATIENCE)
         stream.seen = index
         return stream
 

@@ -109,13 +109,13 @@ def reasons_in_face(track: FaceTrack, cut: Cut, least: float = LEAST_EYES) -> It
     """Yield reasons not to answer that lie in the size of the face or in the motion of the head.
 
     Args:
-        track: The face in the frames of the cut.
+        track: The face in the frames of the cut, or in some of them.
         cut: The frames.
         least: Least distance between the eyes, in pixels of the video.
     """
     there = np.flatnonzero(track.found)
     if len(there) < 0.8 * len(track.found):
-        yield Reason("face_lost", f"The face is visible in only {len(there)} of the {len(track.found)} frames.")
+        yield Reason("face_lost", f"The face is visible in only {len(there)} of {len(track.found)} frames looked at.")
     eyes = track.eyes()[there].astype(np.float64) * cut.scale
     across = eyes[:, 1] - eyes[:, 0]
     distance = np.hypot(across[:, 0], across[:, 1])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +16,11 @@ import numpy as np
 
 from mien.errors import MienError
 from mien.face.landmarks import SMALLEST_FACE
-from mien.io.video import ENOUGH_FPS, Video, open_video, to_uint8
+from mien.io.video import ENOUGH_FPS, Frame, Video, open_video, to_uint8
 from mien.recognition.cuts import Candidate, eyes_at
 from mien.recognition.naming import Namer, name_interval, open_namer, read_units
 from mien.recognition.people import People, Person, single_torch_thread
+from mien.recognition.person_watch import Watch
 from mien.recognition.reasons import (
     LEAST_EYES,
     LEAST_SCORE,
@@ -31,7 +34,7 @@ from mien.recognition.trace import Tracer
 from mien.recognition.units import UnitReader, open_units
 from mien.spotting import DEFAULT
 from mien.spotting import spotter as spotter_named
-from mien.spotting.base import MICRO_LONGEST, Along, Spot, Spotter, Watcher
+from mien.spotting.base import MICRO_LONGEST, Along, Spotter
 from mien.types import Interval
 
 Progress = Callable[[str, float], None]
@@ -43,57 +46,13 @@ _AROUND: Final = 1.0
 _SHORTEST: Final = 0.5
 """Seconds for which a face must be in view; others are left out."""
 
+_TWICE: Final = 45.0
+"""Looks per second of which half are enough while a face is still."""
+
+_AHEAD: Final = 32
+"""Looks at faces that may wait for their motion to be followed."""
+
 _MOST_GAPS: Final = 200
-
-
-@dataclass(slots=True)
-class Watch:
-    """Search for the expressions of one person while the video is read.
-
-    Attributes:
-        watcher: Turns face pictures into rows of numbers.
-        along: Finds intervals in the rows; None if the interval is given.
-        tracer: Records how much the face moves.
-        first: Index of the frame of the first row.
-        hop: Frames from one row to the next; rows between them are interpolated.
-        spots: Intervals so far, in frames of the video.
-    """
-
-    watcher: Watcher
-    along: Along | None
-    tracer: Tracer
-    first: int
-    hop: int = 1
-    spots: list[Spot] = field(default_factory=list)
-    _last: Any = None
-
-    def take(self, rows: Sequence[Any]) -> None:
-        """Process the next rows."""
-        if self.hop > 1:
-            rows = [each for row in rows for each in self._filled(row)]
-        for row in rows:
-            self.tracer.add(row)
-        if self.along is not None:
-            self.spots += [moved(spot, self.first) for spot in self.along.add(rows)]
-
-    def _filled(self, row: Any) -> list[Any]:
-        """The rows up to this one: the motion in between is taken for even."""
-        last, self._last = self._last, row
-        if last is None:
-            return [row]
-        return [last + np.float32(k / self.hop) * (row - last) for k in range(1, self.hop)] + [row]
-
-    def finish(self) -> None:
-        """Process the end of the video."""
-        self.take(self.watcher.finish())
-        if self.along is not None:
-            self.spots += [moved(spot, self.first) for spot in self.along.finish()]
-
-
-def moved(spot: Spot, by: int) -> Spot:
-    """Return an interval with all its frame numbers increased by `by`."""
-    apex = None if spot.apex is None else spot.apex + by
-    return Spot(spot.onset + by, apex, spot.offset + by, spot.kind, spot.score, spot.emotion)
 
 
 def open_spotter(name: str) -> Spotter:
@@ -199,20 +158,23 @@ def recognise(
     passers = sum(0 < person.n_frames < enough for person in seen.people.everybody)
     if passers:
         notes.append(f"{passers} face(s) seen for less than half a second were left out.")
-    jobs = {person.number: _intervals(person, seen, interval) for person in kept}
-    total, done = sum(map(len, jobs.values())), 0
-    tracks = []
-    for number, person in enumerate(kept, 1):
-        events = []
-        for candidate in jobs[person.number]:
-            event = _event(film, candidate, number, person, seen, namer, units, rate, anyway)
+    jobs = [
+        (number, candidate) for number, person in enumerate(kept, 1) for candidate in _intervals(person, seen, interval)
+    ]
+    by_person: dict[int, list[Event]] = {number: [] for number in range(1, len(kept) + 1)}
+
+    def answered(job: tuple[int, Candidate]) -> Event | None:
+        number, candidate = job
+        return _event(film, candidate, number, kept[number - 1], seen, namer, units, rate, anyway)
+
+    with single_torch_thread(), ThreadPoolExecutor(2) as pool:
+        for done, ((number, _), event) in enumerate(zip(jobs, pool.map(answered, jobs), strict=True), 1):
             if event is not None:
-                events.append(event)
-            done += 1
-            tell("naming", done / total)
-        tracks.append(_track(person, number, seen, events, interval))
+                by_person[number].append(event)
+            tell("naming", done / len(jobs))
+    tracks = [_track(person, number, seen, by_person[number], interval) for number, person in enumerate(kept, 1)]
     if rate < ENOUGH_FPS - 0.5 and interval is None:
-        left_out = sum(_low(candidate, seen, rate) for candidates in jobs.values() for candidate in candidates)
+        left_out = sum(_low(candidate, seen, rate) for _, candidate in jobs)
         if left_out:
             notes.append(f"{left_out} short movement(s) were left out because the frame rate is too low.")
     if any(event.probabilities for track in tracks for event in track.events):
@@ -276,10 +238,24 @@ def _look(
     film: Video, rate: float, start: int, stop: int | None, spotter: Spotter | None, settings: Mapping[str, Any],
     tracing: Spotter, device: str, tell: Progress,
 ) -> _Seen:  # fmt: skip
-    """Follow everybody through the video: the first pass."""
+    """Follow everybody through the video: the first pass.
+
+    This thread finds the faces, another one follows their motion: each keeps a processor busy.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        return _look_beside(film, rate, start, stop, spotter, settings, tracing, device, tell, beside)
+
+
+def _look_beside(
+    film: Video, rate: float, start: int, stop: int | None, spotter: Spotter | None, settings: Mapping[str, Any],
+    tracing: Spotter, device: str, tell: Progress, beside: ThreadPoolExecutor,
+) -> _Seen:  # fmt: skip
     live = math.isnan(film.time_of(start))  # a camera: the times of its frames are known when they arrive
-    hop = max(1, round(rate / tracing.enough)) if tracing.enough else 1
+    fine = max(1, round(rate / tracing.enough)) if tracing.enough else 1
+    hop = 2 * fine if tracing.enough and rate / fine >= _TWICE else fine
     seen = _Seen(film, People(rate, device, hop), {}, rate, times=array("d") if live else None, start=start)
+    middle: Frame | None = None
+    seeing: deque[Future[None]] = deque()
     n = film.n_frames
     end = stop if n is None else min(n, stop or n)
     every, first_time = max(1, round(rate)), None
@@ -288,6 +264,8 @@ def _look(
         if seen.times is not None:
             seen.times.extend([frame.time] * (frame.index - start + 1 - len(seen.times)))
         looks = () if frame.index % hop else seen.people.look(to_uint8(frame.pixels), frame.index)
+        if frame.index % hop == fine:
+            middle = frame
         for person, look in looks:
             watch = seen.watches.get(person.number)
             if watch is None:
@@ -296,11 +274,17 @@ def _look(
                     Tracer(tracing.name, rate, look.index * hop), look.index * hop, hop,
                 )  # fmt: skip
                 seen.watches[person.number] = watch
-            watch.take(watch.watcher.see(look))
+            follows = middle is not None and middle.index == look.index * hop - fine
+            halfway = to_uint8(middle.pixels) if middle is not None and follows else None
+            seeing.append(beside.submit(watch.see, look, person.stream.crop(), halfway))
+            if len(seeing) > _AHEAD:
+                seeing.popleft().result()
         seen.n_frames += 1
         seen.last, seen.seconds = frame.index, frame.time - first_time
         if seen.n_frames % every == 0:
             tell("looking", math.nan if end is None else (frame.index + 1 - start) / (end - start))
+    for seen_by in seeing:
+        seen_by.result()
     for watch in seen.watches.values():
         watch.finish()
     for person in seen.people.everybody:  # the last frames were not looked at, if they are fewer than a step

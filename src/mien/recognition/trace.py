@@ -23,8 +23,10 @@ MOST: Final = 2000
 
 def _regions(now: Rows, before: Rows) -> float:
     """Return the mean motion of the two regions that moved most; the last number of a row is about the eyelids."""
-    moved = (now - before)[:-1].reshape(-1, 2)
-    return float(np.sort(np.hypot(moved[:, 0], moved[:, 1]))[-2:].mean())
+    moved = (now - before)[:-1]
+    squares = moved[0::2] ** 2 + moved[1::2] ** 2
+    largest = sorted(squares.tolist())[-2:]
+    return (math.sqrt(largest[0]) + math.sqrt(largest[1])) / 2
 
 
 def _change(now: Rows, before: Rows) -> float:

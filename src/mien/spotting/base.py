@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,19 @@ class Watcher(Protocol):
         ...
 
 
+@runtime_checkable
+class Between(Protocol):
+    """A watcher that can also return the row of a single earlier picture."""
+
+    def between(self, look: Look) -> Rows:
+        """Return the row of a frame between the last two, in the rectangle of the last; nothing else changes."""
+        ...
+
+    def moved(self, before: Rows, now: Rows) -> float:
+        """Return how much the face has moved between two rows, as a multiple of what matters at all."""
+        ...
+
+
 class Decide(Protocol):
     """Finds intervals in rows; a pure function."""
 
@@ -118,7 +131,8 @@ class Spotter:
             seed); None if nothing is trained.
         model: The model of its parameters; a spotter without any leaves this out.
         enough: Frames per second whose rows can be interpolated to those of a faster video, where speed matters more
-            than the last digit; see `mien.recognition`. 0 where they cannot.
+            than the last digit; see `mien.recognition`. While the face is still, half of them are enough, if the
+            watcher is also a `Between`. 0 where rows cannot be interpolated.
         rate: Sufficient frames per second: of faster videos only every `step`-th frame is used, see `hop`. 0 uses all.
     """
 

@@ -1,8 +1,9 @@
 """Crop one face from a video: a small picture per frame, with a crop rectangle that moves as rarely as possible.
 
-Landmarks are noisy and cost milliseconds. Therefore they are searched only a few times a second, and the rectangle
-changes only when the face has moved. Each change of the rectangle is reported with the picture, so that earlier
-pictures can be aligned with the new rectangle.
+Landmarks are noisy and cost milliseconds. Therefore they are searched only a few times a second, or even more rarely
+while the small picture shows that the face stays where it is; and the rectangle changes only when the face has moved.
+Each change of the rectangle is reported with the picture, so that earlier pictures can be aligned with the new
+rectangle.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mien.face.crop import Box, crop_box, crop_frame
 from mien.face.detect import Face, detect_faces
 from mien.face.landmarks import SMALLEST_FACE, ibug68
 from mien.face.mesh import Square, find_mesh, square_of_face, square_of_points
+from mien.spotting.stillness import Anchor, Pose
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -36,7 +38,10 @@ EYES: Final = WIDTH / 2
 
 _DELTAS: Final = (0.5, 0.75, 2.5, 2.0)  # from above the brows to below the chin; see `crop_box`
 _PRESENT: Final = 0.5
-_MOVED, _TURNED, _GROWN = 0.06, math.radians(4), 0.07
+_MOST: Final = (0.06, math.radians(4), 0.07)
+"""How far, in distances between the eyes, a face may shift, turn and grow before it gets a new rectangle."""
+_LIMITS: Final = tuple(0.6 * limit for limit in _MOST)
+"""The same before landmarks are searched at the next occasion, as far as the small picture shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class FaceStream:
     Args:
         fps: Frames per second.
         every: Seconds between two searches for landmarks.
+        patience: Longest time in seconds without such a search while the small picture shows a face that stays where
+            it is, by `mien.spotting.stillness`; 0 never trusts it.
         device: Device of the networks ("cpu", "cuda").
         detect: Returns the faces of a frame that may be followed; None allows all, so that the largest is followed.
 
@@ -88,6 +95,7 @@ class FaceStream:
         every: float = 0.25,
         device: str = "cpu",
         detect: Callable[[Picture], list[Face]] | None = None,
+        patience: float = 0.0,
     ) -> None:
         self._step = max(1, round(every * fps))
         self._due = 0
@@ -98,6 +106,10 @@ class FaceStream:
         self._box: Box | None = None
         self._points: Floats | None = None
         self._eyes: Floats | None = None
+        self._pose: Pose | None = None
+        self._anchor: Anchor | None = None
+        self._anchored_until = 0
+        self._patience = round(patience * fps)
         self.seen = 0
         self.found = 0
         self.most_faces = 0
@@ -114,24 +126,53 @@ class FaceStream:
         self.seen += 1
         change: Matrix | None = None
         fresh = False
+        picture: Picture | None = None
         if index >= self._due:  # not `index % step == 0`, because frames may be missing
             self._due = index + self._step
-            had = self._matrix
-            eyes_points = self._landmarks(frame)
-            if eyes_points is None:
-                self._matrix = self._box = self._square = None
-            elif had is None or self._left(eyes_points):
-                self._cut(eyes_points)
-                fresh = had is None
-                if had is not None:
-                    assert self._matrix is not None
-                    change = _compose(_inverse(had), self._matrix)
+            if self._box is not None and self._anchor is not None and index < self._anchored_until:
+                picture = self._cropped(frame, self._box)
+            if picture is None or self._anchor is None or not self._anchor.still(picture, _LIMITS):
+                change, fresh = self._follow(frame, index)
+                picture = None if fresh or change is not None else picture
         if self._box is None:
             return Look(index, None, None)
         self.found += 1
-        grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        picture = np.asarray(crop_frame(np.asarray(grey), self._box, (HEIGHT, WIDTH)), np.uint8)
+        picture = self._cropped(frame, self._box) if picture is None else picture
+        if self._patience and self._anchor is None and self._pose is not None:
+            self._anchor = Anchor(picture, EYES, self._pose)
         return Look(index, picture, self._points, change, fresh)
+
+    def crop(self) -> Callable[[Picture], Look]:
+        """Return a function that cuts the face out of another frame by the present rectangle, if there is one."""
+        box, points, index = self._box, self._points, self.seen - 1
+
+        def cropped(frame: Picture) -> Look:
+            assert box is not None
+            return Look(index, self._cropped(frame, box), points)
+
+        return cropped
+
+    def _follow(self, frame: Picture, index: int) -> tuple[Matrix | None, bool]:
+        """Find the landmarks, and choose a new rectangle if the face has moved; return its change, and if it is new."""
+        had = self._matrix
+        points = self._landmarks(frame)
+        self._anchor, self._anchored_until = None, index + self._patience
+        if points is None:
+            self._matrix = self._box = self._square = self._pose = None
+            return None, False
+        if had is not None:
+            self._pose = self._moved(points)
+            if self._pose.within(_MOST):
+                return None, False
+        self._cut(points)
+        self._pose = Pose(0.0, 0.0, 0.0, 0.0)
+        assert self._matrix is not None
+        return (None, True) if had is None else (_compose(_inverse(had), self._matrix), False)
+
+    @staticmethod
+    def _cropped(frame: Picture, box: Box) -> Picture:
+        grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        return np.asarray(crop_frame(np.asarray(grey), box, (HEIGHT, WIDTH)), np.uint8)
 
     @property
     def eyes(self) -> Floats | None:
@@ -167,19 +208,17 @@ class FaceStream:
         self._square = square
         return np.asarray(ibug68(points[0]), np.float32)
 
-    def _left(self, points: Floats) -> bool:
-        """Return whether the face has moved, grown, shrunk or tilted since the rectangle was chosen."""
+    def _moved(self, points: Floats) -> Pose:
+        """Return how the face has moved, grown and turned since the rectangle was chosen."""
         assert self._eyes is not None
         was, now = self._eyes, _eyes(points)
         across_was, across_now = was[1] - was[0], now[1] - now[0]
-        far = math.dist(was.mean(0), now.mean(0)) / float(np.hypot(*across_was))
-        turned = abs(
-            math.remainder(
-                math.atan2(across_now[1], across_now[0]) - math.atan2(across_was[1], across_was[0]), math.tau
-            )
+        apart = float(np.hypot(*across_was))
+        turned = math.remainder(
+            math.atan2(across_now[1], across_now[0]) - math.atan2(across_was[1], across_was[0]), math.tau
         )
-        grown = abs(math.log(float(np.hypot(*across_now)) / float(np.hypot(*across_was))))
-        return far > _MOVED or turned > _TURNED or grown > _GROWN
+        shift = (now.mean(0) - was.mean(0)) / apart
+        return Pose(float(shift[0]), float(shift[1]), turned, math.log(float(np.hypot(*across_now)) / apart))
 
     def _cut(self, points: Floats) -> None:
         """Choose a new rectangle from (68, 2) landmarks."""

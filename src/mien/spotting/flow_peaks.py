@@ -55,7 +55,9 @@ NEAR_EYES: Final = 7
 _NOSE = (28, 29, 30)
 _SPREAD = 0.10 * EYES  # standard deviation of the weights of a region, in pixels
 _GRID = 4  # pixels between the flow samples to which the motion of the head is fitted
+_EVERY = 2  # the flow is computed at half the size, so that every second pixel tells all
 _ROUNDS = 3
+_MATTERS = 0.001  # distances between the eyes within 0.04 s: a quarter of the height of the smallest bump
 _COMPLEX = np.array([1, 1j])
 
 
@@ -104,6 +106,17 @@ class FlowWatcher:
             self._reference, self._age, self._base = look.picture, 0, self._last
         return [np.append(self._last.ravel(), np.float32(changed)).astype(np.float32)]
 
+    def between(self, look: Look) -> Rows:
+        """Return the row of a frame between the last two; its eyes are said not to have changed."""
+        assert self._reference is not None
+        assert look.picture is not None
+        flow = self._flow.calc(self._reference, look.picture, None)
+        return np.append(self._base + self._regions(np.asarray(flow, np.float32)), np.float32(0)).astype(np.float32)
+
+    def moved(self, before: Rows, now: Rows) -> float:
+        """Return how far any region has moved between two rows, in multiples of what matters."""
+        return float(np.abs(now - before)[:-1].max()) / _MATTERS
+
     def finish(self) -> list[Rows]:
         """Return no rows: each frame has had its row at once."""
         return []
@@ -138,7 +151,7 @@ class FlowWatcher:
 
     def _regions(self, flow: Floats) -> Floats:
         """Return the (14, 2) motion of the regions relative to the head, in multiples of the distance of the eyes."""
-        moved = flow.reshape(-1, 2)
+        moved = flow[::_EVERY, ::_EVERY].reshape(-1, 2)
         motion = (self._weights @ moved) @ _COMPLEX
         shift, turn = _robust(self._samples, flow[self._rows, self._columns] @ _COMPLEX)
         nose = ((self._nose @ moved) @ _COMPLEX)[0]  # there, the fitted motion of the head is `shift`
@@ -156,8 +169,8 @@ class FlowWatcher:
 
 
 def _hills(middles: NDArray[Any], spread: float) -> Floats:
-    """Return (N, HEIGHT * WIDTH) Gaussian weights around N points, each row summing to 1."""
-    y, x = np.arange(HEIGHT), np.arange(WIDTH)
+    """Return Gaussian weights around N points, each row summing to 1, for every second pixel of every second row."""
+    y, x = np.arange(0, HEIGHT, _EVERY), np.arange(0, WIDTH, _EVERY)
     down = np.exp(-0.5 * ((y - middles[:, 1:]) / spread) ** 2)
     along = np.exp(-0.5 * ((x - middles[:, :1]) / spread) ** 2)
     hills = (down[:, :, None] * along[:, None]).reshape(len(middles), -1)
@@ -170,21 +183,23 @@ def _robust(places: Complex, seen: Complex) -> tuple[complex, complex]:
     x + i y stands for a vector, so that a complex factor turns and scales. Expressions are outliers.
     """
     n = len(places)
-    square = np.abs(places) ** 2
+    x, y, u, v = places.real, places.imag, seen.real, seen.imag
+    # The sums over all places that the equations need, each times the weights: in real numbers, at once.
+    terms = np.stack([np.ones(n), x, y, x * x + y * y, u, v, x * u + y * v, x * v - y * u], 1)
     weight = np.ones(n)
     shift = turn = 0j
     for _ in range(_ROUNDS):
-        weighted = weight * seen
-        total, middle = float(weight.sum()) + 1e-6, complex(weight @ places)
+        total, middle_x, middle_y, spread, *seen_sums = (weight @ terms).tolist()
+        total, spread = total + 1e-6, spread + 1e-6
+        middle, first, second = complex(middle_x, middle_y), complex(*seen_sums[:2]), complex(*seen_sums[2:])
         # [[total, middle], [conj(middle), spread]] (shift, turn) = (sum of w f, sum of w conj(z) f)
-        spread = float(weight @ square) + 1e-6
-        first, second = complex(weighted.sum()), complex(np.vdot(places, weighted))
         below = total * spread - abs(middle) ** 2
         shift = (spread * first - middle * second) / below
         turn = (total * second - middle.conjugate() * first) / below
-        off = np.abs(seen - shift - turn * places)
-        half = np.partition(off, ((n - 1) // 2, n // 2))[[(n - 1) // 2, n // 2]].mean()
-        weight = 1 / (1 + (off / max(1.5 * float(half), 0.02)) ** 2)
+        left = seen - shift - turn * places
+        square = left.real**2 + left.imag**2
+        half = np.sqrt(np.partition(square, ((n - 1) // 2, n // 2))[[(n - 1) // 2, n // 2]]).mean()
+        weight = 1 / (1 + square / max(1.5 * float(half), 0.02) ** 2)
     return shift, turn
 
 
