@@ -1,6 +1,8 @@
-"""Weights for action units, and for classes, that come with the package: flow-kernels on synthetic pictures only.
+"""Weights for action units and for classes that come with the package: flow-kernels and flow-ensemble, on synthetic
+pictures only.
 
-python studies/unit_weights.py [--task units|classes] [--out FILE] [--real FLOW_FOLDER --label-sheet casme2=FILE ...]
+python studies/unit_weights.py [--task units|classes|ensemble] [--out FILE]
+                               [--real FLOW_FOLDER --label-sheet casme2=FILE ...]
 
 With --real, the weights are tested on real flow pictures that they have never seen: units on those of the databases
 whose sheets are given, classes on all. The figures go into the card. Nothing is chosen by them.
@@ -22,10 +24,13 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from mien.classifiers.base import Classifier
 from mien.classifiers.checkpoint import (
     CLASSES,
+    SHIPPED,
     SHIPPED_CLASSES,
+    SHIPPED_ENSEMBLE,
     SHIPPED_UNITS,
     UNITS,
     ModelCard,
+    read_card,
     save_checkpoint,
     versions,
 )
@@ -35,7 +40,7 @@ from mien.datasets.labels import label_map
 from mien.datasets.unit_labels import parse_label_sheets
 from mien.evaluation.planning import make_plan
 from mien.evaluation.unit_metrics import bootstrap_intervals, unit_scores
-from mien.preprocessing import FLOW_PICTURES, flow_from_frames
+from mien.preprocessing import FLOW_PICTURES
 from mien.synthesis.acting import Manner
 from mien.synthesis.flow_pictures import MEGC2019, flow_corpus
 from mien.systems import SYSTEMS
@@ -43,7 +48,8 @@ from mien.systems.trained import load_checkpoint
 
 SEEDS = (61, 62, 63, 64)
 """Seeds of the corpora that are pooled: a corpus of one seed flatters or harms a unit by up to .05 of AUC."""
-PICTURES = {UNITS: 1500, CLASSES: 1000}
+ENSEMBLE = "ensemble"
+PICTURES = {UNITS: 1500, CLASSES: 1000, ENSEMBLE: 1000}
 """Pictures of each corpus."""
 SUPPORT = {UNITS: 1200, CLASSES: 800}
 """Support clips. For classes, 2,000 clips of 9,314 were better on synthetic people left out, and not on real clips."""
@@ -54,11 +60,12 @@ RIDGE = {UNITS: 3.0, CLASSES: 1.0}
 """A larger penalty told units better from one kind of synthetic face to the other (the same page)."""
 STEP = 8
 """Grey levels between two values of a picture of units: files take half as much room; the kernels smooth it away."""
-MAPS = {UNITS: "au12", CLASSES: "megc2019"}
-FILES = {UNITS: SHIPPED_UNITS, CLASSES: SHIPPED_CLASSES}
+MAPS = {UNITS: "au12", CLASSES: "megc2019", ENSEMBLE: "megc2019"}
+FILES = {UNITS: SHIPPED_UNITS, CLASSES: SHIPPED_CLASSES, ENSEMBLE: SHIPPED_ENSEMBLE}
 EMOTIONS = {
     UNITS: ("disgust", "anger", "sadness", "fear", "contempt", "happiness", "surprise", "repression", "others"),
     CLASSES: MEGC2019,
+    ENSEMBLE: MEGC2019,
 }
 MANNER = Manner(coded=0.5, blinks=1.0, lids=0.3, asymmetry=0.2)
 """Half of the units as coders found them; blinks and asymmetry by `studies/picture_statistics.py`."""
@@ -106,10 +113,15 @@ def compact(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([motion, strain], axis=1).astype(np.float32)
 
 
+def _system(task: str) -> str:
+    return "flow-ensemble" if task == ENSEMBLE else "flow-kernels"
+
+
 def trained(clips: Clips, task: str) -> tuple[Classifier, dict[str, Any]]:
     """Return a machine trained on clips, and all its parameters."""
-    system = SYSTEMS["flow-kernels"]
-    parameters = system.with_parameters({"support": SUPPORT[task], "regions": REGIONS[task], "ridge": RIDGE[task]})
+    system = SYSTEMS[_system(task)]
+    settings = {"support": SUPPORT[task], "regions": REGIONS[task], "ridge": RIDGE[task]} if task != ENSEMBLE else {}
+    parameters = system.with_parameters(settings)
     classifier = system.build(len(label_map(MAPS[task]).classes), parameters)
     classifier.units = label_map(MAPS[task]).classes if task == UNITS else ()
     return classifier.fit(clips.x, clips.y, clips.people), parameters.model_dump(mode="json")
@@ -118,7 +130,7 @@ def trained(clips: Clips, task: str) -> tuple[Classifier, dict[str, Any]]:
 def real(folder: Path, task: str = UNITS, sheets: Sequence[str] = ()) -> Clips:
     """Return real flow pictures, only ever tested on; for units, of the databases with a label sheet."""
     data = open_specs(f"flow_images={folder}", parse_label_sheets(sheets) if task == UNITS else None)
-    plan = make_plan(data, "flow-kernels", labels=MAPS[task])
+    plan = make_plan(data, _system(task), labels=MAPS[task])
     x = np.stack([FLOW_PICTURES.run(s.clip)[0] for s in plan.samples]).astype(np.float32)
     return Clips(x, plan.targets(), [s.clip.person for s in plan.samples])
 
@@ -165,7 +177,7 @@ def _tested(clips: Clips) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=(UNITS, CLASSES), default=UNITS)
+    parser.add_argument("--task", choices=tuple(FILES), default=UNITS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--label-sheet", action="append", default=[])
@@ -177,16 +189,22 @@ def main() -> None:
     if given.real:
         tested = real(given.real, task, given.label_sheet)
         measured = unit_figures(classifier, tested) if task == UNITS else class_figures(classifier, tested)
+    own = {"dataset": "synthetic", "clips": len(clips.x), "subjects": len(set(clips.people)), "synthetic": True}
+    # The ensemble learns from the clips of one of its machines.
+    seen = (
+        (own,)
+        if task != ENSEMBLE
+        else sum((read_card(f).trained_on for f in (SHIPPED, SHIPPED_CLASSES, SHIPPED_UNITS)), ())
+    )
+    recipes = SYSTEMS[_system(task)].recipes
     card = ModelCard(
-        system="flow-kernels",
+        system=_system(task),
         parameters=parameters,
         classes=label_map(MAPS[task]).classes,
         labels=MAPS[task],
-        task=task,
-        trained_on=(
-            {"dataset": "synthetic", "clips": len(clips.x), "subjects": len(set(clips.people)), "synthetic": True},
-        ),
-        recipes={"flow": FLOW_PICTURES.fingerprint, "frames": flow_from_frames("tvl1").fingerprint},
+        task=UNITS if task == UNITS else CLASSES,
+        trained_on=seen,
+        recipes={kind: make(SYSTEMS[_system(task)].with_parameters({})).fingerprint for kind, make in recipes.items()},
         shape=(3, 28, 28),
         seed=SEEDS[0],
         score=measured,
@@ -202,7 +220,7 @@ def main() -> None:
         figures = ("mean_auc", "mean_auc_of_10", "mean_f1", "always_yes_f1")
         print(f"{name}, {part['n_clips']} clips:", {k: round(part[k], 3) for k in figures})
         print("  ", "  ".join(f"{unit} {row['auc']:.3f} ({row['support']})" for unit, row in part["per_au"].items()))
-    if task == CLASSES:
+    if task != UNITS:
         print(measured)
     print(f"{out}: {out.stat().st_size / 1024:.0f} KiB, {time.perf_counter() - started:.0f} s")
 

@@ -1,6 +1,7 @@
 """How long a run takes: known before it begins, from one clip and a few steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def test_time_and_memory_follow_from_what_was_measured(plan: Plan) -> None:
     classifier = plan.system.build(4, plan.parameters)
     assert one.train == pytest.approx(6 * 0.1 * steps_of_fold(plan, classifier, 8))
     assert one.memory > 13 << 20
+    # What the first fold loads, all others find ready.
+    loading = estimate(plan, todo, 1, replace(costs, once=0.25))
+    assert loading.train == pytest.approx(one.train + 0.25 * 12)
     assert estimate(plan, [], 1, costs).seconds == 0
     assert estimate(plan, todo, 2, costs).prepare == one.prepare / 2
 
@@ -55,6 +59,7 @@ def test_networks_and_other_classifiers_are_measured(plan: Plan, corpus: Path) -
         make_plan([open_dataset("casme2", corpus)], "bi-woof", labels="strcn4", parameters={"face": "none"})
     )
     assert other.fit > 0
+    assert other.once >= 0
     assert other.step == 0
 
 

@@ -270,7 +270,7 @@ def test_missing_or_unsuitable_weights_are_refused(
 ) -> None:
     with pytest.raises(MienError, match="no weights"):
         recognise(short, tmp_path / "none.safetensors")
-    monkeypatch.setattr("mien.recognition.naming.SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr("mien.recognition.naming.SHIPPED_ENSEMBLE", tmp_path / "none.safetensors")
     with pytest.raises(MienError, match="No weights were given") as caught:
         recognise(short)
     assert "mien train" in caught.value.fix

@@ -31,12 +31,14 @@ class Classifier(ABC):
             the states once the result is safe, by `mien.classifiers.state.delete_states`.
         units: Names of the action units to learn ("AU12"), in the order of the targets, where they are known: set
             before `fit`, by `mien.evaluation.planning.Plan.build`.
+        class_names: Names of the classes, in the order of their indices, where they are known; set in the same place.
         learns_units: Whether `fit` also takes action units, of which a clip may show several.
         can_be_saved: Whether a trained one can be written to a checkpoint.
     """
 
     state_file: Path | None = None
     units: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     learns_units: ClassVar[bool] = False
     can_be_saved: ClassVar[bool] = False
 

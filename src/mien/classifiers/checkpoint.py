@@ -42,7 +42,15 @@ SHIPPED_UNITS = Path(__file__).parent / "weights" / "units.safetensors"
 SHIPPED_CLASSES = Path(__file__).parent / "weights" / "classes.safetensors"
 """Weights for emotion classes by flow-kernels, trained on the same synthetic pictures as those for units."""
 
-_BY_NAME = {"shipped": SHIPPED, "shipped-units": SHIPPED_UNITS, "shipped-classes": SHIPPED_CLASSES}
+SHIPPED_ENSEMBLE = Path(__file__).parent / "weights" / "ensemble.safetensors"
+"""Weights for emotion classes by flow-ensemble: how the three others answer together."""
+
+_BY_NAME = {
+    "shipped": SHIPPED,
+    "shipped-units": SHIPPED_UNITS,
+    "shipped-classes": SHIPPED_CLASSES,
+    "shipped-ensemble": SHIPPED_ENSEMBLE,
+}
 
 CLASSES: Final = "classes"
 UNITS: Final = "units"
@@ -138,7 +146,7 @@ def read_card(path: str | Path) -> ModelCard:
     """Return the card of a checkpoint, without reading its weights.
 
     Args:
-        path: The file; "shipped", "shipped-units" and "shipped-classes" are the checkpoints that come with mien.
+        path: The file; "shipped", "shipped-units" and so on are the checkpoints that come with mien.
 
     Returns:
         The card: system, classes, what it was trained on, score and licence.

@@ -56,10 +56,12 @@ class Plan:
         return self.settings.get("task") == UNITS_TASK
 
     def build(self) -> Classifier:
-        """Return an untrained classifier, which knows the names of the units that it is to learn."""
+        """Return an untrained classifier, which knows the names of the classes or units that it is to learn."""
         classifier = self.system.build(len(self.classes), self.parameters)
         if self.units:
             classifier.units = self.classes
+        else:
+            classifier.class_names = self.classes
         return classifier
 
     def label_of(self, sample: Sample) -> str:

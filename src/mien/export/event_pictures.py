@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.classifiers.flow_ensemble import FlowEnsemble, centred
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import track_face
@@ -135,7 +136,10 @@ def _saliency(video: Video, event: Event, namer: Namer, fps: float) -> Picture:
     low, high = namer.recipe.range
     base = 0.0 if low < 0 or not np.isfinite(high) else (low + high) / 2
     target = namer.card.classes.index(event.label)
-    heat, _ = spread_out(attribution(namer.classifier, x, target, "integrated", base), namer.recipe.axes)
+    classifier = namer.classifier
+    if isinstance(classifier, FlowEnsemble):  # of its machines, the network can be looked into
+        classifier, x, base = classifier.network, centred(x[None])[0], 0.0
+    heat, _ = spread_out(attribution(classifier, x, target, "integrated", base), namer.recipe.axes)
     return heat_over(face[0] if face else None, heat)
 
 

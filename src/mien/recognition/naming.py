@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifiers.checkpoint import CLASSES, SHIPPED, ModelCard
+from mien.classifiers.checkpoint import CLASSES, SHIPPED_ENSEMBLE, ModelCard
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import FaceTrack, track_face
@@ -113,7 +113,7 @@ def open_namer(weights: str | Path | None) -> Namer:
         >>> open_namer(None).card.classes
         ('negative', 'positive', 'surprise')
     """
-    path = SHIPPED if weights is None else Path(weights)
+    path = SHIPPED_ENSEMBLE if weights is None else Path(weights)
     if weights is None and not path.is_file():
         raise MienError(
             "No weights were given, and none come with this installation.",

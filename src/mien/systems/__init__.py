@@ -43,6 +43,7 @@ SYSTEMS: Registry[System] = Registry(
         "flow-svm": "mien.systems.flow_svm:FLOW_SVM",
         "features-svm": "mien.systems.features_svm:FEATURES_SVM",
         "flow-kernels": "mien.systems.flow_kernels:FLOW_KERNELS",
+        "flow-ensemble": "mien.systems.flow_ensemble:FLOW_ENSEMBLE",
         "bi-woof": "mien.systems.bi_woof:BI_WOOF",
         "mdmo": "mien.systems.mdmo:MDMO",
         "fdm": "mien.systems.fdm:FDM",

@@ -23,7 +23,7 @@ def load_checkpoint(
     """Return a trained classifier, ready to predict, and its card.
 
     Args:
-        path: The file; "shipped", "shipped-units" and "shipped-classes" are the checkpoints that come with mien.
+        path: The file; "shipped", "shipped-units" and so on are the checkpoints that come with mien.
         system: The system that the checkpoint must belong to; None takes any.
         classes: The classes that it must predict, in this order; None takes any.
 
