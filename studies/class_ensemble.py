@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from unit_weights import CLASSES, EMOTIONS, MANNER, PICTURES, UNITS
+from unit_weights import EMOTIONS, MANNER, PICTURES
 
+from mien.classifiers.checkpoint import CLASSES, UNITS
 from mien.classifiers.flow_ensemble import centred
 from mien.synthesis.flow_pictures import flow_corpus
 from mien.synthesis.timeline import read_table
@@ -48,7 +49,7 @@ def coded_shares() -> Floats:
     for emotion, row in read_table("coded_units").items():
         if class_of(emotion) >= 0:
             counts[class_of(emotion)] += sum(n for _, n in row["shown"])
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 def pictures(task: str, seeds: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
