@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from mien.classifiers.svm import RbfSvm, _winner, mirror_flow
+from mien.classifiers import svm as module
+from mien.classifiers.svm import Mirror, RbfSvm, _winner, few_clips, mirror_flow
 
 
 def clips(n: int = 60, signal: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
@@ -46,6 +47,39 @@ def test_settings_come_from_inner_folds_by_subject() -> None:
     assert folds
     for train, test in folds:
         assert not set(subjects[train]) & set(subjects[test])
+
+
+@pytest.mark.parametrize("mirror", [None, mirror_flow])
+def test_of_many_clips_the_settings_are_chosen_on_some_and_all_are_learnt(
+    mirror: Mirror | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, groups = clips(90)
+    new = clips(seed=1)[0]
+    alone = RbfSvm(3, costs=(2.0,), gammas=(1.0,), mirror=mirror).fit(x, y, groups).predict_proba(new).argmax(1)
+    monkeypatch.setattr("mien.classifiers.svm.MOST_COMPARED", 40)
+    seen: list[int] = []
+    compared = module._square_distances
+
+    def counted(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        seen.append(len(a))
+        return compared(a, b)
+
+    monkeypatch.setattr(module, "_square_distances", counted)
+    few = RbfSvm(3, costs=(2.0,), gammas=(1.0,), mirror=mirror).fit(x, y, groups)
+    # The same machine, though no table of all pairs was made.
+    assert (few.predict_proba(new).argmax(1) == alone).all()
+    searched = RbfSvm(3, mirror=mirror).fit(x, y, groups)
+    assert (searched.predict_proba(new).argmax(1) == np.arange(60) % 3).mean() > 0.8
+    assert max(seen) <= 40
+
+
+def test_few_clips_are_those_of_whole_subjects() -> None:
+    subjects = np.arange(200) % 20
+    for seed in range(5):
+        few = few_clips(subjects, 65, seed)
+        assert len(few) == 60
+        assert len(set(subjects[few])) == 6
+    assert len(few_clips(np.array([0] * 50 + [1] * 50), 30, 0)) == 30
 
 
 def test_a_class_the_training_clips_lack_is_never_predicted() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from mien.preprocessing.inputs import as_array
 Floats = NDArray[np.float64]
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Mirror = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+MOST_COMPARED: Final = 3000
+"""Most training inputs of which all pairs are compared: a table of 72 MB, and a search of minutes."""
 
 
 def mirror_flow(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,14 +49,12 @@ def machine_on(kernel: Floats, y: NDArray[np.int64], cost: float, balanced: bool
         cost: C.
         balanced: Weight classes by the inverse of their frequency.
     """
-    machine = SVC(
-        C=cost,
-        kernel="precomputed",
-        class_weight="balanced" if balanced else None,
-        decision_function_shape="ovr",
-        break_ties=True,
-    )
-    return machine.fit(kernel, y)
+    return _machine(cost, balanced, kernel="precomputed").fit(kernel, y)
+
+
+def _machine(cost: float, balanced: bool, **kernel: Any) -> SVC:
+    weights = "balanced" if balanced else None
+    return SVC(C=cost, class_weight=weights, decision_function_shape="ovr", break_ties=True, **kernel)
 
 
 @dataclass
@@ -61,7 +62,9 @@ class RbfSvm(Classifier):
     """A support vector machine with the kernel exp(-gamma |a - b|^2) on standardised features.
 
     C and gamma are those with the best UF1 on inner folds by subject of the training clips; a single value for each
-    skips the search. The squared distances are computed once, so trying a pair costs one small solve.
+    skips the search. The squared distances are computed once, so trying a pair costs one small solve. Of more than
+    `MOST_COMPARED` training inputs, C and gamma are chosen on that many, of subjects drawn at random; the machine is
+    fitted on all.
 
     Args:
         n_classes: Classes C.
@@ -97,12 +100,12 @@ class RbfSvm(Classifier):
             values[test] = self._scores(machine, kernel[np.ix_(test, train)])
         return values
 
-    def _scores(self, machine: SVC, kernel: Floats) -> Floats:
+    def _scores(self, machine: SVC, given: Floats) -> Floats:
         """Return decision values (N, C); -inf for a class without training clips."""
-        values = machine.decision_function(kernel)
+        values = machine.decision_function(given)
         if len(machine.classes_) == 2:
             values = np.stack([-values, values], axis=1)
-        full = np.full((len(kernel), self.n_classes), -np.inf)
+        full = np.full((len(given), self.n_classes), -np.inf)
         full[:, machine.classes_] = values
         return full
 
@@ -130,18 +133,22 @@ class RbfSvm(Classifier):
         self._mean, deviation = flat.mean(0), flat.std(0)
         self._deviation = np.where(deviation > 0, deviation, 1.0)
         self._train = self._standardise(flat)
-        distances = _square_distances(self._train, self._train)
         names = {group: n for n, group in enumerate(dict.fromkeys(groups))}
-        group_of = np.tile([names[group] for group in groups], copies)
+        group_of = np.array([names[group] for group in groups])
+        few = few_clips(group_of, MOST_COMPARED // copies, seed)
+        rows = np.concatenate([few + len(x) * copy for copy in range(copies)])
+        distances = _square_distances(self._train[rows], self._train[rows])
         pairs = list(product(self.costs, self.gammas))
-        dealt = [self._inner_folds(y, group_of, seed + 1000 * n) for n in range(self.inner_repeats)]
+        people, classes, truth = np.tile(group_of[few], copies), y[rows], y[few]
+        dealt = [self._inner_folds(classes, people, seed + 1000 * n) for n in range(self.inner_repeats)]
         best, held_out = pairs[len(pairs) // 2], None
         if len(pairs) > 1 and all(dealt):
-            truth, results = y[: len(x)], []
+            results = []
             for n, (cost, gamma) in enumerate(pairs):
                 kernel = np.exp(-gamma * distances)
                 answers = [
-                    self._held_out(kernel, y, folds, cost).reshape(copies, len(x), -1).mean(0) for folds in dealt
+                    self._held_out(kernel, classes, folds, cost).reshape(copies, len(few), -1).mean(0)
+                    for folds in dealt
                 ]
                 uf1s = [macro_f1(truth, values.argmax(1)) for values in answers]
                 results.append((uf1s, answers[0]))
@@ -150,8 +157,11 @@ class RbfSvm(Classifier):
             winner = _winner([uf1s for uf1s, _ in results], self.simplest)
             best, held_out = pairs[winner], results[winner][1]
         self.chosen = best
-        self._machine = machine_on(np.exp(-best[1] * distances), y, best[0], self.balanced)
-        self._sharpness = 1.0 if held_out is None else sharpness(held_out, y[: len(x)])
+        if len(rows) == len(y):
+            self._machine = machine_on(np.exp(-best[1] * distances), y, best[0], self.balanced)
+        else:  # a table of all pairs could fill the memory
+            self._machine = _machine(best[0], self.balanced, kernel="rbf", gamma=best[1]).fit(self._train, y)
+        self._sharpness = 1.0 if held_out is None else sharpness(held_out, truth)
         if progress is not None:
             progress(1.0)
         return self
@@ -166,8 +176,10 @@ class RbfSvm(Classifier):
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Return class probabilities (N, C): a softmax of the decision values, scaled by what the inner folds gave."""
         views = [self._standardise(view) for view in self._views(as_array(x))]
-        kernels = (np.exp(-self.chosen[1] * _square_distances(view, self._train)) for view in views)
-        values = np.mean([self._scores(self._machine, kernel) for kernel in kernels], axis=0)
+        given: Iterable[Floats] = views
+        if self._machine.kernel == "precomputed":
+            given = (np.exp(-self.chosen[1] * _square_distances(view, self._train)) for view in views)
+        values = np.mean([self._scores(self._machine, each) for each in given], axis=0)
         return np.asarray(softmax(self._sharpness * values, axis=1), dtype=np.float32)
 
     def _views(self, x: NDArray[np.float32]) -> list[Floats]:
@@ -197,6 +209,30 @@ def _square_distances(a: Floats, b: Floats) -> Floats:
     """Compute squared distances (len(a), len(b)) by one matrix product, which is far faster than pair by pair."""
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
     return np.asarray(np.maximum(squares, 0.0))
+
+
+def few_clips(groups: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Return the places of the clips of some subjects, at least two, drawn at random; of all if these are few enough.
+
+    Args:
+        groups: (N,) subjects, numbered from 0.
+        most: Most clips.
+        seed: Of the draw.
+
+    Returns:
+        At most `most` places, ascending.
+
+    Example:
+        >>> few_clips(np.array([0, 0, 1, 1, 1]), 5, 0).tolist()
+        [0, 1, 2, 3, 4]
+    """
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    random = np.random.default_rng(seed)
+    order = random.permutation(groups.max() + 1)
+    enough = max(2, int(np.searchsorted(np.cumsum(np.bincount(groups)[order]), most, "right")))
+    found = np.flatnonzero(np.isin(groups, order[:enough]))
+    return found if len(found) <= most else np.sort(random.choice(found, most, replace=False))
 
 
 def inner_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, seed: int) -> Folds:
