@@ -13,6 +13,7 @@ from mien.classifiers.flow_ensemble import CLASSES, FlowEnsemble, centred
 from mien.errors import MienError
 from mien.preprocessing import CENTRED_FLOW_PICTURE, FLOW_PICTURE
 from mien.recognition.naming import open_namer
+from mien.recognition.wording import trained_on
 from mien.synthesis.flow_pictures import FlowCorpus, flow_corpus
 from mien.systems import SYSTEMS
 from mien.systems.trained import load_checkpoint
@@ -90,6 +91,7 @@ def test_the_shipped_ensemble_names_classes_by_default() -> None:
     assert namer.notes == ()
     assert card.classes == CLASSES
     assert all(entry["synthetic"] for entry in card.trained_on)
+    assert "(synthetic), 4000 clips of 668 people (synthetic) and 6000 clips" in trained_on(card)
     assert card.score["uf1"] > max(read_card(name).score["uf1"] for name in ("shipped", "shipped-classes"))
     corpus = flow_corpus(30, 9)
     assert (namer.classifier.predict_proba(corpus.pictures()).argmax(1) == corpus.labels).mean() > 0.7

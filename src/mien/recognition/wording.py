@@ -34,7 +34,8 @@ def trained_on(card: ModelCard) -> str:
     """
     parts = [f"{d['clips']} clips of {d['subjects']} people ({d['dataset']})" for d in card.trained_on]
     what = "Action units" if card.task == UNITS else "Classes"
-    text = f"{what} are predicted by {card.system}, trained on {' and '.join(parts) or 'data that its card omits'}."
+    seen = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "data that its card omits"
+    text = f"{what} are predicted by {card.system}, trained on {seen}."
     if any(d["synthetic"] for d in card.trained_on):
         text += " The faces it was trained on are synthetic, made by a computer"
         tested = card.score.get("tested_on")
