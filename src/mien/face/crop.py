@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack

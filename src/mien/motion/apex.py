@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.motion.levels import to_grey
 
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.motion.levels import as_levels
 from mien.registry import Registry, failed_plug_in
 

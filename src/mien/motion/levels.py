@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 
 _MARGIN = 0.5
 """How far 0..1 may be exceeded: interpolation over time leaves the range of a clip a little."""

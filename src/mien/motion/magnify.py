@@ -20,11 +20,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 
 Floats = NDArray[np.float32]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final, Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError, unknown_name
+from mien.io.opencv import cv2
 
 Variant = Literal["bilen", "linear"]
 VARIANTS: Final[tuple[Variant, ...]] = get_args(Variant)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.io.opencv import cv2
 from mien.motion.apex import apex_curve
 from mien.motion.flow import optical_flows
 from mien.motion.interpolate import kept_indices, resample, temporal_jitter, tim

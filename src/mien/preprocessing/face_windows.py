@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
 import numpy as np
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.motion.apex import find_apex
 from mien.motion.flow import optical_flow
 from mien.preprocessing import steps

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from mien.io.opencv import cv2
 from mien.preprocessing import steps
 from mien.preprocessing.base import Array, Context, Recipe, Step
 from mien.preprocessing.named import FLOW_PICTURE, flow_from_frames

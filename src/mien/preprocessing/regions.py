@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.motion.interpolate import METHODS, resample, tim
 from mien.preprocessing.base import Array, Context, Recipe, Step
 from mien.preprocessing.parameters import EyesMouth, GreyClip, WholeFace

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.io.opencv import cv2
 from mien.motion.dssi import dssi, dssi_weights, least_frames, spread
 from mien.motion.interpolate import resample
 from mien.preprocessing.base import Array, Context

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.io.video import Video, frame_rate_warning, frames_video, open_video, to_uint8
 from mien.motion.apex import find_apex
 from mien.motion.flow import CLASSIC, optical_flow

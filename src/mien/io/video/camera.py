@@ -8,11 +8,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
+from mien.io.opencv import cv2
 from mien.io.video.base import Pixels, Video
 
 
