@@ -199,7 +199,7 @@ def best_test(leak: Mapping[str, Any] | None) -> float | None:
 def table(entries: Sequence[Entry], protocol: str) -> list[str]:
     """Return the table of one protocol, best first."""
     best = entries[0]
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    rows = [COLUMNS]
     for each in entries:
         r = each.scores
         low, high = r["uf1_interval"]
@@ -211,13 +211,13 @@ def table(entries: Sequence[Entry], protocol: str) -> list[str]:
             "" if leaking is None else f"{leaking:.3f}", str(len(each.ledger.seeds)),
             "" if each.seconds is None else f"{each.seconds:.0f}",
         ]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    blank = " |" * (len(COLUMNS) - 3)
-    return [
-        *lines,
-        f"| most frequent class | | {best.scores['majority_uf1']:.3f} |{blank}",
-        f"| guesses by class frequency | | {1 / len(best.ledger.classes):.3f} |{blank}",
-    ]
+        rows.append(tuple(cells))
+    blank = ("",) * (len(COLUMNS) - 3)
+    rows.append(("most frequent class", "", f"{best.scores['majority_uf1']:.3f}", *blank))
+    rows.append(("guesses by class frequency", "", f"{1 / len(best.ledger.classes):.3f}", *blank))
+    filled = [n for n in range(len(COLUMNS)) if any(row[n] for row in rows[1:])]
+    lines = [f"| {' | '.join(row[n] for n in filled)} |" for row in rows]
+    return [lines[0], "|---" * len(filled) + "|", *lines[1:]]
 
 
 def sizes(entries: Sequence[Entry], protocol: str) -> list[str]:

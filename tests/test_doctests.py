@@ -1,15 +1,18 @@
 """The examples in docstrings give what they say.
 
 Each module's examples run in a folder of their own that holds `face.mkv`, a short video; `CASMEII`, a synthetic copy of
-CASME II; `pictures`, flow pictures; and the finished runs `runs/svm` and `runs/bi-woof`.
+CASME II; `pictures`, flow pictures; and the finished runs `runs/svm` and `runs/bi-woof`. `answer` is what
+`mien.recognise` says about the video.
 """
 
 from __future__ import annotations
 
 import doctest
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -17,9 +20,11 @@ import pytest
 import mien
 from mien.evaluation.run import benchmark
 from mien.io.video import write_video
+from mien.recognition import Answer
 from mien.synthesis.flow_images import write_flow_images
 from mien.synthesis.moving_face import render_clip
 from mien.synthesis.writer import write_corpus
+from mien.types import Interval
 
 SOURCE = Path(mien.__file__).parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -43,11 +48,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="module")
+def answer(folder: Path) -> Answer:
+    found = mien.recognise(folder / "face.mkv", interval=Interval(0, 7, 13), anyway=True)
+    return replace(found, video=replace(found.video, source="face.mkv"))
+
+
 @pytest.mark.parametrize("name", _modules_with_examples())
-def test_examples_in_docstrings(name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_docstrings(
+    name: str, folder: Path, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     module = import_module(name)
-    found = doctest.testmod(module, optionflags=FLAGS, extraglobs={"np": np, "mien": mien})
+    found = doctest.testmod(module, optionflags=FLAGS, extraglobs={"np": np, "mien": mien, "answer": answer})
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_every_public_name_has_an_example() -> None:
+    packages = [import_module(f"mien.{path.parent.name}") for path in SOURCE.glob("*/__init__.py")]
+    packages.append(import_module("mien.io.video"))
+    lacking = [
+        f"{package.__name__}.{name}"
+        for package in (mien, *packages)
+        for name in getattr(package, "__all__", ())
+        if isinstance(thing := getattr(package, name), type | FunctionType) and ">>> " not in (thing.__doc__ or "")
+    ]
+    assert lacking == []

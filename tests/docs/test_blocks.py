@@ -64,13 +64,14 @@ class Block(NamedTuple):
 def blocks(path: Path) -> Iterator[Block]:
     text = path.read_text(encoding="utf-8")
     mark = r"(?:^ *<!-- not run(?:, lines with (?P<word>\S+))?: (?P<why>[^\n]+) -->\n+)?"
-    head = r"^(?P<indent> *)```(?P<language>console|bash|sh|python|toml)(?: title=\"(?P<title>\S+)\")?\n"
+    head = r"^(?P<indent> *)```(?P<language>console|bash|sh|python|pycon|toml)(?: title=\"(?P<title>\S+)\")?\n"
     fence = head + r"(?P<text>.*?)^ *```$"
     for match in re.finditer(mark + fence, text, re.MULTILINE | re.DOTALL):
         plain = "\n".join(line.removeprefix(match["indent"]) for line in match["text"].split("\n"))
         line = text.count("\n", 0, match.start("language")) + 1
         page = path.relative_to(ROOT).as_posix()
-        yield Block(page, line, match["language"], plain, match["why"] or "", match["word"] or "", match["title"] or "")
+        language = match["language"].replace("pycon", "python")
+        yield Block(page, line, language, plain, match["why"] or "", match["word"] or "", match["title"] or "")
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]

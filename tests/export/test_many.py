@@ -228,12 +228,12 @@ def test_mistakes_are_found_before_any_work(films: Path, tmp_path: Path, monkeyp
     (tmp_path / "missing.txt").write_text(f"{film}\nnone.mp4\nneither.mp4\n")
     (tmp_path / "picture.txt").write_bytes(b"\xff\xfe\x00\x81")
     for sources, out, options, words in (
-        ([f"@{tmp_path / 'missing.txt'}"], "answers", {}, "2 of 3 films are not there: 'none.mp4', 'neither.mp4'"),
+        ([f"@{tmp_path / 'missing.txt'}"], "answers", {}, "2 of 3 films cannot be found: 'none.mp4', 'neither.mp4'"),
         ([f"@{tmp_path / 'empty.txt'}"], "answers", {}, "names no video"),
         ([f"@{tmp_path / 'picture.txt'}"], "answers", {}, "not UTF-8"),
         ([f"@{tmp_path / 'nowhere.txt'}"], "answers", {}, "cannot be read"),
         ([], "answers", {}, "no video"),
-        ([f"{tmp_path}/*.mp4"], "answers", {}, "not there"),
+        ([f"{tmp_path}/*.mp4"], "answers", {}, "cannot be found"),
         ([film], "file/answers", {}, "cannot be written"),
         ([film], "full", {}, "not empty"),
         ([film], "answers", {"files": ["doc"]}, "'doc' is not a kind"),

@@ -33,7 +33,7 @@ def benchmark(
     protocol: Annotated[
         str,
         typer.Option(
-            help="How clips are divided into training and test; `mien protocols` lists the ways.",
+            help="How clips are divided into training and test; see `mien protocols`.",
             autocompletion=complete_protocol,
         ),
     ] = "loso",
@@ -61,12 +61,12 @@ def benchmark(
         typer.Option("--protocol-set", metavar="KEY=VALUE", help="Change a parameter of the protocol."),
     ] = None,
     shuffle_labels: Annotated[
-        bool, typer.Option("--shuffle-labels", help="Permute the labels first: the score must fall to chance.")
+        bool, typer.Option("--shuffle-labels", help="Permute the labels first; the score should fall to chance.")
     ] = False,
     task: Annotated[str, typer.Option(help="recognise; or spot: --system then names a spotter.")] = "recognise",
     weights: Annotated[
         str | None,
-        typer.Option(help='With --task spot: a checkpoint or "shipped" that names what is found.'),
+        typer.Option(help='With --task spot: a checkpoint, or "shipped", that names classes.'),
     ] = None,
     estimate: Estimate = False,
     as_json: Json = False,
@@ -162,7 +162,7 @@ def experiment(
         typer.Option("--protocol-set", metavar="KEY=VALUE", help="Change a parameter of the protocols that have it."),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="ROW", help="Run this row alone, by name or system; may be repeated.")
+        list[str] | None, typer.Option(metavar="ROW", help="Run only this row, by name or system; may be repeated.")
     ] = None,
     skip: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Leave out this row, by name or system; may be repeated.")

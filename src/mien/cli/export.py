@@ -24,7 +24,7 @@ MOST = 64
 def export(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help='A file that `mien train` wrote, or "shipped" for the one of mien.'),
+        typer.Argument(metavar="MODEL", help='A file from `mien train`, or "shipped" for the weights in the package.'),
     ],
     onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE.onnx", help="The file to write.")],
     int8: Annotated[bool, typer.Option("--int8", help="Also write FILE.int8.onnx, quantised to 8 bits.")] = False,

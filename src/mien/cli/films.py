@@ -57,7 +57,7 @@ def recognise_films(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Answer many videos and print what became of them.
+    """Analyse many videos and print the result of each.
 
     Args:
         videos: Files, folders of pictures, patterns and lists.

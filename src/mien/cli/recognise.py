@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="A .safetensors file that `mien train` wrote; default: the one of mien."),
+    typer.Option("--weights", help="A .safetensors file from `mien train`; default: the weights in the package."),
 ]
 SpotterName = Annotated[
     str | None,
     typer.Option(
-        "--spotter", help="How intervals are found; `mien spotters` lists the ways.", autocompletion=complete_spotter
+        "--spotter", help="Method that finds intervals; `mien spotters` lists them.", autocompletion=complete_spotter
     ),
 ]
 
@@ -53,7 +53,7 @@ def recognise(
     eaf: Annotated[Path | None, typer.Option(help="Write annotation tiers for ELAN.", rich_help_panel=_FILES)] = None,
     boris: Annotated[
         Path | None,
-        typer.Option(help="Write a project for BORIS, .boris, or its tabular events, .tsv.", rich_help_panel=_FILES),
+        typer.Option(help="Write a project for BORIS (.boris) or tabular events (.tsv).", rich_help_panel=_FILES),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json-file", help="Write the whole answer as JSON.", rich_help_panel=_FILES)
@@ -64,7 +64,7 @@ def recognise(
     qa: Annotated[
         Path | None,
         typer.Option(
-            "--qa", help="Write questions and answers, .jsonl, as MEGC 2025 has them.", rich_help_panel=_FILES
+            "--qa", help="Write questions and answers in the format of MEGC 2025 (.jsonl).", rich_help_panel=_FILES
         ),
     ] = None,
     parquet: Annotated[
@@ -73,7 +73,7 @@ def recognise(
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder for the answers about all videos; the same command resumes.", rich_help_panel=_MANY
+            "--out", help="Folder for the answers to all videos; the same command resumes.", rich_help_panel=_MANY
         ),
     ] = None,
     lists: Annotated[
@@ -85,7 +85,8 @@ def recognise(
         typer.Option(help="Files of each video; default: html,json. Also eaf, boris, mp4.", rich_help_panel=_MANY),
     ] = None,
     table: Annotated[
-        str | None, typer.Option(help="Kind of the table of all: csv (default) or parquet.", rich_help_panel=_MANY)
+        str | None,
+        typer.Option(help="Format of the table of all videos: csv (default) or parquet.", rich_help_panel=_MANY),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -117,25 +118,25 @@ def recognise(
         Path | None,
         typer.Option(
             "--weights",
-            help="A .safetensors file that `mien train` wrote; default: the one of mien.",
+            help="A .safetensors file from `mien train`; default: the weights in the package.",
             rich_help_panel=_HOW,
         ),
     ] = None,
     unit_weights: Annotated[
         Path | None,
         typer.Option(
-            "--unit-weights", help="The same for action units, of `mien train --labels au12`.", rich_help_panel=_HOW
+            "--unit-weights", help="The same for action units, from `mien train --labels au12`.", rich_help_panel=_HOW
         ),
     ] = None,
     all_units: Annotated[
         bool,
-        typer.Option("--all-units", help="Also units that are little better than chance.", rich_help_panel=_HOW),
+        typer.Option("--all-units", help="Also report units that are hardly better than chance.", rich_help_panel=_HOW),
     ] = False,
     spotter: Annotated[
         str | None,
         typer.Option(
             "--spotter",
-            help="How intervals are found; `mien spotters` lists the ways.",
+            help="Method that finds intervals; `mien spotters` lists them.",
             autocompletion=complete_spotter,
             rich_help_panel=_HOW,
         ),
@@ -151,7 +152,7 @@ def recognise(
     ] = None,
     anyway: Annotated[
         bool,
-        typer.Option("--anyway", help="Name a class even where mien would decline to.", rich_help_panel=_HOW),
+        typer.Option("--anyway", help="Name a class even if it is unreliable.", rich_help_panel=_HOW),
     ] = False,
     as_json: Json = False,
 ) -> None:

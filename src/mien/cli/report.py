@@ -77,8 +77,10 @@ def report(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a finished run, or with --truth a file.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another on the same clips or videos.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="Folder of a finished run, or a file of predictions with --truth.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one for the same clips or videos.")],
     truth: Truth = None,
     rule: RuleName = None,
     labels: Labels = "",

@@ -17,23 +17,23 @@ Truth = Annotated[
     typer.Option(
         "--truth",
         metavar="NAME=PATH",
-        help="A database's folder, or a file of the truth; may be repeated. See the guide.",
+        help="Folder of a database, or a file of true labels; may be repeated.",
     ),
 ]
 RuleName = Annotated[
     str | None,
-    typer.Option("--rule", help="How is counted: megc2019 (classes); one_to_one, megc2020, strs (intervals)."),
+    typer.Option("--rule", help="Rule of counting: megc2019 (classes); one_to_one, megc2020, strs (intervals)."),
 ]
 ClassNames = Annotated[
-    str | None, typer.Option("--classes", help="Names of classes that the file gives as numbers: negative,positive,...")
+    str | None, typer.Option("--classes", help="Names of classes 0, 1, ... in the file: negative,positive,...")
 ]
 FramesFrom = Annotated[
-    str, typer.Option("--frames-from", help="What the predictions call the first frame: 0, 1, or truth (as the truth).")
+    str, typer.Option("--frames-from", help="Number of the first frame in the predictions: 0, 1, or truth.")
 ]
-KindName = Annotated[str, typer.Option("--kind", help="micro or macro, for intervals whose file tells no kind.")]
+KindName = Annotated[str, typer.Option("--kind", help="micro or macro, if the file does not state it.")]
 LengthTexts = Annotated[
     list[str] | None,
-    typer.Option("--length", metavar="KIND=FROM-TO", help="Lengths in frames that count: micro=7-16, macro=17-."),
+    typer.Option("--length", metavar="KIND=FROM-TO", help="Count only lengths in frames: micro=7-16, macro=17-."),
 ]
 FrameSettings = Annotated[
     list[str] | None,
@@ -49,11 +49,11 @@ Labels = Annotated[
 
 
 def score(
-    predictions: Annotated[list[Path], typer.Argument(help="Files or folders of predictions, of any known form.")],
+    predictions: Annotated[list[Path], typer.Argument(help="Files or folders of predictions, in any known format.")],
     truth: Truth = None,
     rule: RuleName = None,
     task: Annotated[
-        str | None, typer.Option(help="recognise, spot, units or questions; default: what the file tells.")
+        str | None, typer.Option(help="recognise, spot, units or questions; default: determined from the file.")
     ] = None,
     labels: Labels = "",
     label_sheet: Annotated[
@@ -61,7 +61,7 @@ def score(
         typer.Option("--label-sheet", metavar="NAME=FILE", help="Sheet with the action units of ready flow pictures."),
     ] = None,
     classes: ClassNames = None,
-    threshold: Annotated[float, typer.Option(help="Probability from which a unit counts as predicted.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Probability from which a unit counts as present.")] = 0.5,
     frames_from: FramesFrom = "truth",
     kind: KindName = "",
     length: LengthTexts = None,

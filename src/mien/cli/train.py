@@ -56,7 +56,11 @@ def train(
 
 def card(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help='A checkpoint; "shipped" or "shipped-units" for those of mien.')
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help='A checkpoint; or "shipped", "shipped-units", "shipped-classes" for those in the package.',
+        ),
     ],
     as_json: Json = False,
 ) -> None:

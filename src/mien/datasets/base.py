@@ -183,7 +183,7 @@ class Dataset(ABC):
         if not self.root.is_dir():
             raise MienError(
                 f"The folder {str(root)!r} for {self.id} does not exist.",
-                "the folder that holds the database as its owners ship it.",
+                "the folder that holds the database as its owners distribute it.",
                 f"`{self.id}=/path/to/the/folder`.",
             )
 

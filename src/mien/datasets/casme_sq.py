@@ -66,7 +66,7 @@ class CasmeSq(OfficialDataset):
             raise MienError(
                 f"{str(self.sheet)!r} labels a subject {row['subject']} that its second sheet does not name.",
                 f"one of {', '.join(subjects)}.",
-                "the label sheet as its owners ship it, with all three sheets.",
+                "the label sheet as its owners distribute it, with all three sheets.",
             )
         return subjects[row["subject"]]
 
@@ -80,7 +80,7 @@ class CasmeSq(OfficialDataset):
             raise MienError(
                 f"{str(self.sheet)!r} labels a clip {row['clip']!r}, whose video {stimulus!r} its third sheet lacks.",
                 f"one of {', '.join(self._naming[1])}.",
-                "the label sheet as its owners ship it, with all three sheets.",
+                "the label sheet as its owners distribute it, with all three sheets.",
             )
         return {**super()._fields(row, subject), "video": f"{subject.lstrip('s')}_{code}"}
 

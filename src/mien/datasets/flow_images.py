@@ -354,7 +354,7 @@ def read_flow_picture(path: Path) -> NDArray[np.uint8]:
     except Exception as error:  # what a damaged file makes a decoder raise has no end
         raise MienError(
             f"The flow picture {str(path)!r} cannot be read ({error}).",
-            "a whole PNG, JPEG or BMP file.",
+            "a complete PNG, JPEG or BMP file.",
             "copy the file again; `mien check flow_images=FOLDER` lists all that are broken.",
         ) from None
     u, v, strain = array[..., 0], array[..., 1], array[..., 2]

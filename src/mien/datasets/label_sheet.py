@@ -92,7 +92,7 @@ def read_label_sheet(path: Path, layout: Layout, dataset_id: str) -> LabelSheet:
         raise MienError(
             f"The label sheet {str(path)!r} is empty: it has no row with a subject and a clip.",
             "one row per expression.",
-            "the label sheet as its owners ship it.",
+            "the label sheet as its owners distribute it.",
         )
     page = max(pages, key=lambda page: _fit(page, layout))  # of equals, the first
     if layout.positions:
@@ -154,7 +154,7 @@ def _require_own(rows: Sequence[Row], page: Page, layout: Layout, dataset_id: st
             f"{page} is not the label sheet of {dataset_id}: {len(rows) - len(own)} of {len(rows)} clips are named "
             f"otherwise, such as {odd['clip']!r} of subject {odd['subject']!r} in row {odd.number}.",
             f"clips named as {dataset_id} names them ({layout.clip_pattern}).",
-            "the label sheet as its owners ship it, or the name of the database it is from before the `=`.",
+            "the label sheet as its owners distribute it, or the name of the database it is from before the `=`.",
         )
 
 

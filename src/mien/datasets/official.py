@@ -151,7 +151,7 @@ class OfficialDataset(Dataset):
             raise MienError(
                 f"The label sheet {str(self.sheet)!r} has no row with a subject and a clip.",
                 "one row per expression.",
-                "the label sheet as its owners ship it.",
+                "the label sheet as its owners distribute it.",
             )
         return self._with_own_keys(records)
 
@@ -225,7 +225,7 @@ class OfficialDataset(Dataset):
                         f"{str(self.sheet)!r} labels {clip.key} twice, in rows {before.row} and {record.row}: "
                         f"{', '.join(words)}.",
                         "one label for each clip.",
-                        "delete the wrong row, or read the sheet as its owners ship it.",
+                        "delete the wrong row, or read the sheet as its owners distribute it.",
                     )
             first.setdefault(record.clip.key, record)
             kept.append(record)

@@ -90,7 +90,7 @@ def rows_by_title(
         raise MienError(
             f"{_named(where)} has no column {', '.join(map(repr, missing))}; it has {_cut(found) or 'none'}.",
             f"the columns {', '.join(titles[0] for titles in columns.values())}.",
-            (" and ".join(fixes) if fixes else "the label sheet as its owners ship it") + ".",
+            (" and ".join(fixes) if fixes else "the label sheet as its owners distribute it") + ".",
         )
     titles = {name: (i, cells[at][i]) for name, i in place.items() if i is not None}
     body = [
@@ -115,7 +115,7 @@ def rows_by_position(
         raise MienError(
             f"The first sheet of {_named(where)} has {width} columns.",
             f"{len(positions)} columns: {', '.join(positions)}.",
-            "the label sheet as its owners ship it.",
+            "the label sheet as its owners distribute it.",
         )
     body = [
         Row(zip(positions, [*line, *[""] * len(positions)], strict=False), number)

@@ -258,7 +258,7 @@ def _number_of(path: Path, names: Sequence[str], sheet: str | int) -> int:
         raise MienError(
             f"{str(path)!r} has the sheets {', '.join(names)}.",
             f"a sheet {sheet!r}.",
-            "the file as its owners ship it.",
+            "the file as its owners distribute it.",
         )
     return wanted
 

@@ -35,7 +35,7 @@ def read_units(dataset_id: str, sheet: Path) -> dict[tuple[int, str], str]:
     if not sheet.is_file():
         raise MienError(
             f"There is no label sheet {str(sheet)!r}.",
-            f"the sheet of {dataset_id} as its owners ship it.",
+            f"the sheet of {dataset_id} as its owners distribute it.",
             f"`--label-sheet {dataset_id}=FILE`.",
         )
     rows = read_label_sheet(sheet, layout(dataset_id), dataset_id).rows

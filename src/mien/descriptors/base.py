@@ -60,6 +60,12 @@ class Descriptor:
             None where the descriptor needs frames.
         model: Its parameters: how the clip is read (`READING`), then those of the function. None takes the keyword
             arguments of the function with the types of their defaults.
+
+    Example:
+        >>> from mien.descriptors import lbp_top
+        >>> own = Descriptor("own-lbp", "LBP-TOP on one block", "-", lbp_top, "grey")
+        >>> own.with_parameters({"radius": 3}).radius
+        3
     """
 
     name: str

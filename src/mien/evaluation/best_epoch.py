@@ -363,7 +363,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> BestEpoch:
         raise MienError(
             f"{str(path)!r} is not as it was written ({type(error).__name__}: {error}).",
             "the file of a finished evaluation.",
-            "deleting it: it is made again.",
+            "delete it; it is computed again.",
         ) from None
     if result.settings != settings:
         raise _other_settings(path)

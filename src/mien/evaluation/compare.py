@@ -25,7 +25,7 @@ class Comparison:
         n_clips: Clips both were tested on.
         uf1, uar, accuracy: (A, B), each the mean over the run's seeds, pooled over folds.
         uf1_difference: A minus B.
-        uf1_interval: 95 % bootstrap interval of that difference, over persons.
+        uf1_interval: 95 % bootstrap interval of that difference, over subjects.
         accuracy_interval: The same of the difference in accuracy.
         uf1_seeds, accuracy_seeds: A minus B with each seed that both have.
         uf1_p: Share of bootstrap samples on the other side of zero, doubled; at most 1.
@@ -46,6 +46,17 @@ class Comparison:
     only_a: int
     only_b: int
     mcnemar_p: float
+
+    def __str__(self) -> str:
+        """Return the comparison in three lines, as it is read in a paper."""
+        low, high = self.uf1_interval
+        return (
+            f"UF1 {self.uf1[0]:.3f} and {self.uf1[1]:.3f}: difference {self.uf1_difference:+.3f}, "
+            f"95 % over subjects {low:+.3f} to {high:+.3f}, p = {self.uf1_p:.3f}\n"
+            f"UAR {self.uar[0]:.3f} and {self.uar[1]:.3f}; accuracy {self.accuracy[0]:.3f} and {self.accuracy[1]:.3f}\n"
+            f"{self.n_clips} clips, {self.only_a} right in the first only, {self.only_b} in the second only: "
+            f"McNemar's p = {self.mcnemar_p:.3f}"
+        )
 
 
 def _by_seed(ledger: Ledger, keys: list[str]) -> NDArray[np.float64]:
@@ -172,7 +183,7 @@ def render_comparison(result: Comparison | UnitComparison, a: str, b: str) -> Re
     for name, (first, second) in (("UF1", result.uf1), ("UAR", result.uar), ("accuracy", result.accuracy)):
         table.add_row(name, f"{first:.4f}", f"{second:.4f}", f"{first - second:+.4f}")
     low, high = result.uf1_interval
-    table.add_row("[dim]UF1, 95 % over persons", "", "", f"{low:+.4f} to {high:+.4f}")
+    table.add_row("[dim]UF1, 95 % over subjects", "", "", f"{low:+.4f} to {high:+.4f}")
     table.add_row("[dim]bootstrap p", "", "", f"{result.uf1_p:.3f}")
     table.add_row("[dim]right in one only", str(result.only_a), str(result.only_b), f"McNemar p {result.mcnemar_p:.3f}")
     return table

@@ -232,7 +232,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> Leak | None:
         raise MienError(
             f"{str(path)!r} is not as it was written ({type(error).__name__}: {error}).",
             "the file of a finished training.",
-            "deleting it: it is made again.",
+            "delete it; it is computed again.",
         ) from None
     if not same:
         raise MienError(

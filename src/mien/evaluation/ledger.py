@@ -406,7 +406,7 @@ def require_source(clip: Clip) -> None:
     place = clip.video or (clip.frames[0].parent if clip.frames else None)
     if place is not None and not place.exists() and not place.parent.exists():
         raise MienError(
-            f"{str(place.parent)!r} is gone, in which {clip.key} was when this run began.",
+            f"{str(place.parent)!r} no longer exists; {clip.key} was in it when this run began.",
             "the data where they were.",
             "the same command when they are back; it resumes where it stopped.",
         )

@@ -31,7 +31,7 @@ class Chosen:
     """The system of a run.
 
     Attributes:
-        system: The system; one from outside tells its failures as its package's.
+        system: The system; failures of one from outside are reported as those of its package.
         origin: Where one from outside was defined; None for this package's own.
         record: What run.json says of that: package, version, and what was asked for. Empty for this package's own.
     """

@@ -51,7 +51,7 @@ def report(
     Returns:
         A clip that could not be prepared counts as wrong in every score; `failed` names such clips and holds the
         scores of the others alone. Scores are shares in 0..1. `uf1_interval` is the 95 % interval of a bootstrap over
-        subjects, who bring their clips of all seeds with them: it tells how much the choice of subjects matters,
+        subjects, who bring their clips of all seeds with them: it shows how much the choice of subjects matters,
         `spread` how much the seed does.
 
     Raises:

@@ -68,11 +68,12 @@ def _headline(result: Mapping[str, Any]) -> Table:
     )
     where = ", ".join(f"{count} {kind}" for kind, count in result["interval_source"].items())
     dropped = ", ".join(f"{n} ({reason})" for reason, n in result.get("left_out", {}).items())
+    folded = result["f1_fold_mean"]
     table.caption = Text(
         "Below UF1: the 95 % interval of a bootstrap over subjects. "
         f"Classes {result['label_map']}: {', '.join(result['classes'])}. Onset and apex: {where}. "
         f"{f'Clips left out: {dropped}. ' if dropped else ''}"
-        f"Mean of per-fold F1, for comparison: {share(result['f1_fold_mean'])}.",
+        + ("" if folded is None else f"F1 averaged over folds, a different number: {share(folded)}."),
         "dim",
     )
     table.caption_justify = "left"
@@ -116,7 +117,7 @@ def no_answers(result: Mapping[str, Any]) -> list[int]:
 
 def _published(result: Mapping[str, Any]) -> Table:
     """Return the published rows for all databases together; those per database are in the JSON and on the page."""
-    table = plain_table("Published beside ours", ("", "UF1", "UAR", "accuracy", "comparable"))
+    table = plain_table("Published scores", ("", "UF1", "UAR", "accuracy", "comparable"))
     table.columns[-1].justify = "left"
     table.add_row(
         Text("this run", "bold"), *(Text(share(result[key]), "bold") for key in ("uf1", "uar", "accuracy")), ""

@@ -25,7 +25,7 @@ class Difference:
     Attributes:
         a, b: The scores, means over each run's seeds; None where no clip, or every clip, shows the unit.
         difference: A minus B.
-        interval: 95 % bootstrap interval of that difference, over persons, the same drawn for both.
+        interval: 95 % bootstrap interval of that difference, over subjects, the same drawn for both.
         p: Share of bootstrap samples on the other side of zero, doubled; at most 1.
     """
 
@@ -126,7 +126,7 @@ def render_unit_comparison(result: UnitComparison, a: str, b: str) -> Renderable
     parts: list[RenderableType] = [f"A = {a}   B = {b}   {result.n_clips} clips", ""]
     for key, title, mean in (("auc", "AUC", result.mean_auc), ("f1", "F1", result.mean_f1)):
         table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-        for heading in ("", "A", "B", "A - B", "95 % over persons"):
+        for heading in ("", "A", "B", "A - B", "95 % over subjects"):
             table.add_column(heading, justify="right" if heading else "left")
         table.add_row("mean", *_cells(mean), style="bold")
         for name, row in result.per_au.items():

@@ -73,6 +73,12 @@ def write_boris(answer: Answer, out: Path) -> Path:
 
     Raises:
         MienError: `out` cannot be written.
+
+    Example:
+        >>> write_boris(answer, Path("face.boris")).name  # answer = mien.recognise("face.mkv")
+        'face.boris'
+        >>> write_boris(answer, Path("face.tsv")).read_text().split("\\t")[0]
+        'Observation id'
     """
     if out.suffix.lower() == ".tsv":
         return write(out, events_as_tsv([answer], [answer.video.name]))

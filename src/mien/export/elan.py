@@ -46,6 +46,11 @@ def write_eaf(answer: Answer, out: Path, beside: str | None = None) -> Path:
     Raises:
         MienError: `out` cannot be written.
 
+    Example:
+        >>> path = write_eaf(answer, Path("face.eaf"))  # answer = mien.recognise("face.mkv")
+        >>> "person 1: expression" in Eaf(str(path)).get_tier_names()
+        True
+
     Source: https://www.mpi.nl/tools/elan/EAFv2.8.xsd
     """
     return write(out, eaf_bytes(answer, out, beside))

@@ -44,11 +44,16 @@ def write_mp4(answer: Answer, out: Path, progress: Callable[[float], None] | Non
 
     Raises:
         MienError: The video was deleted or was a camera, or `out` cannot be written.
+
+    Example:
+        >>> path = write_mp4(answer, Path("marked.mp4"))  # answer = mien.recognise("face.mkv")
+        >>> open_video(path).n_frames
+        14
     """
     source = answer.video
     if not Path(source.source).exists():
         raise MienError(
-            f"The video {source.source!r} is not there any more, or was a camera.",
+            f"The video {source.source!r} no longer exists, or was a camera.",
             "a video file or a folder of frames, to mark the expressions in.",
             f"`--html {out.with_suffix('.html').name}`, which needs no video.",
         )

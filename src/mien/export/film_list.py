@@ -57,9 +57,9 @@ def films_of(sources: Sequence[str | Path]) -> list[Path]:
     if missing:
         shown = ", ".join(repr(each) for each in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise MienError(
-            f"{len(missing)} of {len(missing) + len(found)} films are not there: {shown}.",
+            f"{len(missing)} of {len(missing) + len(found)} films cannot be found: {shown}.",
             "video files, folders of pictures, patterns that fit some, or `@films.txt` with one of these in a line.",
-            f"`ls -d {shlex.quote(missing[0])}` to see what is there; nothing was begun.",
+            f"`ls -d {shlex.quote(missing[0])}` to see what is there; nothing was started.",
         )
     if not found:
         raise MienError("There is no video.", "at least one.", "`mien recognise films/*.mp4 --out answers`.")

@@ -74,7 +74,7 @@ class Film:
             raise MienError(
                 f"{str(path)!r} is not as it was written ({error}).",
                 "the answer about a film.",
-                f"`rm -r {self.folder}` and the same command again: that film is answered anew.",
+                f"`rm -r {self.folder}` and the same command again, which analyses that film again.",
             ) from None
 
 
@@ -135,7 +135,7 @@ def recognise_many(
     bars: bool = False,
     executor: FilmExecutor | None = None,
 ) -> list[Film]:
-    """Answer many videos as `recognise` answers one, into a folder. Resumes if `out` holds part of the same work.
+    """Analyse many videos as `recognise` analyses one, into a folder. Resumes if `out` holds part of the same work.
 
     It is a function of its own because it returns something else: `recognise` gives an answer, which lives in memory,
     and this gives files, of which a kill at any moment loses no more than the films in progress. A film that cannot be
@@ -234,9 +234,9 @@ def answer_film(task: FilmTask) -> dict[str, bytes] | MienError:
         return error
     except (OSError, MemoryError) as error:
         return MienError(
-            f"{str(task.path)!r} could not be answered on this machine ({type(error).__name__}: {error}).",
+            f"{str(task.path)!r} could not be analysed on this machine ({type(error).__name__}: {error}).",
             "a film that can be read, and room in memory and on the disk.",
-            "the same command again, which tries it anew; with `--jobs 1` if memory is scarce.",
+            "the same command again, which tries it again; with `--jobs 1` if memory is scarce.",
         )
     except Exception as error:  # one film must not stop the others
         return unexpected_failure(clip_of(task), error)
@@ -386,9 +386,9 @@ def _answered(film: Film, out: Path) -> bool:
         if marker.get("digest") == source_digest(Clip("video", "-", film.name, None, "", video=path)):
             return True
     raise MienError(
-        f"The film {str(film.path)!r} has changed since it was answered in {str(out)!r}.",
+        f"The film {str(film.path)!r} has changed since it was analysed in {str(out)!r}.",
         "the same film, to resume.",
-        f"`rm -r {film.folder}` to have it answered anew, or `--out {out}-2`; nothing was changed.",
+        f"`rm -r {film.folder}` to analyse it again, or `--out {out}-2`; nothing was changed.",
     )
 
 

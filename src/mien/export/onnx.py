@@ -252,7 +252,9 @@ def checked(classifier: Classifier, card: ModelCard) -> Answer:
         ) from None
     if shape != (2, len(card.classes)):
         raise MienError(
-            f"The network tells {shape[1]} classes, the card {len(card.classes)}.", "as many.", "the card as written."
+            f"The network has {shape[1]} classes, the card {len(card.classes)}.",
+            "the same number.",
+            "the card as written.",
         )
     return answer
 

@@ -55,6 +55,11 @@ def write_page(
 
     Raises:
         MienError: `out` cannot be written. If the video was deleted, only the pictures are missing.
+
+    Example:
+        >>> path = write_page(answer, Path("face.html"))  # answer = mien.recognise("face.mkv")
+        >>> path.read_text(encoding="utf-8")[:15]
+        '<!doctype html>'
     """
     pictures = draw_events(answer, progress, namer) if drawn is None else drawn
     page = _rendered("answer.html.j2", answer, pictures, lambda name, webp: uri(webp))

@@ -28,6 +28,11 @@ def write_questions(answer: Answer, out: Path) -> Path:
 
     Raises:
         MienError: `out` cannot be written.
+
+    Example:
+        >>> path = write_questions(answer, Path("face.jsonl"))  # answer = mien.recognise("face.mkv")
+        >>> json.loads(path.read_text().splitlines()[0])["question"]
+        'What are the action units?'
     """
     events = [event for track in answer.tracks for event in track.events if event.kind == "micro"]
     lines = []

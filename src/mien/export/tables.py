@@ -32,6 +32,11 @@ def write_csv(answer: Answer, out: Path, per_frame: bool = False) -> Path:
 
     Raises:
         MienError: `out` cannot be written.
+
+    Example:
+        >>> path = write_csv(answer, Path("face.csv"))  # answer = mien.recognise("face.mkv")
+        >>> path.read_text(encoding="utf-8-sig").split(",")[:4]
+        ['video', 'person', 'kind', 'onset_frame']
     """
     return write(out, as_csv(frame_rows(answer) if per_frame else event_rows([answer])))
 
@@ -49,6 +54,12 @@ def write_parquet(answer: Answer, out: Path, per_frame: bool = False) -> Path:
 
     Raises:
         MienError: `out` cannot be written, or the package pyarrow is not installed.
+
+    Example:
+        >>> path = write_parquet(answer, Path("face.parquet"))  # answer = mien.recognise("face.mkv")
+        >>> import pandas
+        >>> pandas.read_parquet(path)["offset_frame"].tolist()
+        [13]
     """
     return write(out, as_parquet(frame_rows(answer) if per_frame else event_rows([answer])))
 
@@ -65,6 +76,11 @@ def write_json(answer: Answer, out: Path) -> Path:
 
     Raises:
         MienError: `out` cannot be written.
+
+    Example:
+        >>> path = write_json(answer, Path("face.json"))  # answer = mien.recognise("face.mkv")
+        >>> json.loads(path.read_text())["n_events"]
+        1
     """
     return write(out, json.dumps(as_json(answer), indent=2, ensure_ascii=False) + "\n")
 

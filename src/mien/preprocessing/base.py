@@ -38,6 +38,13 @@ class Context:
         apex: Row of the array that holds the apex; None if it is not known.
         track: Landmarks in each row, in pixels of the clip's frames; None before a step locates them.
         notes: Remarks for the user about this clip, as sentences.
+
+    Example:
+        >>> from mien.preprocessing.prepare import video_clip
+        >>> context = Context(video_clip("face.mkv"))
+        >>> context.use_interval(0, 7, 13)
+        >>> context.interval
+        Interval(onset=0, apex=7, offset=13)
     """
 
     clip: Clip
@@ -68,6 +75,12 @@ class Step:
         function: (array, context, **parameters) to array. The first step of a recipe is given an empty array.
         parameters: Keyword arguments, as JSON values.
         version: Increased when the same parameters give a different result, so that cached results are not used.
+
+    Example:
+        >>> def brighter(frames, context, by=10):
+        ...     return frames + by
+        >>> Step("brighter", brighter, {"by": 20}).parameters
+        {'by': 20}
     """
 
     name: str
@@ -85,6 +98,13 @@ class RecipeOutput:
         interval_source: Where onset and apex came from.
         notes: Remarks for the user, as sentences.
         interval: Onset, apex and offset that were used, in frame numbers; None for ready pictures and features.
+
+    Example:
+        >>> from mien.preprocessing import flow_from_frames
+        >>> from mien.preprocessing.prepare import video_clip
+        >>> output = flow_from_frames("dis").apply(video_clip("face.mkv"))
+        >>> output.array.shape, output.interval_source
+        ((3, 28, 28), 'detected')
     """
 
     array: Array

@@ -43,7 +43,7 @@ FEATURES = Recipe((Step("ready_features", steps.ready_features),), "D", (None,),
 
 
 def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: bool = False) -> Recipe:
-    """The recipe behind the ready pictures: onset and apex, flow, strain, 28x28, each channel stretched to 0..255.
+    """Return the recipe of the ready flow pictures: flow from onset to apex, strain, 28x28, channels scaled to 0..255.
 
     Frames are taken as they are: give cropped faces.
 
@@ -52,6 +52,14 @@ def flow_from_frames(method: str, longest: int = 320, size: int = 28, centred: b
         longest: Frames are first shrunk until their longer side has this many pixels.
         size: Side of the result in pixels.
         centred: Then taken about zero motion, as `CENTRED_FLOW_PICTURE`.
+
+    Returns:
+        The recipe; its result has the axes CHW: u, v and strain.
+
+    Example:
+        >>> recipe = flow_from_frames("tvl1")
+        >>> recipe.shape, recipe.range, [step.name for step in recipe.steps][:2]
+        ((3, 28, 28), (0.0, 255.0), ['onset_apex_pair', 'shrink'])
     """
     return Recipe(
         (
@@ -146,6 +154,10 @@ class NamedRecipe(Generic[P]):
         source: The paper it follows.
         make: Makes the recipe from all parameters.
         parameters: The model of its parameters.
+
+    Example:
+        >>> RECIPES["aligned"].recipe({"transform": "crop"}).shape
+        (None, 300, 245, 3)
     """
 
     name: str
@@ -222,10 +234,21 @@ RECIPES: Mapping[str, NamedRecipe] = {
 
 
 def named_recipe(name: str, **parameters: Any) -> Recipe:
-    """A recipe by name; parameters left out keep their defaults.
+    """Return a recipe by name; parameters left out keep their defaults.
+
+    Args:
+        name: Its name, from `mien recipes`.
+        parameters: Parameters that differ from the defaults; `mien recipes NAME` lists them.
+
+    Returns:
+        The recipe, ready for `Recipe.apply`.
 
     Raises:
         MienError: An unknown name or parameter, or a value of the wrong kind.
+
+    Example:
+        >>> named_recipe("strcn-g", alpha=12).shape
+        (2, 300, 245)
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES, "mien recipes")

@@ -294,7 +294,7 @@ def watch(
     rate, first = _rate_of(film, source) if camera else (film.fps, [])
     if rate is None or not math.isfinite(rate):
         raise MienError(
-            f"The frame rate of {film.name!r} is not known.", "frames per second, to tell durations.", "`--fps 100`."
+            f"The frame rate of {film.name!r} is not known.", "frames per second, to know durations.", "`--fps 100`."
         )
     watcher = Watcher(namer, rate, chosen, device, units)
     n, reported, pending = 0, -math.inf, list[Event]()

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifiers.checkpoint import CLASSES, SHIPPED_ENSEMBLE, ModelCard
+from mien.classifiers.checkpoint import CLASSES, SHIPPED_ENSEMBLE, ModelCard, checkpoint_file
 from mien.errors import MienError
 from mien.face.crop import crop_box, crop_frame
 from mien.face.landmarks import FaceTrack, track_face
@@ -104,7 +104,11 @@ def open_namer(weights: str | Path | None) -> Namer:
     """Load weights that predict classes.
 
     Args:
-        weights: A `.safetensors` file that `mien train` wrote; None loads the weights of the package.
+        weights: A `.safetensors` file that `mien train` wrote, or the name of one in the package, such as "shipped";
+            None loads "shipped-ensemble".
+
+    Returns:
+        The classifier, its recipe and its card.
 
     Raises:
         MienError: There is no such file, it is not a checkpoint, or its input cannot be made from a video.
@@ -113,7 +117,7 @@ def open_namer(weights: str | Path | None) -> Namer:
         >>> open_namer(None).card.classes
         ('negative', 'positive', 'surprise')
     """
-    path = SHIPPED_ENSEMBLE if weights is None else Path(weights)
+    path = SHIPPED_ENSEMBLE if weights is None else checkpoint_file(str(weights))
     if weights is None and not path.is_file():
         raise MienError(
             "No weights were given, and none come with this installation.",

@@ -105,7 +105,8 @@ def recognise(
     Args:
         video: Anything that `mien.io.video.open_video` opens, or an open video.
         weights: A `.safetensors` file that `mien train` wrote, for the classes; None uses the weights of the package.
-        interval: Onset, offset and optionally apex, in frames from 0. If given, nothing is searched.
+        interval: Onset, apex (or None) and offset, in frames from 0: `mien.types.Interval`. If given, nothing is
+            searched.
         spotter: Name of the method that finds the intervals (`mien spotters` lists them).
         fps: Frames per second, if the video does not state its frame rate or states a wrong one.
         parameters: Parameters of the spotter that differ from the defaults.
@@ -123,13 +124,12 @@ def recognise(
             the video, or the spotter or one of its parameters is unknown.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> from mien.io.video import write_video
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_video(pathlib.Path(folder) / "grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, 100)
-        ...     answer = recognise(path)
-        >>> [reason.about for reason in answer.reasons]
-        ['no_face']
+        >>> answer = recognise("face.mkv", interval=Interval(onset=0, apex=7, offset=13), anyway=True)
+        >>> event = answer.events[0]
+        >>> event.kind, [unit.code for unit in event.moved]
+        ('micro', ['AU10', 'AU12'])
+        >>> [reason.about for reason in event.abstained]  # why the class is unreliable
+        ['face_size']
     """
     began = time.perf_counter()
     namer = weights if isinstance(weights, Namer) else open_namer(weights)
@@ -141,7 +141,7 @@ def recognise(
     if rate is None or not math.isfinite(rate):
         raise MienError(
             f"The frame rate of {film.name!r} is not known.",
-            "frames per second, to tell how long a movement lasts.",
+            "frames per second, to know how long a movement lasts.",
             "`--fps 200`.",
         )
     start, stop = _span(film, interval, rate)

@@ -31,6 +31,10 @@ class Moment:
     Attributes:
         index: Number of the frame, from 0.
         seconds: Time on the clock of the video file, as players show it (see `mien.io.video.Video.time_of`).
+
+    Example:
+        >>> answer.events[0].apex  # answer = mien.recognise("face.mkv")
+        Moment(index=7, seconds=0.07)
     """
 
     index: int
@@ -44,6 +48,10 @@ class Reason:
     Attributes:
         about: Kind of the reason.
         text: The reason in words, with the measured value and the limit.
+
+    Example:
+        >>> answer.events[0].abstained[0].about  # answer = mien.recognise("face.mkv")
+        'face_size'
     """
 
     about: About
@@ -69,6 +77,11 @@ class UnitAnswer:
         present: Whether the probability exceeds the threshold of the unit.
         auc: How well the weights separate clips with the unit from clips without it, on real faces that they were not
             trained on: 1 is perfect, .5 is chance. From the card of the weights; None if it was not measured.
+
+    Example:
+        >>> unit = UnitAnswer(12, "lip corner puller", 0.99, "left", 2.9, present=True, auc=0.88)
+        >>> unit.code
+        'L12'
     """
 
     unit: int
@@ -104,6 +117,11 @@ class Event:
         eyes: x and y of the image-left eye, then of the other, at the onset, in pixels of the video.
         units: Every action unit that the weights know and that is answered (see `Answer.units`), by number; empty if
             the motion could not be measured or units were not asked for.
+
+    Example:
+        >>> event = answer.events[0]  # answer = mien.recognise("face.mkv")
+        >>> event.kind, event.onset.index, event.offset.index, round(event.seconds, 2)
+        ('micro', 0, 13, 0.14)
     """
 
     person: int
@@ -202,6 +220,11 @@ class Track:
         events: The expressions, in the order of their onsets.
         trace: How much the face moved; None if nothing was searched because the interval was given.
         reasons: Why there is no answer for this person.
+
+    Example:
+        >>> track = answer.tracks[0]  # answer = mien.recognise("face.mkv")
+        >>> track.person, track.n_frames, len(track.events)
+        (1, 14, 1)
     """
 
     person: int
@@ -233,6 +256,10 @@ class VideoFacts:
         start: Time of the first frame on the clock of the file; above 0 if, for example, the sound starts earlier.
         slower: Seconds of the file for each second of the answer: 8 if 240 frames per second were given for a file that
             plays 30.
+
+    Example:
+        >>> answer.video.name, answer.video.n_frames, answer.video.fps  # answer = mien.recognise("face.mkv")
+        ('face', 14, 100.0)
     """
 
     source: str
@@ -266,6 +293,10 @@ class Answer:
         units: Numbers of the action units that each event answers, ascending.
         units_off: Numbers of the units that the weights know but that are off, because on real clips they were little
             better than chance.
+
+    Example:
+        >>> len(answer.tracks), len(answer.events), answer.card.classes  # answer = mien.recognise("face.mkv")
+        (1, 1, ('negative', 'positive', 'surprise'))
     """
 
     video: VideoFacts
@@ -338,7 +369,7 @@ def from_json(plain: Mapping[str, Any]) -> Answer:
         return _answer(plain)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MienError(
-            f"These values are no answer ({type(error).__name__}: {error}).", "a whole answer.", again
+            f"These values are no answer ({type(error).__name__}: {error}).", "a complete answer.", again
         ) from None
 
 

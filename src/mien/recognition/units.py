@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifiers.checkpoint import SHIPPED_UNITS, UNITS, ModelCard
+from mien.classifiers.checkpoint import SHIPPED_UNITS, UNITS, ModelCard, checkpoint_file
 from mien.datasets.facs import unit_name
 from mien.errors import MienError
 from mien.preprocessing.base import Recipe
@@ -106,7 +106,7 @@ def open_units(weights: str | Path | None = None, all_units: bool = False) -> Un
         >>> 4 in open_units().shown
         True
     """
-    path = SHIPPED_UNITS if weights is None else Path(weights)
+    path = SHIPPED_UNITS if weights is None else checkpoint_file(str(weights))
     train = "`mien train NAME=FOLDER --system flow-kernels --labels au12 --out units.safetensors`."
     if not path.is_file():
         raise MienError(

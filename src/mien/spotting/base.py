@@ -134,6 +134,11 @@ class Spotter:
             than the last digit; see `mien.recognition`. While the face is still, half of them are enough, if the
             watcher is also a `Between`. 0 where rows cannot be interpolated.
         rate: Sufficient frames per second: of faster videos only every `step`-th frame is used, see `hop`. 0 uses all.
+
+    Example:
+        >>> spotter = mien.spotters()["flow-peaks"]
+        >>> spotter.title, sorted(spotter.tuned["micro"])
+        ('...', ['micro_height'])
     """
 
     name: str

@@ -193,13 +193,9 @@ def spot(
             differ in size.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> from mien.io.video import write_video
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_video(pathlib.Path(folder) / "grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, 100)
-        ...     outcome = spot(path)
+        >>> outcome = spot("face.mkv")
         >>> outcome.abstained
-        'The video lasts 0.10 s (10 frames); at least 1 s is needed.'
+        'The video lasts 0.14 s (14 frames); at least 1 s is needed.'
     """
     started = time.perf_counter()
     chosen = spotter_named(name)

@@ -200,7 +200,9 @@ class RayExecutor(Executor):
             MienError: The work was stopped, or no machine has had room for `patience` seconds.
         """
         if self.stopped.is_set():
-            raise MienError("This was stopped.", "nothing.", "the same command again: what is finished is kept.")
+            raise MienError(
+                "The run was stopped.", "a run to its end.", "the same command again, which resumes where it stopped."
+            )
         if room_for(self.gpus_per_fold):
             return None
         now = time.monotonic()

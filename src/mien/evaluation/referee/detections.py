@@ -42,7 +42,7 @@ class Detections:
         dataset: Database as the file says it; "" where it does not.
         subject: Subject; "" where the name of the video holds it.
         video: Video as the file names it.
-        kind: "micro", "macro", or "" where the file tells none.
+        kind: "micro", "macro", or "" if the file does not state it.
         onset: First frames.
         offset: Last frames, included.
         score: Scores; NaN where there is none.
@@ -103,7 +103,7 @@ def read_detections(paths: Sequence[Path], rule: FrameRule, kind: str = "") -> D
     Args:
         paths: Files, or folders of files.
         rule: How frame scores become intervals.
-        kind: Kind of all intervals whose file tells none.
+        kind: Kind of all intervals, for files that do not state it.
 
     Raises:
         MienError: A file is none of the known forms.
@@ -222,7 +222,7 @@ def _challenge_log(path: Path, lines: Sequence[str]) -> Detections | None:
     if len(marked) < max(1, len(rows) - 4):
         return None
     found = Detections(form="log of a challenge (TP, FP, FN)")
-    found.said.append("A log tells no kinds: all expressions are scored together, unless --kind is given.")
+    found.said.append("A log does not state kinds: all expressions are scored together, unless --kind is given.")
     for row in marked:
         detected = [(_frame(path, row, row[3]), _frame(path, row, row[4]))] if row[5] != "FN" else []
         found.add(row[0].strip("*"), detected)

@@ -193,7 +193,7 @@ def _kinds(known: VideoTruth, found: Detections, kind: str) -> tuple[tuple[str, 
             "a kind for each interval, or for none.",
             "fill the column `kind`, or remove it.",
         )
-    why = "the truth tells no kinds" if not known.kinds else "the predictions tell no kinds"
+    why = "the truth states no kinds" if not known.kinds else "the predictions state no kinds"
     return (TOGETHER,), [f"Micro- and macro-expressions are scored together: {why}."]
 
 
@@ -373,8 +373,8 @@ def compare_films(a: Matched, b: Matched, rule: str, *, draws: int = 2000) -> di
         raise MienError(
             f"A is scored on {', '.join(a.kinds)} of {len(a.truth.keys)} videos, B on {', '.join(b.kinds)} of "
             f"{len(b.truth.keys)}.",
-            "two files that both tell kinds, or both do not, and one truth.",
-            "--kind for the file that tells none.",
+            "two files that both state kinds, or both do not, and one truth.",
+            "--kind for the file that does not state them.",
         )
     people, first = by_subject(a, _counts(a, rule)[0])
     _, second = by_subject(b, _counts(b, rule)[0])

@@ -58,7 +58,7 @@ def score(
         classes: Names of classes that the file gives as numbers, from 0.
         threshold: Probability from which a unit counts as predicted, 0..1.
         frames_from: What predictions call the first frame: "0", "1", or "truth" for the truth's own numbers.
-        kind: "micro" or "macro" for intervals whose file tells no kind.
+        kind: "micro" or "macro" for intervals whose file does not state it.
         lengths: Lengths in frames that count, by kind: (shortest, longest), both included.
         settings: Values of `mien.evaluation.referee.frames.FrameRule`.
 

@@ -33,6 +33,11 @@ class Frame:
         index: Its number, from 0.
         time: Seconds on the clock of the file, as players show it (see `Video.time_of`); NaN if it is not known.
         pixels: (H, W) grey or (H, W, 3) RGB; uint8 0..255 or uint16 0..65535.
+
+    Example:
+        >>> frame = mien.open_video("face.mkv").frame(3)
+        >>> frame.index, frame.time, frame.pixels.shape
+        (3, 0.03, (96, 96, 3))
     """
 
     index: int
@@ -51,6 +56,13 @@ class Video(ABC):
         colour: True for RGB frames, False for grey ones.
         depth: Bits of one sample in the source, 8 to 16; above 8 the frames are uint16.
         problems: What was found missing or damaged so far, one sentence each; complete once all frames were read.
+
+    Example:
+        >>> video = mien.open_video("face.mkv")
+        >>> video.n_frames, video.fps, video.height, video.width
+        (14, 100.0, 96, 96)
+        >>> [frame.index for frame in video.frames(step=5)]
+        [0, 5, 10]
     """
 
     name: str
@@ -179,7 +191,7 @@ class Video(ABC):
         known = "an unknown number of frames" if n is None else f"{n} frames, 0 to {n - 1}"
         raise MienError(
             f"Frame {index} of {self.name!r}{self._place(index)} cannot be read.",
-            f"a whole frame of this video; it has {known}.",
+            f"a complete frame of this video; it has {known}.",
             "another frame, or `Video.problems` for what is damaged.",
         )
 
@@ -218,13 +230,36 @@ class Video(ABC):
 
 
 def natural_order(text: str) -> tuple[tuple[int, str], ...]:
-    """A sort key under which img2 comes before img10."""
+    """Return a sort key under which img2 comes before img10.
+
+    Args:
+        text: A file name.
+
+    Returns:
+        Numbers and texts in turn, which compare as their reader would.
+
+    Example:
+        >>> sorted(["img10.png", "img2.png"], key=natural_order)
+        ['img2.png', 'img10.png']
+    """
     parts = re.split(r"(\d+)", text)
     return tuple((int(part), "") if odd % 2 else (-1, part.lower()) for odd, part in enumerate(parts))
 
 
 def frame_rate_warning(fps: float | None) -> str | None:
-    """What the reader of results must know about a frame rate; None when it is high enough for micro-expressions.
+    """Return what the reader of results must know about a frame rate.
+
+    Args:
+        fps: Frames per second; None if they are not known.
+
+    Returns:
+        A sentence; None if the rate is high enough for micro-expressions.
+
+    Example:
+        >>> frame_rate_warning(200) is None
+        True
+        >>> frame_rate_warning(25)
+        '25 frames per second are few: a micro-expression lasts 1/25 to 1/2 s, here 1.0 to 12 frames; ...'
 
     Source: micro-expressions last 1/25 to 1/2 second (Yan et al., Journal of Nonverbal Behavior, 2013).
     """
@@ -242,15 +277,22 @@ def frame_rate_warning(fps: float | None) -> str | None:
 
 
 def to_uint8(pixels: NDArray[Any], depth: int = 16) -> NDArray[np.uint8]:
-    """Grey or colour levels as 8 bits, by a rule that is the same for every frame.
+    """Return grey or colour levels as 8 bits, by a rule that is the same for every frame.
 
     Args:
         pixels: Any shape; uint8 is returned as it is, uint16 is divided by (2^depth - 1) / 255 and rounded.
         depth: Bits really used by uint16 levels. Frames of a `Video` use all 16; say 12 for a file that holds the raw
             0..4095 of a 12-bit camera. Levels above become white.
 
+    Returns:
+        Levels 0..255, of the shape of `pixels`.
+
     Raises:
         MienError: Neither uint8 nor uint16, or a depth outside 8..16.
+
+    Example:
+        >>> to_uint8(np.array([0, 2048, 4095, 5000], np.uint16), depth=12).tolist()
+        [0, 128, 255, 255]
     """
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)

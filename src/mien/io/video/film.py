@@ -247,8 +247,8 @@ def open_film(path: Path, fps: float | None) -> Video:
     size = path.stat().st_size
     raise MienError(
         f"{str(path)!r} holds no video that can be read ({'the file is empty' if not size else problem.lower()}).",
-        "a whole video file (mp4, avi, mkv, mov, webm, ...), a GIF, a picture or a folder of pictures.",
-        "copying or exporting the file again, or playing it to see whether it is whole.",
+        "a complete video file (mp4, avi, mkv, mov, webm, ...), a GIF, a picture or a folder of pictures.",
+        "copy or export the file again, or play it to see whether it is complete.",
     )
 
 

@@ -15,7 +15,7 @@ from mien.io.video.pictures import PICTURES, frames_video, pictures_in, refuse_p
 
 
 def open_video(source: str | Path | int | Sequence[str | Path], fps: float | None = None) -> Video:
-    """Opens anything that holds frames.
+    """Open anything that holds frames.
 
     Args:
         source: A video file or GIF, a folder of pictures (taken in natural order: img2 before img10; other files are

@@ -65,7 +65,7 @@ class _PictureVideo(Video):
 
 
 def frames_video(paths: Sequence[Path], fps: float | None, name: str) -> Video:
-    """Picture files as a film, in the order given; one picture is a film of one frame.
+    """Return picture files as a video, in the order given; one picture is a video of one frame.
 
     Args:
         paths: PNG, JPEG, TIFF, BMP, WebP, PGM or PPM, all of one size and depth; grey ones among coloured ones become
@@ -73,8 +73,19 @@ def frames_video(paths: Sequence[Path], fps: float | None, name: str) -> Video:
         fps: Frames per second, where it is known.
         name: What to call it.
 
+    Returns:
+        The video; frames are read when they are asked for.
+
     Raises:
         MienError: No picture among them that can be read.
+
+    Example:
+        >>> import cv2
+        >>> for n in range(3):
+        ...     _ = cv2.imwrite(f"{n}.png", np.full((20, 30), 10 * n, np.uint8))
+        >>> video = frames_video([Path("0.png"), Path("1.png"), Path("2.png")], fps=200, name="grey")
+        >>> video.n_frames, video.frame(2).pixels.max(), video.time_of(2)
+        (3, np.uint8(20), 0.01)
     """
     missing: list[str] = []
     for path in paths:

@@ -24,7 +24,7 @@ def write_video(
     path: str | Path, frames: Iterable[NDArray[Any]], fps: float, *, times: Sequence[float] | None = None,
     start: float = 0.0,
 ) -> Path:  # fmt: skip
-    """Writes a film; nothing is at `path` until it is whole.
+    """Write a video; nothing is at `path` until it is complete.
 
     Args:
         path: The ending decides. `.mkv`: without loss (FFV1), read back bit for bit; times are kept to a millisecond.
@@ -42,6 +42,12 @@ def write_video(
 
     Raises:
         MienError: No frames or not all alike, an unknown ending, bad times, no room or no right to write.
+
+    Example:
+        >>> write_video("grey.mkv", [np.full((64, 64), 128, np.uint8)] * 10, fps=200).name
+        'grey.mkv'
+        >>> mien.open_video("grey.mkv").fps
+        200.0
     """
     path = Path(path)
     kind = path.suffix.lower()
