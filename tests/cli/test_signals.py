@@ -76,7 +76,7 @@ def test_a_benchmark_that_is_stopped_unlocks_its_folder(
     try:
         wait_for((run / "run.json").exists, process)
         wait_for(lambda: is_training(run, process, jobs), process)
-        time.sleep(0.5)
+        time.sleep(0.1)
         assert (run / LOCK).exists()
         process.send_signal(number)
         out, err = process.communicate(timeout=120)

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,17 @@ def trained(name: str, **more: Any) -> tuple[NetClassifier, ModelCard]:
         {medium: recipe.fingerprint}, shape, 0, licence="For tests.", versions=versions(),
     )  # fmt: skip
     return classifier, card
+
+
+@pytest.fixture(autouse=True, scope="module")
+def operators_read_once() -> Iterator[None]:
+    """Torch reads onnxscript's thousand operators anew at each export: half a second, which a user pays once."""
+    from torch.onnx._internal.exporter import _registration
+
+    table = _registration.ONNXRegistry
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(table, "from_torchlib", staticmethod(cache(table.from_torchlib)))
+        yield
 
 
 @pytest.mark.parametrize(

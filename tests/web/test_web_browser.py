@@ -103,6 +103,14 @@ class User:
         self.address = address
         self.driver.get(address)
 
+    def begin_again(self) -> None:
+        """Open the page as if for the first time, in a window of the usual size."""
+        self.run("sessionStorage.clear(); localStorage.clear()")
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.get(self.address)
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+
     def one(self, name: str) -> Any:
         return self.driver.find_element(By.ID, name)
 
@@ -141,11 +149,18 @@ class User:
         return {re.sub(r"^(\w+://[^/]*/?|\w+:).*", r"\1", url) for url in sent}
 
 
-@pytest.fixture
-def user(address: str, folder: Path) -> Iterator[User]:
+@pytest.fixture(scope="module")
+def browser(address: str, folder: Path) -> Iterator[User]:
     person = User(address, folder / "downloads")
     yield person
     person.driver.quit()
+
+
+@pytest.fixture
+def user(browser: User) -> User:
+    """A person with an empty page; starting a browser for each would take seconds."""
+    browser.begin_again()
+    return browser
 
 
 def test_video_is_sent_answered_browsed_and_downloaded(user: User, folder: Path) -> None:

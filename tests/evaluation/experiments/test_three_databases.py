@@ -24,7 +24,7 @@ KILLED = ("lbp-tics", "bi-woof", "strcn-g")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("three")
     for name in DATABASES:
-        write_corpus(name, root / name, subjects=2, clips_per_subject=4, size=64, frames=8)
+        write_corpus(name, root / name, subjects=2, clips_per_subject=3, size=64, frames=8)
     return [f"{name}={root / name}" for name in DATABASES]
 
 
