@@ -34,7 +34,7 @@ from mien.synthesis.moving_pairs import KINDS, TEXTURES, MovingPair, moving_pair
 
 HEIGHT, WIDTH = 300, 245
 VARIANTS: dict[str, dict[str, Any]] = {
-    "classic_nl, Lorentzian": {"penalty": "lorentzian"},
+    "classic_nl, Charbonnier": {"penalty": "charbonnier"},
 }
 
 

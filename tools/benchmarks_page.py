@@ -88,10 +88,10 @@ def counted(operations: float, size: float, what: str) -> Callable[[], Work]:
 
 
 def flow_pair() -> Work:
-    """classic_nl: four levels by halves and two by quarters, three warps each, with one solver cycle at the least."""
-    areas = sum(4.0**-n for n in range(4)) + sum(1.25 ** (-2 * n) for n in range(2))
+    """classic_nl: four levels by halves of two warps, then three at full size, with one solver cycle at the least."""
+    areas = 2 * sum(4.0**-n for n in range(4)) + 3
     sampled, system, cycle, medians = 36 * 3 * 2, 100, 150, 50
-    operations = PIXELS * 3 * areas * (sampled + system + cycle + medians)
+    operations = PIXELS * areas * (sampled + system + cycle + medians)
     return Work(operations, PIXELS * (2 + 8), "sampling, one solver cycle and a median per warp")
 
 

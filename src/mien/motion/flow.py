@@ -76,7 +76,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
 }
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
-REVISIONS: dict[str, int] = {"classic_nl": 2}
+REVISIONS: dict[str, int] = {"classic_nl": 3}
 """How often the result of a method has changed; prepared inputs of an earlier revision are not used again."""
 
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
@@ -151,7 +151,7 @@ def optical_flow(first: _Pictures, second: _Pictures, method: str = "tvl1") -> N
         method: One of `METHODS`, or a method that another package registered. All but the first three are OpenCV's
             implementations with default settings, which work on 8 bits.
 
-            - "classic_nl": after Sun, Roth and Black 2010, tuned for skin that moves smoothly; half a second.
+            - "classic_nl": after Sun, Roth and Black 2010, for noise and changing light; a third of a second.
             - "classic_nl_published": the same as published, and as STRCN's code uses it.
             - "classic_l": the same with the Lorentzian penalty, as STRCN's text has it.
             - "tvl1": Zach, Pock and Bischof 2007, as STSTNet uses it.

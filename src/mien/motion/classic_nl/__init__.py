@@ -9,8 +9,9 @@ distance, likeness of colour and visibility. Each step linearises the pictures o
 a linear system with two unknowns a pixel: see `solve`.
 
 As published, lambda is 3 whatever the pictures, and noise and light count as motion where a face has little texture.
-Here the pictures are first freed of both, and lambda follows the noise (see `prepare`): on rendered pairs this halves
-the error. `published=True` leaves that out. In either case the first, quadratic stage has a plain median only, and the
+Here the pictures are first freed of both, lambda follows the noise (see `prepare`), the penalty is Classic-L's and the
+robust stage is at full size only: on smooth faces this halves the error, at sharp edges of the motion it is about the
+same. `published=True` leaves that out. In either case the first, quadratic stage has a plain median only, and the
 linear systems are solved to a residual instead of by elimination.
 
 Sources: Sun, Roth and Black, "Secrets of optical flow estimation and their principles", CVPR 2010, and "A quantitative

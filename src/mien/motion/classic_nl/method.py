@@ -37,7 +37,7 @@ def _quadratic(x: Tensor) -> Tensor:
 
 
 _QUADRATIC = Penalties(_quadratic, _quadratic, 3.0)
-"""Of the first stage; smoothness counts ten times as much where the pictures have been prepared."""
+"""Of the first stage; where the pictures have been prepared, smoothness counts ten times as much and more in noise."""
 
 PENALTIES = {
     "charbonnier": Penalties(_charbonnier, _charbonnier, 3.0),
@@ -50,7 +50,7 @@ def classic_nl(
     first: NDArray[Any],
     second: NDArray[Any],
     *,
-    penalty: str = "charbonnier",
+    penalty: str | None = None,
     published: bool = False,
     warps: int | None = None,
     tolerance: float | None = None,
@@ -63,11 +63,13 @@ def classic_nl(
         first: (H, W) or (B, H, W) grey levels, (H, W, 3) or (B, H, W, 3) RGB, 0..255, at least 16 pixels a side. What
             ends in an axis of 3 is colour.
         second: The later pictures, of the same shape.
-        penalty: "charbonnier" (Classic+NL) or "lorentzian" (that of Classic-L, in the same steps).
-        published: Pictures and lambda as in the papers, to rebuild inputs made so; less accurate on smooth faces, more
-            at sharp edges of the motion.
-        warps: How many times the pictures are brought together at each level of the pyramid; by default 2, and 3 where
+        penalty: "lorentzian" (that of Classic-L) or "charbonnier" (Classic+NL), in the same steps; by default the
+            first, which keeps sharp edges better where the pictures have been prepared, and the second where
             `published`.
+        published: Pictures and lambda as in the papers, to rebuild inputs made so; less accurate on smooth faces, and
+            a little more at sharp edges of the motion in steady light.
+        warps: How many times the pictures are brought together at each level of the pyramid; by default 2, with 3 at
+            full size, and 3 at each where `published`.
         tolerance: Each linear system is solved until its residual has shrunk to this part; by default 0.1, and 0.01
             where `published`.
         device: Where torch computes.
@@ -80,6 +82,7 @@ def classic_nl(
     Raises:
         MienError: No such penalty; the pictures differ in shape, are too small or hold what is not a number.
     """
+    penalty = penalty or ("charbonnier" if published else "lorentzian")
     if penalty not in PENALTIES:
         raise unknown_name("penalty", penalty, PENALTIES, "mien.motion.classic_nl.PENALTIES")
     colour = np.ndim(first) in (3, 4) and np.shape(first)[-1] == 3
@@ -94,7 +97,7 @@ def classic_nl(
     pairs = pairs[:, None] if single else pairs
     if min(pairs.shape[2:4]) < 16:
         raise MienError(f"Pictures of {pairs.shape[2]}x{pairs.shape[3]} pixels.", "at least 16 a side.", "larger ones.")
-    warps = warps or (3 if published else 2)
+    counts = (warps, warps) if warps else (3, 3) if published else (2, 3)
     tolerance = tolerance or (1e-2 if published else 0.1)
     count = at_once or (1 if torch.device(device).type == "cpu" else 16)
     flow = np.empty((*pairs.shape[1:4], 2), np.float32)
@@ -109,7 +112,7 @@ def classic_nl(
                 torch.as_tensor(np.ascontiguousarray(guide, np.float32), device=device),
                 PENALTIES[penalty],
                 published,
-                warps,
+                counts,
                 tolerance,
             )
         flow[start : start + count] = found.permute(1, 2, 3, 0).cpu().numpy()
@@ -133,28 +136,34 @@ def _lab(pictures: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _coarse_to_fine(
-    pictures: Tensor, guide: Tensor, robust: Penalties, published: bool, warps: int, tolerance: float
+    pictures: Tensor, guide: Tensor, robust: Penalties, published: bool, warps: tuple[int, int], tolerance: float
 ) -> Tensor:
-    """Flow (2, B, H, W) between grey pictures (2, B, H, W), with (B, C, H, W) to weigh the median."""
-    quadratic, steep = _QUADRATIC, 0.0
+    """Flow (2, B, H, W) between grey pictures (2, B, H, W), with (B, C, H, W) to weigh the median.
+
+    The warps are those of the two stages.
+    """
+    quadratic, steep, robust_levels = _QUADRATIC, 0.0, 2
     if published:
         pictures = texture(pictures)
     else:
-        pictures, strength = prepare(pictures)
-        quadratic, steep = replace(quadratic, factor=10 * quadratic.factor), _STEEP
-        robust = replace(robust, factor=robust.factor * strength.view(-1, 1, 1))
+        pictures, noise = prepare(pictures)
+        noise = noise.view(-1, 1, 1)
+        # In noise, what the first stage leaves undone costs the second many warps. The second begins at full size: a
+        # level above it would round the edges of the motion.
+        quadratic, steep, robust_levels = replace(quadratic, factor=75 * noise.clamp_min(0.4)), _STEEP, 1
+        robust = replace(robust, factor=robust.factor * 3 * noise**0.9)
     size = (pictures.shape[-2], pictures.shape[-1])
     # Graduated non-convexity: a quadratic energy first, from coarse to fine, then the robust one at the finest scales.
     coarsest = int(math.log2(min(size) / 16))
-    stages = ((quadratic, 2.0, 1 + coarsest), (robust, 1.25, 2))
+    stages = ((quadratic, 2.0, 1 + coarsest, warps[0]), (robust, 1.25, robust_levels, warps[1]))
     flow = pictures.new_zeros(2, pictures.shape[1], 1, 1)
-    for penalties, spacing, levels in stages:
+    for penalties, spacing, levels, count in stages:
         for level in reversed(range(levels)):
             height, width = (max(16, round(n / spacing**level)) for n in size)
             flow = resized_flow(flow, height, width)
             first, second = shrunk(pictures, height, width)
             small_guide = shrunk(guide, height, width)
-            for _ in range(warps):
+            for _ in range(count):
                 change = increment(first, second, flow, penalties, tolerance)
                 flow = plain_median(flow + change.clamp(-1, 1))
                 if penalties is robust:

@@ -8,25 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LEAST_NOISE = 0.4
+_LEAST_NOISE = 0.3
 _LIGHT = 5.0
 
 
 def prepare(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures without most of their noise and light, and how much smoother their flow should be for the noise left.
+    """Pictures without most of their noise and light, and the noise that they had.
 
-    A penalty |x|^0.9 of a residual with noise n on it weighs as much as before if the other term grows like n^0.9.
-    What is blurred away grows with the noise too, and what is left of light after `texture` lies in coarse structure.
+    What is blurred away grows with the noise, but slowly: fine texture counts as noise too (see `noise_level`). What is
+    left of light after `texture` lies in coarse structure.
 
     Args:
         pictures: (2, B, H, W) grey levels 0..255.
 
     Returns:
-        (2, B, H, W) texture in 0..255 about its local mean, and (B,) the factor of lambda, 3 at noise 1.
+        (2, B, H, W) texture in 0..255 about its local mean, and (B,) the noise in grey levels, at least 0.3.
     """
     noise = noise_level(pictures).mean(0)
-    fine = texture(_blurred(pictures, (0.6 + 0.3 * noise).clamp_max(1.5)))
-    return fine - _blurred(fine, torch.full_like(noise, _LIGHT)), 3 * noise.clamp_min(_LEAST_NOISE) ** 0.9
+    fine = texture(_blurred(pictures, (0.6 + 0.2 * noise).clamp_max(1.5)))
+    return fine - _blurred(fine, torch.full_like(noise, _LIGHT)), noise.clamp_min(_LEAST_NOISE)
 
 
 def noise_level(pictures: Tensor) -> Tensor:
