@@ -1,7 +1,7 @@
 """What mien does, in one picture.
 
-Between onset and apex of this film the mouth corners rise by about a pixel. Magnified, a person sees it; optical flow
-measures it; the weights that come with the package name the action units that moved.
+Between onset and apex of this video, the corners of the mouth rise by about a pixel. Magnification makes the movement
+visible, optical flow measures it, and the weights in the package name the action units that moved.
 """
 
 import tempfile

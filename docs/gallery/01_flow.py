@@ -1,7 +1,7 @@
 """Flow and strain of a clip.
 
-Optical flow says where every pixel goes between onset and apex, strain how much the skin stretches there. The mouth
-corners of this face rise by about a pixel: too little to see in the two frames, plain in the flow.
+Optical flow is the displacement of every pixel between onset and apex; strain is how much the skin stretches. The
+corners of this mouth rise by about a pixel, which is hardly visible in the two frames but clear in the flow.
 """
 
 import numpy as np

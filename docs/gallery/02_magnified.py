@@ -1,7 +1,7 @@
 """A magnified strip.
 
-Motion magnification enlarges changes that are too small to see. Below each frame is the same frame magnified; on the
-right one row of pixels runs through time, where the movement shows as a bend.
+Motion magnification enlarges changes that are too small to see. Below each frame is the same frame magnified. On the
+right, one row of pixels is shown over time, where the movement appears as a bend.
 """
 
 import numpy as np

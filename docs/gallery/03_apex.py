@@ -1,6 +1,6 @@
 """The apex of a clip.
 
-Without an annotated apex, the frame that differs most from the onset is taken (equation 5 of STRCN). The curve rises
+Without an annotated apex, the frame that differs most from the onset is used (equation 5 of STRCN). The curve rises
 with the movement and falls when the face returns.
 """
 

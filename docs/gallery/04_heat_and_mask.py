@@ -1,7 +1,7 @@
 """Heat map and mask of STRCN-A.
 
-STRCN-A keeps the 30 % of pixels that change most over the training clips (Fig. 5 of the paper). Here the mean of
-six clips of other faces makes the mask; the face shown is none of them.
+STRCN-A keeps the 30 % of pixels that change most over the training clips (Fig. 5 of the paper). Here the mask comes
+from the mean of six clips of other people, as in a leave-one-subject-out fold.
 """
 
 import numpy as np

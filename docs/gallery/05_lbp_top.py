@@ -1,7 +1,7 @@
 """LBP-TOP histograms.
 
-Local binary patterns count the texture of the picture (XY) and of its changes along rows (XT) and columns (YT). The
-bars are the difference between a face that moves and the same face at rest: the planes through time change most.
+Local binary patterns describe the texture of the picture (XY) and of its changes along rows (XT) and columns (YT).
+The bars show the difference between a moving face and the same face at rest: the planes through time change most.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Landmarks and the 36 regions of MDMO.
 
-A face mesh marks 68 points. MDMO divides the face between them into 36 regions and takes the mean of the flow along
-its main direction in each.
+The face mesh locates 68 landmarks, from which MDMO defines 36 regions of the face. Its feature is the mean flow along
+the main direction in each region.
 """
 
 import numpy as np

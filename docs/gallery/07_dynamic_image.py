@@ -1,7 +1,7 @@
 """Dynamic images.
 
-Rank pooling condenses a clip into one picture: pixels that brighten over time come out light, those that darken come
-out dark. A still clip gives a flat grey.
+Rank pooling summarises a clip in one picture: pixels that become brighter over time are light, those that become
+darker are dark. A still clip gives uniform grey.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Flow against the truth.
 
-A synthetic clip comes with the exact displacement of every pixel, so a flow method can be judged: the error is the
-length of the difference, in pixels. Methods that smooth lose the ends of the movement.
+Synthetic clips come with the exact displacement of every pixel, so flow methods can be compared with the truth. The
+error is the length of the difference, in pixels. Methods that smooth more lose the borders of the movement.
 """
 
 import numpy as np

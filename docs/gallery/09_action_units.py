@@ -1,7 +1,7 @@
 """Action units on a face.
 
-Each action unit is a field of displacements. `mien.synthesis` can move one alone, with a known strength and side: the
-picture shows ten of them, as the flow that the skin follows.
+Ten action units of a synthetic face, each alone, as the optical flow of the skin. `mien.synthesis` moves each unit
+with a known strength and side.
 """
 
 import numpy as np

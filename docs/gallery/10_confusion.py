@@ -1,7 +1,7 @@
 """A confusion matrix.
 
-Leave-one-subject-out on synthetic flow pictures of twenty people. The matrix counts the clips of all folds together,
-which is what UF1 is computed from.
+Leave-one-subject-out on synthetic flow pictures of twenty people. The matrix counts the clips of all folds together;
+UF1 is computed from it.
 """
 
 import numpy as np

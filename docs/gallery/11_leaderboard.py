@@ -1,7 +1,7 @@
 """A leaderboard with intervals.
 
-Scores of a handful of subjects are uncertain. Each bar has the 95 % interval of a bootstrap over subjects, and
-shuffled labels show what chance gives: overlapping intervals are no ranking.
+With few subjects, scores are uncertain: each bar has the 95 % interval of a bootstrap over subjects. If intervals
+overlap, the order is not a ranking. The run with shuffled labels shows the score of chance.
 """
 
 import numpy as np

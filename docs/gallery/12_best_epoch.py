@@ -1,7 +1,7 @@
 """What the best epoch on the test subject is worth.
 
-A guesser knows nothing but the frequencies of the classes. If it may guess again and keep the best guess for each
-subject, as papers do that keep the best epoch on the test subject, its score climbs.
+A guesser knows only the frequencies of the classes. If it may guess again and keep the best guess for each subject,
+as in papers that choose the best epoch on the test subject, its score climbs.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A learning curve.
 
-How many people does a method need? Training grows from 4 to 64 synthetic people, testing is always on 20 others. The
-band spans three draws of the training people.
+How many people does a method need? The training set grows from 4 to 64 synthetic people, and 20 others are the test
+set. The band spans three random choices of the training people.
 """
 
 import numpy as np

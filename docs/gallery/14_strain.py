@@ -1,7 +1,7 @@
-"""Strain does not see the head.
+"""Strain ignores rotation of the head.
 
-The head turns a little in every real clip. The full strain of mien is zero for any rotation; the common small-angle
-formula is not, and reports a stretch where nothing stretches.
+In every real clip, the head rotates a little. The full strain of mien is zero for any rotation; the usual small-angle
+formula is not, and shows strain although nothing stretches.
 """
 
 import numpy as np

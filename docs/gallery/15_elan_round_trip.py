@@ -1,7 +1,7 @@
-"""An ELAN round trip.
+"""From mien to ELAN and back.
 
-Answers are written as tiers for ELAN, where a person can correct them. Here an answer with two expressions is written
-as `.eaf` and read back with pympi; the picture shows its tiers over time.
+Answers are written as tiers for ELAN, where a human coder can correct them. Here an answer with two expressions is
+written as `.eaf` and read back with pympi; the picture shows its tiers over time.
 """
 
 import tempfile

@@ -1,7 +1,7 @@
 """Where a network looked.
 
-Integrated gradients say which pixels of the input raised the score of the class. Such a picture explains the network,
-not the face, and does not prove that the answer is right.
+Integrated gradients show which pixels of the input raised the score of the class. Such a picture explains the
+network, not the face, and does not prove that the prediction is right.
 """
 
 import tempfile

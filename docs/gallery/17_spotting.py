@@ -1,8 +1,8 @@
 """Where in a video something moves.
 
 A spotter follows regions of the skin through a whole video. The curve is the motion of the face within a tenth of a
-second; the upper bars are the expressions that were found, the lower bars those that the synthetic face showed.
-Blinks are recognised and left out.
+second. The upper bars are the detected expressions, the lower bars the true ones of the synthetic face. Blinks are
+recognised and left out.
 """
 
 import tempfile

@@ -9,10 +9,12 @@ from typing import Final
 import acted
 import cv2
 import numpy as np
+from openpyxl import Workbook
 from scipy.io import savemat
 
 import mien
 from mien.datasets import open_dataset
+from mien.datasets.base import table
 from mien.datasets.labels import samples
 from mien.io.video import write_video
 from mien.synthesis.corpus import synthesise
@@ -44,6 +46,20 @@ def database(path: Path) -> None:
 
 def flow_pictures(path: Path) -> None:
     write_flow_images(path, subjects=6, clips_per_subject=6, seed=0)
+
+
+def unit_sheet(path: Path) -> None:
+    """A label sheet of CASME II with the action units of the flow pictures that are called after it."""
+    header = table("casme2")["sheet"]["header"]
+    book = Workbook()
+    page = book.worksheets[0]
+    page.append(header)
+    units = {"positive": "6+12", "negative": "4", "surprise": "1+2"}
+    for clip in open_dataset("flow_images", material(path.parent, "FOLDER")).clips():
+        if clip.dataset == "casme2":
+            name = clip.name.removeprefix(f"{clip.subject}_")
+            page.append([clip.subject.removeprefix("sub"), name, "", 1, 5, 9, "", units[clip.emotion], "others"])
+    book.save(path)
 
 
 def predictions(path: Path) -> None:
@@ -97,6 +113,7 @@ MAKERS: Final[Mapping[str, Callable[[Path], None]]] = {
     **dict.fromkeys(("runs/a", "runs/b"), run),
     **dict.fromkeys(("ONSET.png", "APEX.png"), picture),
     "FOLDER": flow_pictures,
+    "CASME2-coding-20190701.xlsx": unit_sheet,
     "model.safetensors": weights,
     "theirs.csv": predictions,
     "mine.csv": predictions,

@@ -55,6 +55,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     return terms.linked(relinked(markdown, page.file.src_uri), page.file.src_uri)
 
 
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Return the page with short code in one piece: options would break at their hyphens."""
+    return re.sub(r"<code>(?=[^<\s]{1,24}</code>)", '<code class="short">', html)
+
+
 def relinked(markdown: str, page: str) -> str:
     """Return a page whose links to files outside docs/ lead to their copies, or name them where there is none.
 

@@ -57,7 +57,7 @@ class Anchor:
         pose: Where the face was in it.
 
     Example:
-        >>> picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (140, 112), np.uint8), (0, 0), 8)
+        >>> picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (140, 112), np.uint8), (0, 0), 4)
         >>> moved = Anchor(picture, 56, Pose(0, 0, 0, 0)).pose_of(np.roll(picture, 2, 1))
         >>> round(56 * moved.x), round(56 * moved.y)
         (2, 0)
