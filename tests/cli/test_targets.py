@@ -52,6 +52,7 @@ FOLDERS = {
     "synthesise": "synthesise --out {}/new --subjects 1 --clips 1 --width 48 --fps 30 --faces drawn --jobs 1",
     "prepare": "prepare /nowhere.mp4 --out {}/new",
     "prepare pictures": "prepare /nowhere.mp4 --pictures {}/new",
+    "report svg": "report /nowhere --svg {}/new",
     "combine": "combine /nowhere /nowhere --out {}/new",
     "explain": "explain shipped flow_images=/nowhere --out {}/new",
 }
@@ -181,6 +182,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LATE = {
     "train": "train flow_images={0}/pictures --system ststnet --set epochs=1 --out {1}/m.safetensors",
     "report": "report {0}/run --html {1}/r.html",
+    "report svg": "report {0}/run --svg {1}/figures",
     "recognise": "recognise {0}/film.mkv --csv {1}/a.csv --html {1}/a.html",
     "magnify": "magnify {0}/film.mkv --out {1}/a.mkv",
     "flow": "flow {0}/film.mkv --interval 2:30:20 --method dis --out {1}/a.png",

@@ -17,6 +17,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from mien.cli.main import main
 from mien.datasets import open_specs
 from mien.errors import MienError
 from mien.evaluation.execution.processes import Processes
@@ -75,6 +76,16 @@ def test_killed_spotting_ends_with_the_same_bytes(films: Path, spotted: Path, tm
     assert rows_of(out) == rows_of(spotted)
     assert all(path.read_bytes() == content for path, content in before.items())
     assert not list(out.rglob(f"*{UNFINISHED}"))
+
+
+def test_a_page_as_a_file_about_spotting_is_refused_and_not_forgotten(
+    spotted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mien", "report", str(spotted), "--html", str(tmp_path / "r.html")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "no page as a file" in capsys.readouterr().err
 
 
 def test_films_that_are_taken_away_stop_the_run_and_it_resumes(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -84,9 +85,24 @@ def test_figures_hold_their_caption_as_text_and_are_the_same_each_time(tmp_path:
     assert [path.name for path in write_svg([report_of("u", **UNITS)], tmp_path / "units")] == ["scores.svg"]
 
 
-def test_runs_of_both_kinds_are_refused() -> None:
-    with pytest.raises(MienError, match="action units"):
-        latex_table([report_of("a"), report_of("b", **UNITS)])
+def test_runs_of_both_kinds_are_refused(tmp_path: Path) -> None:
+    both = [report_of("a"), report_of("b", **UNITS)]
+    for write in (latex_table, lambda reports: write_svg(reports, tmp_path / "none")):
+        with pytest.raises(MienError, match="action units"):
+            write(both)
+    assert not (tmp_path / "none").exists()
+
+
+def test_names_in_figures_are_distinct_and_do_not_overlap(tmp_path: Path) -> None:
+    many = [f"class number {n}" for n in range(12)]
+    paths = write_svg(
+        [report_of("runs/a"), report_of("runs/b", classes=many, confusion=np.eye(12).tolist())], tmp_path / "one"
+    )
+    words = " ".join(ElementTree.parse(paths[0]).getroot().itertext())
+    assert "my_system: a" in words
+    assert "my_system: b" in words
+    turned = [each.get("transform", "") for each in ElementTree.parse(paths[2]).getroot().iter() if each.text in many]
+    assert sum("rotate(-90" in each for each in turned) == 12
 
 
 def test_the_command_prints_one_form() -> None:

@@ -90,6 +90,10 @@ def test_page_fits_every_width_and_its_confusion_matrix_is_not_cut_off(
                        width=width)  # fmt: skip
             resize(user, width)
         assert user.run("return document.documentElement.scrollWidth") <= width
+        hidden = (
+            "return [...document.querySelectorAll('.scroll, pre')].filter((e) => e.scrollWidth > e.clientWidth).length"
+        )
+        assert user.run(hidden) == 0  # nothing has to be scrolled sideways by itself either
         beyond = user.run(
             "return [...document.querySelectorAll('.confusion th, .confusion td')].filter((cell) => {"
             "  const box = cell.getBoundingClientRect(), inner = cell.querySelector('b, span');"

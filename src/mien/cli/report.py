@@ -42,12 +42,23 @@ def report(
         raise MienError("Several forms at once.", "one of --json, --latex and --csv.", "`mien report RUN --latex`.")
     if html is not None:
         require_target(html)
+    if svg is not None:
+        from mien.evaluation.paper import SVG_FIX
+        from mien.io.atomic import require_writable_folder
+
+        require_writable_folder(svg, SVG_FIX)
     if [is_spot_run(run) for run in runs] == [True] * len(runs):
         if latex or as_csv or svg is not None:
             raise MienError(
                 "Runs of spotters have no table for papers yet.",
                 "runs of classes or action units with --latex, --csv and --svg.",
                 "`mien report RUN --json`.",
+            )
+        if html is not None:
+            raise MienError(
+                "Runs of spotters have no page as a file.",
+                "runs of classes or action units with --html.",
+                f"`mien serve --runs {runs[0].resolve().parent}` for a page; without --html for the scores.",
             )
         show_spot_reports(runs, as_json)
         return

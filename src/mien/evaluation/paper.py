@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mien.errors import MienError
-from mien.io.atomic import write_atomically
+from mien.io.atomic import write_atomically, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,8 @@ _SHARED: Final[dict[str, Callable[[Report], str]]] = {
     "seeds": lambda report: ", ".join(map(str, _seeds(report))),
 }
 """What the runs of a table may share: heading to the words of a run."""
+
+SVG_FIX: Final = "`--svg figures`."
 
 _ESCAPED: Final = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -109,6 +111,14 @@ def caption(reports: Sequence[Report]) -> str:
 
 def _name(report: Report) -> str:
     return str(report["system"]) + (" (shuffled labels)" if report["shuffled_labels"] else "")
+
+
+def _distinct_names(reports: Sequence[Report]) -> list[str]:
+    """Return the names of runs, with the names of their folders where systems have several."""
+    names = [_name(report) for report in reports]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name}: {Path(report['run']).name}" for name, report in zip(names, reports, strict=True)]
 
 
 def csv_table(reports: Sequence[Report]) -> str:
@@ -192,6 +202,7 @@ def write_svg(reports: Sequence[Report], folder: Path) -> list[Path]:
     Raises:
         MienError: Runs of both kinds, or the folder cannot be written.
     """
+    _check(reports)
     written = [(_drawn_scores(reports), folder / "scores.svg", caption(reports))]
     names: set[str] = set()
     for report in reports:
@@ -201,14 +212,9 @@ def write_svg(reports: Sequence[Report], folder: Path) -> list[Path]:
         name = next(n for n in (stem, *(f"{stem}-{k}" for k in range(2, len(reports) + 2))) if n not in names)
         names.add(name)
         written.append((_drawn_confusion(report), folder / f"confusion-{name}.svg", caption([report])))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MienError(
-            f"{str(folder)!r} cannot be made ({error.strerror}).", "a folder to write to.", "`--svg figures`."
-        ) from None
-    for figure, path, said in written:
-        write_atomically(path, _svg(figure, said))
+    with writing(folder, SVG_FIX):
+        for figure, path, said in written:
+            write_atomically(path, _svg(figure, said))
     return [path for _, path, _ in written]
 
 
@@ -238,7 +244,7 @@ def _drawn_scores(reports: Sequence[Report]) -> Figure:
         axes.text(1.01, place, f"{value:.3f}", va="center", fontsize=8)
         chance = 0.5 if _is_units(report) else report["majority_uf1"]
         axes.plot([chance, chance], [place - 0.38, place + 0.38], color="#b91c1c", linewidth=1, linestyle=":")
-    axes.set_yticks(range(len(reports)), [_name(report) for report in reversed(reports)], fontsize=8)
+    axes.set_yticks(range(len(reports)), _distinct_names(reports)[::-1], fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_xlabel(
         f"{score} (dotted: {'guessing' if _is_units(reports[0]) else 'the most frequent class'})", fontsize=8
@@ -252,15 +258,20 @@ def _drawn_confusion(report: Report) -> Figure:
     from matplotlib.figure import Figure
 
     counts = np.asarray(report["confusion"], float)
-    size = 1.6 + 0.62 * len(counts)
-    figure = Figure(figsize=(max(size, 4.2), size + 0.5), layout="constrained")
+    longest = max(map(len, report["classes"]))
+    # Names beside each other may be as wide as the cells alone allow.
+    upright = longest > 10 or len(counts) > 7
+    cells, names = 0.62 * len(counts), 0.075 * longest
+    figure = Figure(
+        figsize=(max(cells + names + 0.7, 4.2), cells + (names if upright else 0.2) + 1.5), layout="constrained"
+    )
     axes = figure.subplots()
     rows = np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(counts / rows, cmap="Greens", vmin=0, vmax=1.25)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=9)
     places = range(len(counts))
-    axes.set_xticks(places, report["classes"], fontsize=8)
+    axes.set_xticks(places, report["classes"], fontsize=8, rotation=90 if upright else 0)
     axes.set_yticks(places, report["classes"], fontsize=8)
     axes.set_xlabel("answer", fontsize=8)
     axes.set_ylabel("truth", fontsize=8)
