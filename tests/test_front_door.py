@@ -40,9 +40,11 @@ def test_looking_at_the_names_loads_nothing() -> None:
     assert in_a_new_process(code) == "False"
 
 
-def test_lists_of_names_do_not_need_torch() -> None:
+def test_lists_of_names_and_runs_without_networks_do_not_need_torch() -> None:
     code = (
         "import sys, mien; mien.systems(), mien.datasets(), mien.descriptors(), mien.protocols()\n"
+        "import mien.evaluation.report, mien.evaluation.run, mien.evaluation.estimate\n"
+        "mien.systems.SYSTEMS['flow-svm'].build(3, mien.systems.SYSTEMS['flow-svm'].with_parameters())\n"
         "print('torch' in sys.modules)"
     )
     assert in_a_new_process(code) == "False"

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
+import torch
 from joblib import delayed
 
-from mien.preprocessing.threads import in_processes
+from mien.preprocessing.threads import in_processes, one_thread
 
 WORK = """
 import os, time
@@ -37,6 +39,31 @@ def test_relative_paths_are_those_of_the_current_folder(tmp_path: Path, monkeypa
         monkeypatch.chdir(tmp_path / name)
         read = (delayed(Path.read_text)(Path("name.txt")) for _ in range(2))
         assert list(in_processes(read, 2)) == [name, name]
+
+
+@pytest.mark.parametrize("given", [None, "3", "4,2"])
+def test_one_thread_within_a_block_also_for_torch_loaded_there(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        with one_thread():
+            assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == threads
+        monkeypatch.delitem(sys.modules, "torch")
+        with one_thread():
+            assert os.environ["OMP_NUM_THREADS"] == "1"  # what torch reads when it is loaded
+            sys.modules["torch"] = torch
+        assert os.environ.get("OMP_NUM_THREADS") == given
+        assert torch.get_num_threads() == (3 if given == "3" else 2)
+    finally:
+        sys.modules["torch"] = torch
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

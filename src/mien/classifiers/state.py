@@ -7,20 +7,25 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from mien.io.atomic import write_atomically
+
+if TYPE_CHECKING:  # a run of a system without a network needs no torch, which takes a second to load
+    import torch
+    from torch import Tensor, nn
 
 
 def write_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float]) -> None:
     """Write all that the rest of a training depends on: weights, optimiser state, random state, losses so far."""
+    import torch
     from safetensors.torch import save
 
     tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     for place, state in optimiser.state_dict()["state"].items():
-        tensors.update({f"optimiser.{place}.{k}": v.contiguous() for k, v in state.items() if isinstance(v, Tensor)})
+        tensors.update(
+            {f"optimiser.{place}.{k}": v.contiguous() for k, v in state.items() if isinstance(v, torch.Tensor)}
+        )
     tensors["chance"] = torch.get_rng_state()
     write_atomically(path, save(tensors, metadata={"losses": json.dumps(list(losses))}))
 
@@ -43,6 +48,7 @@ def read_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         The mean loss of each finished epoch; [] where there is no state, or where it is damaged or belongs to another
         network: nothing is changed then.
     """
+    import torch
     from safetensors import SafetensorError, safe_open
 
     current = model.state_dict()

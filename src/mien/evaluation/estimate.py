@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -180,9 +181,8 @@ def _prepare(plan: Plan, clip: Clip, copies: int) -> tuple[NDArray[Any], float]:
 
 def _train(classifier: Classifier, one: NDArray[np.float32], copies: int, classes: int) -> tuple[float, float, float]:
     """Return the seconds of a step of a network, or those per clip of another classifier in a fold and once."""
-    from mien.classifiers.net import NetClassifier
-
-    if isinstance(classifier, NetClassifier):
+    networks = sys.modules.get("mien.classifiers.net")  # where it is not loaded, neither need torch be
+    if networks is not None and isinstance(classifier, networks.NetClassifier):
         return _step(classifier, one, copies), 0.0, 0.0
     random = np.random.default_rng(0)
     spread = 0.1 * max(float(one.std()), 1e-3)

@@ -32,20 +32,25 @@ def use_one_thread(opencv: bool = False) -> None:
 
 @contextmanager
 def one_thread(wanted: bool = True) -> Iterator[None]:
-    """Limit torch and OpenCV to one thread within the block, if wanted."""
+    """Limit torch and OpenCV to one thread within the block, if wanted; torch also where it is loaded there first."""
     if not wanted:
         yield
         return
     import cv2
-    import torch
 
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    torch, given = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS")
+    usual = int(given) if given and given.isdigit() else os.cpu_count() or 1
+    before = torch.get_num_threads() if torch else usual, cv2.getNumThreads()
+    use_one_thread(opencv=True)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
+        if given is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = given
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(before[0])
         cv2.setNumThreads(before[1])
 
 
