@@ -61,6 +61,7 @@ PARTS: Mapping[str, Part] = {
     "growth": Part(),
     "strcn": Part(),
     "descriptors": Part(quick=("--repeats", "1")),
+    "floors": Part(quick=("--turns", "1")),
     "sma_stn": Part(),
     "microexp": Part(),
     "serve": Part(quick=("--mib", "8")),
@@ -73,6 +74,7 @@ PARTS: Mapping[str, Part] = {
     "recognise": Part(("--seconds", "60", "--long", "1800"), ("--seconds", "10", "--long", "20")),
     "ststnet_loso": Part(("FLOW",), None),
     "export": Part(),
+    "prepare": Part(quick=("--subjects", "1", "--clips", "1", "--turns", "1")),
     "whole_machine": Part(),
     "ray_folds": Part(quick=("--subjects", "4", "--epochs", "5", "--workers", "1", "2")),
 }

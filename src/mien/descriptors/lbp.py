@@ -251,10 +251,11 @@ class Patterns:
         inner = codes[self._first : self._stop]
         inner[:] = 0
         bit = self._room("bit", np.bool_)[: len(inner)]
+        number = bit.view(np.uint8)  # multiplied without being converted
         moved = self._room("moved", kind)[: len(inner)]
         for place, offset in enumerate(offsets):
             self._compare(axes, offset, bit)
-            np.multiply(bit, kind(1 << place), out=moved)
+            np.multiply(number, kind(1 << place), out=moved)
             np.bitwise_or(inner, moved, out=inner)
         cut = tuple(slice(m, n - m) for m, n in zip(self._margin, self._shape, strict=True))
         return codes.reshape(self._shape)[cut]

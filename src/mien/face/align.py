@@ -118,10 +118,40 @@ class LocalWeightedMean:
         moved *= np.where(total < 1, share * (3 - 2 * share), 1 / np.maximum(total, 1))[:, None]
         return (_with_ones(places) @ self.affine + moved).reshape(np.shape(points))
 
+    def on_grid(self, x: NDArray[Any], y: NDArray[Any]) -> Points:
+        """Map the points of a grid, as `evaluate` does, several times as fast.
+
+        Args:
+            x: (W,) its columns, ascending.
+            y: (H,) its rows, ascending.
+
+        Returns:
+            (H, W, 2), the mapped points, x then y.
+        """
+        across, down = (
+            (np.asarray(x, np.float64) - self.origin[0]) / self.unit,
+            (np.asarray(y, np.float64) - self.origin[1]) / self.unit,
+        )
+        total, moved = np.zeros((len(down), len(across))), np.zeros((2, len(down), len(across)))
+        for centre, radius, polynomial in zip(self.centres, self.radii, self.polynomials, strict=True):
+            columns = slice(*np.searchsorted(across, (centre[0] - radius, centre[0] + radius)))
+            rows = slice(*np.searchsorted(down, (centre[1] - radius, centre[1] + radius)))
+            u, v = (across[columns] - centre[0]) / radius, ((down[rows] - centre[1]) / radius)[:, None]
+            squared = np.minimum(u * u + v * v, 1)  # at 1 the weight is 0
+            weight = 1 + squared * (2 * np.sqrt(squared) - 3)
+            total[rows, columns] += weight
+            for axis, (a, b, c, d, e, f) in enumerate(polynomial.T.tolist()):
+                value = (b + e * v) * u + d * (u * u)
+                value += a + (c + f * v) * v
+                moved[axis, rows, columns] += weight * value
+        share = np.minimum(total, 1)
+        moved *= np.where(total < 1, share * (3 - 2 * share), 1 / np.maximum(total, 1))
+        found = across[:, None] * self.affine[0] + down[:, None, None] * self.affine[1] + self.affine[2]
+        return np.asarray(found + moved.transpose(1, 2, 0))
+
     def grid(self, height: int, width: int) -> NDArray[np.float32]:
         """Map each pixel of a picture: (height, width, 2), x then y."""
-        y, x = np.mgrid[0:height, 0:width]
-        return self.evaluate(np.stack([x, y], -1)).astype(np.float32)
+        return self.on_grid(np.arange(width), np.arange(height)).astype(np.float32)
 
 
 def fit_lwm(
@@ -214,7 +244,7 @@ class _Warp:
         samples_x, samples_y = oversampling(float(step[0])), oversampling(float(step[1]))
         y = (np.arange(height * samples_y) + 0.5) / samples_y - 0.5
         x = (np.arange(width * samples_x) + 0.5) / samples_x - 0.5
-        grid = transform.evaluate(np.stack(np.meshgrid(x, y), -1)).astype(np.float32)
+        grid = transform.on_grid(x, y).astype(np.float32)
         self.x, self.y = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
 
     def __call__(self, frame: Array) -> Array:

@@ -143,7 +143,7 @@ def eyes_and_mouth(
 
     clip, read = context.clip, ClipFrames(context)
     frames, seen = read.frames, read.seen
-    context.track = track = track_face(frames(), landmarker=landmarker)
+    context.track = track = track_face(frames(), landmarker=landmarker, count_faces=False)
     context.notes.extend(track.notes)
     points = _points(track, per_frame)
     height, width = size

@@ -188,7 +188,7 @@ def aligned_face(
         from mien.face.crop import crop_clip
         from mien.face.landmarks import track_face
 
-        context.track = track = track_face(frames(), landmarker=landmarker)
+        context.track = track = track_face(frames(), landmarker=landmarker, count_faces=False)
         context.notes.extend(track.notes)
         cut_out = align_clip if transform == "lwm" else crop_clip
         pictures = cut_out(frames(), track, size=(height, width), per_frame=per_frame)
