@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.classifiers.base import Classifier, Clips, Progress
-from mien.classifiers.flow_kernels import FlowKernels
+from mien.classifiers.flow_kernels import FlowKernels, log_softmax
 from mien.errors import MienError
 from mien.preprocessing import steps
 from mien.preprocessing.base import Context
@@ -132,13 +132,13 @@ class FlowEnsemble(Classifier):
         pictures, members = _pictures(x), self._members
         if not len(pictures):
             return np.empty((0, self.n_classes), np.float32)
-        by_units = _log_softmax(members.units.answers(pictures) @ self.slopes.T + self.offsets)
+        by_units = log_softmax(members.units.answers(pictures) @ self.slopes.T + self.offsets)
         if not self.known:
             return np.asarray(np.exp(by_units), np.float32)
         of_classes = members.network.predict_proba(centred(pictures)), members.kernels.predict_proba(pictures)
         logs = [by_units, *(np.log(np.maximum(each, _TINY)) for each in of_classes)]
         shares = np.asarray(self.shares) / np.sum(self.shares)
-        return np.asarray(np.exp(_log_softmax(sum(logs) / len(logs) + np.log(shares) / 2)), np.float32)
+        return np.asarray(np.exp(log_softmax(sum(logs[1:], logs[0]) / len(logs) + np.log(shares) / 2)), np.float32)
 
     def saved_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the logistic regression; the machines are files of their own."""
@@ -169,9 +169,3 @@ def _pictures(x: Clips) -> NDArray[np.float32]:
             "`--system flow-ensemble` on flow pictures or frames, with its own recipe.",
         )
     return pictures
-
-
-def _log_softmax(values: Floats) -> Floats:
-    """Logarithms of the softmax of each row; scipy's would be loaded for it alone, with every start of a program."""
-    lowered = values - values.max(1, keepdims=True)
-    return np.asarray(lowered - np.log(np.exp(lowered).sum(1, keepdims=True)))

@@ -32,7 +32,7 @@ from mien.recognition.skin import FacePair, Floats, Picture, SkinMotion, run_on_
 from mien.synthesis.fields import unit_fields
 from mien.synthesis.timeline import action_units
 from mien.systems import system as system_named
-from mien.systems.trained import load_checkpoint
+from mien.systems.trained import load_checkpoint, packaged
 
 LEAST_AUC: Final = 0.7
 """Units with a lower measured AUC are off unless asked for."""
@@ -112,7 +112,7 @@ def open_units(weights: str | Path | None = None, all_units: bool = False) -> Un
         raise MienError(
             f"There are no weights at {str(path)!r}.", "a .safetensors file with weights for action units.", train
         )
-    classifier, card = load_checkpoint(path)
+    classifier, card = packaged("shipped-units") if weights is None else load_checkpoint(path)
     if card.task != UNITS:
         raise MienError(
             f"The weights {path.name!r} predict classes ({', '.join(card.classes)}), not action units.",

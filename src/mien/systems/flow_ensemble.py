@@ -12,7 +12,6 @@ Training   the logistic regression alone.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -39,20 +38,15 @@ class FlowEnsembleParameters(Parameters):
     ] = (0.7, 0.1, 0.2)
 
 
-@lru_cache(maxsize=1)
 def _members() -> Members:
     """Return the machines of the package, loaded once."""
-    from mien.classifiers.flow_ensemble import CLASSES, Members
+    from mien.classifiers.flow_ensemble import Members
     from mien.classifiers.flow_kernels import FlowKernels
-    from mien.systems.trained import load_checkpoint
+    from mien.systems.trained import packaged
 
-    units = load_checkpoint("shipped-units", "flow-kernels")[0]
+    units = packaged("shipped-units")[0]
     assert isinstance(units, FlowKernels)
-    return Members(
-        load_checkpoint("shipped", "strcn-g", CLASSES)[0],
-        load_checkpoint("shipped-classes", "flow-kernels", CLASSES)[0],
-        units,
-    )
+    return Members(packaged("shipped")[0], packaged("shipped-classes")[0], units)
 
 
 def build(n_classes: int, p: FlowEnsembleParameters) -> FlowEnsemble:

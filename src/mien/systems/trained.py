@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,18 @@ from mien.classifiers.checkpoint import UNITS, ModelCard, checkpoint_file, read_
 from mien.errors import MienError
 from mien.preprocessing.inputs import ArrayInputs
 from mien.systems import system as system_named
+
+
+@lru_cache(maxsize=8)
+def packaged(name: str) -> tuple[Classifier, ModelCard]:
+    """Return a checkpoint of the package by its name ("shipped-units"), loaded once in a process: do not change it.
+
+    Example:
+        >>> packaged("shipped") is packaged("shipped")
+        True
+    """
+    return load_checkpoint(name)
+
 
 _UNBUILDABLE = (TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, MemoryError)
 """What building a network raises for parameters that no network can have."""
