@@ -7,6 +7,7 @@ belongs to the classifier. Steps that read frames come first in a recipe and ign
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ from mien.types import Clip
 
 MOST_FRAMES = 2000
 """Maximum number of frames of a clip: ten seconds at 200 frames per second, far more than any micro-expression."""
+
+_LOOKS = 8
+"""Least number of frames of a clip in which landmarks are searched where only those of the first are used."""
 
 Transform = Literal["lwm", "crop", "none"]
 
@@ -120,7 +124,7 @@ class ClipFrames:
     """
 
     def __init__(self, context: Context) -> None:
-        clip = context.clip
+        self.clip = clip = context.clip
         self.video = clip_video(clip)
         self.onset, self.apex, self.stop = clip_rows(clip, count_frames(self.video))
         if self.stop - self.onset > MOST_FRAMES:
@@ -144,6 +148,18 @@ class ClipFrames:
             self.seen.append(frame.index)
             yield as_colour(frame.pixels)
 
+    def some_frames(self) -> list[NDArray[np.uint8]]:
+        """Return the first frame and seven others or more, evenly spaced; none where one is damaged or the clip short.
+
+        They are enough to see whether the face stays, where its place in the first frame is all that is needed.
+        """
+        step = (self.stop - self.onset) // _LOOKS
+        if step < 2:
+            return []
+        found = list(clip_video(self.clip).frames(self.onset, self.stop, step))
+        complete = [frame.index for frame in found] == list(range(self.onset, self.stop, step))
+        return [as_colour(frame.pixels) for frame in found] if complete else []
+
 
 def aligned_face(
     _: Array,
@@ -157,6 +173,8 @@ def aligned_face(
     """Step: read the face from onset to offset, cropped and aligned.
 
     The clip is read twice, once for the landmarks and once for the pixels, so that full frames are not kept in memory.
+    With one transform for the clip, landmarks are searched in eight frames or a few more, evenly spaced; in all of them
+    if the face is missing in one of these.
 
     Args:
         _: Ignored.
@@ -188,7 +206,13 @@ def aligned_face(
         from mien.face.crop import crop_clip
         from mien.face.landmarks import track_face
 
-        context.track = track = track_face(frames(), landmarker=landmarker, count_faces=False)
+        track = None
+        with suppress(MienError):  # no face there: they are all looked at below
+            if some := [] if per_frame else read.some_frames():
+                track = track_face(some, landmarker=landmarker, count_faces=False)
+        if track is None or not track.found.all():
+            track = track_face(frames(), landmarker=landmarker, count_faces=False)
+        context.track = track
         context.notes.extend(track.notes)
         cut_out = align_clip if transform == "lwm" else crop_clip
         pictures = cut_out(frames(), track, size=(height, width), per_frame=per_frame)
