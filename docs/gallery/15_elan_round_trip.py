@@ -6,6 +6,7 @@ written as `.eaf` and read back with pympi; the picture shows its tiers over tim
 
 import tempfile
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.figure import Figure
 from pympi import Eaf
@@ -39,7 +40,7 @@ def draw() -> Figure:
     for row, found in enumerate(reversed(spans.values())):
         for first, last, text, *_ in found:
             axis.barh(row, (last - first) / 1000, left=first / 1000, color="#99d5cd", edgecolor="#0f766e", height=0.7)
-            axis.text(first / 1000 + 0.01, row, text[:30], va="center", fontsize=7, clip_on=True)
+            axis.text(first / 1000 + 0.01, row, fill(text, 30), va="center", fontsize=7, clip_on=True)
     axis.set_yticks(range(len(spans)), list(reversed(spans)), fontsize=8)
     axis.set(xlabel="seconds", xlim=(0.3, 1.8))
     axis.spines[["top", "right"]].set_visible(False)
