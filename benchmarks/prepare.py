@@ -177,8 +177,8 @@ def main() -> None:
         "same: mien searches landmarks in eight frames and more, to report where the face is lost, and warps the face "
         "to a reference; the plain chain does neither. mien computes the flow of a pair of frames once, however many "
         "copies share it, and all factors in one pass. With TV-L1, the same OpenCV call on 300x245 pixels takes most "
-        "of the time in both chains: there, no chain is faster than copies per different pair. Of STRCN-A, reading files "
-        "and reducing every magnified frame are the same OpenCV calls in both.",
+        "of the time in both chains: there, no chain is faster than copies per different pair. Of STRCN-A, reading "
+        "files and reducing every magnified frame are the same OpenCV calls in both.",
     ]
     publish(lines, given.out)
 
