@@ -163,6 +163,6 @@ def test_descriptors_are_listed() -> None:
     assert code == 0
     assert {d["name"] for d in json.loads(text)} == set(DESCRIPTORS)
     code, text = run("descriptors", "mdmo")
-    assert "Directions that a histogram" in text
+    assert "Number of directions" in text
     with pytest.raises(MienError, match="`bi-woof`"):
         descriptor("biwoof")

@@ -22,7 +22,7 @@ Grid3 = Annotated[
     tuple[Count, Count, Count],
     Field(description="Blocks down, across and over time.", json_schema_extra=unit("blocks")),
 ]
-Bins = Annotated[int, Field(ge=2, le=254, description="Directions that a histogram tells apart.")]
+Bins = Annotated[int, Field(ge=2, le=254, description="Number of directions in a histogram.")]
 Overlap = Annotated[float, Field(ge=0, lt=1, description="Share of a block that it has in common with the next.")]
 Normalise = Annotated[bool, Field(description="Divide each histogram by its sum.")]
 Still = Annotated[
@@ -30,11 +30,11 @@ Still = Annotated[
     Field(
         ge=0,
         le=1000,
-        description="Shorter vectors count as no motion and are left out.",
+        description="Shorter vectors are treated as no motion.",
         json_schema_extra=unit("pixels"),
     ),
 ]
-Align = Annotated[bool, Field(description="Take the motion of the whole head out of the flow.")]
+Align = Annotated[bool, Field(description="Subtract the motion of the whole head from the flow.")]
 
 
 Radius = Annotated[
@@ -60,7 +60,8 @@ Mapping = Annotated[
     Field(description="Count the uniform patterns one by one and all others together, or every pattern."),
 ]
 Ring = Annotated[
-    Literal["bilinear", "nearest"], Field(description="How grey levels between pixels are taken: bilinear or nearest.")
+    Literal["bilinear", "nearest"],
+    Field(description="Interpolation of grey levels between pixels: bilinear or nearest."),
 ]
 
 
@@ -104,7 +105,7 @@ class ProjectionOptions(Parameters):
     neighbours: Neighbours = 8
     mapping: Mapping = "uniform"
     interpolation: Ring = "bilinear"
-    absolute: Annotated[bool, Field(description="Project the sizes of differences, without their sign.")] = False
+    absolute: Annotated[bool, Field(description="Project absolute differences, without their sign.")] = False
 
 
 class StlbpIpOptions(ProjectionOptions):
@@ -137,7 +138,9 @@ class HoofOptions(Parameters):
     bins: Bins = 8
     blocks: Grid = (1, 1)
     symmetric: Annotated[bool, Field(description="Count left and right alike.")] = False
-    weighted: Annotated[bool, Field(description="Count each vector by its length; else each counts one.")] = True
+    weighted: Annotated[bool, Field(description="Weight each vector by its length; otherwise all count the same.")] = (
+        True
+    )
 
 
 class BiWoofOptions(Parameters):
@@ -145,8 +148,8 @@ class BiWoofOptions(Parameters):
 
     blocks: Grid = (8, 8)
     bins: Bins = 8
-    local: Annotated[bool, Field(description="Count each vector by its length; else each counts one.")] = True
-    whole: Annotated[bool, Field(description="Weigh each block by its optical strain.")] = True
+    local: Annotated[bool, Field(description="Weight each vector by its length; otherwise all count the same.")] = True
+    whole: Annotated[bool, Field(description="Weight each block by its optical strain.")] = True
 
 
 class FdmOptions(Parameters):
@@ -161,12 +164,12 @@ class FdmOptions(Parameters):
         Field(
             gt=0,
             le=1000,
-            description="Motion that counts as rest when the head's is taken out.",
+            description="Motion that counts as rest when the motion of the head is subtracted.",
             json_schema_extra=unit("pixels"),
         ),
         OnlyIf(align=True),
     ] = 0.05
-    amplitude: Annotated[bool, Field(description="Keep how far each part moves; else its direction alone.")] = False
+    amplitude: Annotated[bool, Field(description="Keep how far each part moves; otherwise only its direction.")] = False
     still: Still = 1e-3
 
 

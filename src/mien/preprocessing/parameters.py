@@ -15,7 +15,8 @@ from mien.parameters import Not, OnlyIf, Parameters, unit
 FRAMES = OnlyIf(medium="frames")
 
 PresetName = Annotated[
-    str, Field(description="Set of values to start from; what is given beside it goes before.", max_length=64)
+    str,
+    Field(description="Named set of values; parameters that are given explicitly take precedence.", max_length=64),
 ]
 
 Side = Annotated[int, Field(ge=4, le=4096)]
@@ -27,23 +28,24 @@ Size = Annotated[
 Face = Annotated[
     Literal["lwm", "crop", "none"],
     Field(
-        description="How the face is brought into place: landmarks moved onto a template (lwm), a crop, or the frame "
-        "as it is."
+        description=(
+            "Alignment of the face: landmarks warped to a template (lwm), a crop, or the frame as it is (none)."
+        )
     ),
     FRAMES,
 ]
 PerFrame = Annotated[
     bool,
-    Field(description="Find the face anew in each frame; else one place holds for the clip."),
+    Field(description="Locate the face in each frame; otherwise one position is used for the whole clip."),
     FRAMES,
 ]
 Landmarker = Annotated[
     Literal["mesh", "mediapipe", "dlib"],
-    Field(description="Method that finds the landmarks; mediapipe and dlib have to be installed."),
+    Field(description="Method that locates the landmarks; mediapipe and dlib must be installed."),
     FRAMES,
 ]
 Alpha = Annotated[
-    float, Field(ge=0, le=1000, description="How many times larger motion becomes; 0 magnifies nothing."), FRAMES
+    float, Field(ge=0, le=1000, description="Magnification factor of the motion; 0 turns magnification off."), FRAMES
 ]
 _MAGNIFIED = OnlyIf(medium="frames", alpha=Not(0.0))
 FastLowPass = Annotated[
@@ -58,7 +60,12 @@ SlowLowPass = Annotated[
 ]
 Wavelength = Annotated[
     float,
-    Field(gt=0, le=4096, description="Waves shorter than this are magnified less.", json_schema_extra=unit("pixels")),
+    Field(
+        gt=0,
+        le=4096,
+        description="Spatial wavelength below which detail is magnified less.",
+        json_schema_extra=unit("pixels"),
+    ),
     _MAGNIFIED,
 ]
 Exaggeration = Annotated[
@@ -66,8 +73,10 @@ Exaggeration = Annotated[
     Field(
         gt=0,
         le=100,
-        description="Factor on the limit that keeps fine detail from tearing: 2 in the magnification's released code, "
-        "1 in STRCN's formula.",
+        description=(
+            "Factor on the limit that prevents artefacts in fine detail: 2 in the released code of the magnification "
+            "method, 1 in STRCN's formula."
+        ),
     ),
     _MAGNIFIED,
 ]
@@ -78,7 +87,7 @@ Hertz = Annotated[
 ]
 Apex = Annotated[
     Literal["given", "found"],
-    Field(description="The annotated apex where there is one (given), or the frame found by largest change."),
+    Field(description=("Annotated apex if there is one (given), or always the frame with the largest change (found).")),
     FRAMES,
 ]
 
@@ -105,7 +114,7 @@ Against = Annotated[
 ]
 Interpolation = Annotated[
     Literal["tim", "linear", "nearest", "cubic"],
-    Field(description="How a clip is brought to a number of frames: temporal interpolation model, or by frame."),
+    Field(description="Resampling of a clip to a number of frames: temporal interpolation model, or by frame."),
     OnlyIf(medium="frames", frames=Not(0)),
 ]
 LeaveLength = Annotated[
@@ -113,14 +122,19 @@ LeaveLength = Annotated[
     Field(
         ge=0,
         le=10_000,
-        description="Frames a clip is brought to; 0 leaves it as it is.",
+        description="Number of frames to which a clip is resampled; 0 keeps all frames.",
         json_schema_extra=unit("frames"),
     ),
     FRAMES,
 ]
 Length = Annotated[
     int,
-    Field(ge=1, le=10_000, description="Frames a clip is brought to.", json_schema_extra=unit("frames")),
+    Field(
+        ge=1,
+        le=10_000,
+        description="Number of frames to which a clip is resampled.",
+        json_schema_extra=unit("frames"),
+    ),
     FRAMES,
 ]
 Alphas = Annotated[
@@ -128,7 +142,7 @@ Alphas = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        description="Magnification of each training copy; the first is that of the test.",
+        description="Magnification of each training copy; the first one is used for testing.",
     ),
     FRAMES,
 ]
@@ -137,11 +151,11 @@ Shares = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        description="Share of its frames that each training copy keeps; the first is that of the test.",
+        description="Fraction of the frames that each training copy keeps; the first one is used for testing.",
     ),
     FRAMES,
 ]
-Colour = Annotated[bool, Field(description="Keep three colours; else frames are made grey."), FRAMES]
+Colour = Annotated[bool, Field(description="Keep three colours; otherwise frames are converted to grey."), FRAMES]
 Tap = Annotated[int, Field(ge=1, le=512)]
 Kernel = Annotated[
     tuple[Tap, Tap, Tap],
@@ -151,11 +165,11 @@ Kernel = Annotated[
     ),
 ]
 Stretch = Annotated[
-    bool, Field(description="Interpolate frames into clips shorter than the kernel; else they are refused."), FRAMES
+    bool, Field(description="Interpolate clips that are shorter than the kernel; otherwise they are refused."), FRAMES
 ]
 FrameTime = Annotated[
     Literal["linear", "cubic", "nearest", "tim", "first"],
-    Field(description="How a clip is brought to its length: by interpolation, or by taking its first frames."),
+    Field(description="Method by which a clip gets its length: interpolation, or its first frames."),
     FRAMES,
 ]
 
@@ -267,5 +281,7 @@ class FramesOfClip(MagnifiedClip):
     exaggeration: Exaggeration = 1.0
     frames: Length = 30
     time: Annotated[
-        Literal["linear", "tim", "nearest", "cubic"], Field(description="How a clip is brought to its length."), FRAMES
+        Literal["linear", "tim", "nearest", "cubic"],
+        Field(description="Method by which a clip is resampled."),
+        FRAMES,
     ] = "linear"

@@ -118,15 +118,17 @@ BI_WOOF = System(
     "Image Communication 62, 2018; settings of Xia et al., IEEE TMM 2020, section IV",
     summary="block histograms of flow direction, weighted by magnitude and strain; support vector machine",
     departures=(
-        "Blocks do not overlap, and a block's strain is its mean; the authors' code lets blocks share a line of pixels "
-        "and sums. With blocks of one size the last normalisation makes mean and sum the same.",
-        "The cost of the machine comes from inner folds by subject; the authors give one number. `preset=strcn` "
-        "weights classes by the inverse of their frequency, as its LBP rows do here; STRCN prints neither.",
-        "`preset=strcn`: STRCN does not say whether these clips were magnified; the flow estimation method of STRCN-G "
-        "is read as its flow, of magnified clips. `--set alpha=0` leaves magnification out.",
-        "An apex that is not annotated is the frame that differs most from the onset; the authors use D&C-RoIs.",
-        "Ready flow pictures: u and v are stretched one by one, so that directions are those of the stretched flow; "
-        "the median is taken as zero motion. On 28x28 pixels a block has 9 to 16 of them.",
+        "Blocks do not overlap, and the strain of a block is its mean; in the authors' code, neighbouring blocks "
+        "share a line of pixels, and strain is summed. With blocks of one size, the last normalisation makes mean "
+        "and sum equal.",
+        "The cost of the support vector machine is chosen on inner folds by subject; the authors state one number. "
+        "`preset=strcn` weights classes by their inverse frequency, like the LBP methods here; STRCN states "
+        "neither.",
+        "`preset=strcn`: STRCN does not state whether these clips were magnified. We use the flow of STRCN-G, of "
+        "magnified clips; `--set alpha=0` turns magnification off.",
+        "Without an annotated apex, the frame that differs most from the onset is used; the authors use D&C-RoIs.",
+        "Ready flow pictures: u and v are scaled separately, so directions are those of the scaled flow, and the "
+        "median is taken as zero motion. On 28x28 pixels, a block has 9 to 16 pixels.",
     ),
     recipes={"flow": from_flow, "frames": from_frames},
     parameters=BiWoofParameters,

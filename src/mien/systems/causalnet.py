@@ -63,15 +63,17 @@ CAUSALNET = System(
     departures=(
         "The released code keeps, for each test subject, the epoch that is best on that subject, stops when all its "
         "clips are right, and compares 36 settings on the same subjects. Here the last epoch is used.",
-        "In the released code the clips of a subject that is never right leave the count; here every clip counts.",
-        "Attention in the towers has no effect, as in HTNet: 41,518,080 weights never move.",
-        "The four tokens are groups of channels, since the towers have merged all space: the mask of distant ones and "
-        "gamma have no meaning in space. Kept as released.",
-        "The two linear layers of the head have nothing between and are one. Kept, because they train differently.",
-        "Directions are computed from the flow pictures, as the published ones were, to 2 grey levels.",
-        "A set of pictures without flow from apex to offset is refused; `--set offset_flow=reversed` takes the first "
-        "flow backwards, which is not the paper's method.",
-        "The default preset is a quarter as wide, to train on a CPU: not the published network.",
+        "The released code leaves the clips of a subject without any correct prediction out of the score; here "
+        "every clip counts.",
+        "The attention in the towers has no effect, as in HTNet: 41,518,080 weights never change.",
+        "The four tokens are groups of channels, because the towers have already merged all positions. The mask of "
+        "distant tokens and gamma therefore have no spatial meaning. Kept as released.",
+        "There is no activation between the two linear layers of the head, so together they are a single linear "
+        "layer. Kept, because they train differently.",
+        "Directions are computed from the flow pictures, like the published ones, which they match to 2 grey levels.",
+        "Flow pictures without flow from apex to offset are refused; `--set offset_flow=reversed` uses the reversed "
+        "first flow instead, which is not the paper's method.",
+        "The default preset is a quarter as wide, so that it can be trained on a CPU; it is not the published network.",
     ),
     recipes={
         "flow": lambda p: causalnet_input("flow", p.offset_flow),

@@ -27,7 +27,7 @@ class DualInceptionParameters(FlowNetwork):
     channels: Annotated[
         Literal[1, 3],
         Field(
-            description="Channels of a stream; 3 repeats its picture, as the authors' files are read in colour.",
+            description="Channels of a stream; 3 repeats its picture, because the authors read the files in colour.",
             json_schema_extra=unit("channels"),
         ),
     ] = 1
@@ -53,13 +53,13 @@ DUAL_INCEPTION = System(
         "subjects choose the epoch. Here every other subject trains, and the last epoch is used; "
         "`--set choose_epoch=inner` chooses on left-out training subjects. `--protocol cross_dataset` trains on the "
         "other databases, as the authors' code does, and takes the last epoch.",
-        "The authors repeat the whole evaluation 100 times and keep all results; which one is the published figure is "
-        "not stated. Here a result is that of the seeds that were asked for.",
-        "Flow goes from the onset to the apex, that of the ready pictures; the paper takes the middle frame and needs "
+        "The authors repeat the evaluation 100 times and store all results, but do not state which one is "
+        "published. Here a result is that of the given seeds.",
+        "Flow is computed from onset to apex, as in the ready pictures; the paper uses the middle frame and needs "
         "no apex.",
-        "How flow becomes a picture is not shown in the code; here ready pictures, and TV-L1 stretched to 0..255.",
-        "A reduction of the learning rate and an early stop are defined in the authors' code and not used: not here "
-        "either. Its class weights are a text that Keras ignores.",
+        "The code does not show how flow becomes a picture; here it is ready pictures, or TV-L1 flow scaled to 0..255.",
+        "The authors' code defines a reduction of the learning rate and early stopping without using them; neither "
+        "is used here. Its class weights are a text that Keras ignores.",
     ),
     recipes={"flow": lambda _: FLOW_PICTURE, "frames": lambda _: flow_at()},
     parameters=DualInceptionParameters,

@@ -58,10 +58,10 @@ FDM = System(
     "Transactions on Affective Computing 8(2), 2017",
     summary="principal flow direction of every cuboid of the clip; linear SVM",
     departures=(
-        "Written from the abstract and from what later papers report (docs/fdm.md): sizes of the cuboids, the rule of "
-        "the alignment and the machine are ours.",
-        "The cuboids are shares of the clip, so that clips of any length give vectors of one length.",
-        "Faces are aligned as all of this library's; the flow is DIS.",
+        "Written from the abstract and from what later papers report (docs/methods/fdm.md): the sizes of the "
+        "cuboids, the rule of the alignment and the classifier are ours.",
+        "The cuboids are fractions of the clip, so that clips of any length give vectors of the same length.",
+        "Faces are aligned as in the other systems of this library; the flow is DIS.",
     ),
     recipes={"frames": from_frames},
     parameters=FdmParameters,

@@ -32,8 +32,10 @@ class FlowEnsembleParameters(Parameters):
     class_shares: Annotated[
         tuple[Share, Share, Share],
         Field(
-            description="Relative frequency of negative, positive and surprise where the answers are used. The default "
-            "is that of the coded clips of DFME and CAS(ME)^3."
+            description=(
+                "Relative frequency of negative, positive and surprise in the data to predict. The default is that of "
+                "the coded clips of DFME and CAS(ME)^3."
+            )
         ),
     ] = (0.7, 0.1, 0.2)
 

@@ -38,7 +38,10 @@ class FlowKernelsParameters(Parameters):
     """Parameters of flow-kernels."""
 
     ridge: Annotated[
-        float, Field(gt=0, le=1e6, description="Penalty of the regression; larger trusts the training clips less.")
+        float,
+        Field(
+            gt=0, le=1e6, description="Penalty of the regression; larger values fit the training clips less closely."
+        ),
     ] = 1.0
     smoothing: Annotated[Smoothing, Field(description="Standard deviation of the Gaussian on motion and strain.")] = 1.0
     derivative_smoothing: Annotated[
@@ -48,7 +51,8 @@ class FlowKernelsParameters(Parameters):
         float, Field(ge=0, le=1, description="Share of strain in the first kernel; the rest is motion.")
     ] = 0.33
     regions: Annotated[
-        bool, Field(description="Halves of the face count beside the whole; for a unit, the band its muscle moves.")
+        bool,
+        Field(description="Use halves of the face besides the whole; for a unit, the band that its muscle moves."),
     ] = True
     support: Annotated[
         int,
@@ -56,14 +60,14 @@ class FlowKernelsParameters(Parameters):
             ge=0,
             le=100_000,
             json_schema_extra={"unit": "clips"},
-            description="Most training clips that are kept to compare others with, evenly spaced; 0 keeps all.",
+            description="Largest number of training clips that span the regression, evenly spaced; 0 uses all.",
         ),
     ] = 0
     start: Annotated[
         str,
         Field(
             max_length=4096,
-            description="Weights of this system for the same units, whose answers are mixed in; or empty for none.",
+            description="Weights of this system for the same units, whose predictions are mixed in; empty for none.",
             json_schema_extra={"expects": "a file that `mien train` wrote, shipped-units, or nothing"},
         ),
     ] = ""
@@ -73,7 +77,9 @@ class FlowKernelsParameters(Parameters):
             gt=0,
             le=1e6,
             json_schema_extra={"unit": "clips"},
-            description="How many training clips of a unit `start` counts as; with as many, each is half the answer.",
+            description=(
+                "Number of training clips that `start` counts as; with as many clips of a unit, both have equal weight."
+            ),
         ),
     ] = 3.0
 

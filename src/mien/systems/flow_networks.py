@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.classifiers.net import NetClassifier
 
 Shuffle = Annotated[
-    bool, Field(description="Shuffle the clips before each epoch; else they keep the order of the clip table.")
+    bool, Field(description="Shuffle the clips before each epoch; otherwise they keep the order of the clip table.")
 ]
 ChooseEpoch = Annotated[
     Literal["last", "inner"],
@@ -27,7 +27,7 @@ InnerFolds = Annotated[
     Field(
         ge=2,
         le=100,
-        description="Parts into which the training subjects are dealt to choose the epoch.",
+        description="Number of random parts of the training subjects for the choice of the epoch.",
         json_schema_extra=unit("folds"),
     ),
     OnlyIf(choose_epoch="inner"),
@@ -37,7 +37,7 @@ InnerSplits = Annotated[
     Field(
         ge=0,
         le=100,
-        description="How many of these parts are left out, one after the other; 0 all of them. One is the cheapest.",
+        description="How many of these parts are left out in turn; 0 uses all of them. One is the cheapest.",
     ),
     OnlyIf(choose_epoch="inner"),
 ]
@@ -57,7 +57,12 @@ TowerWidth = Annotated[
 ]
 SoftmaxTwice = Annotated[
     bool,
-    Field(description="Train with a softmax in the network before cross-entropy, which has its own, as public code."),
+    Field(
+        description=(
+            "Train with a softmax in the network before the cross-entropy, which contains another one, as the public "
+            "code."
+        )
+    ),
 ]
 
 

@@ -98,8 +98,9 @@ HIERARCHICAL_STLBP_IP = System(
     "Recognition, IEEE TMM 2018",
     summary="STLBP-IP over four grids, kernelised group sparse learning picks the blocks; a reconstruction",
     departures=(
-        "A reconstruction: the grids and the form of the objective are recalled, not read. Kernel (Hellinger), the "
-        "norm on the projections and both weights are choices of ours; the weights come from inner folds by subject.",
+        "A reconstruction: the grids and the form of the objective are from memory. The kernel (Hellinger), the "
+        "norm on the projections and both penalty weights are ours; the weights are chosen on inner folds by "
+        "subject.",
         SHARED_DEPARTURES[1],
         SHARED_DEPARTURES[2],
     ),

@@ -35,7 +35,11 @@ class HtnetParameters(FlowNetwork):
     lr: LearningRate = 5e-5
     shuffle: Annotated[
         bool,
-        Field(description="Shuffle the clips before each epoch; else they are sorted by class, as in the public code."),
+        Field(
+            description=(
+                "Shuffle the clips before each epoch; otherwise they are sorted by class, as in the public code."
+            )
+        ),
     ] = False
 
 
@@ -60,15 +64,16 @@ HTNET = System(
     "128196, arXiv 2307.14637 (abstract), and the released code",
     summary="transformer layers on blocks of a flow picture around eyes and mouth",
     departures=(
-        "The released code keeps, for each test subject, the epoch that is best on that subject. Here the last epoch "
-        "is used; what choosing so is worth is in leak.json of `mien experiment leaderboard`.",
-        "Attention has no effect in the released network: every block holds one token, over which the soft-max is 1. "
-        "Its queries and keys, 22,195,200 weights, never move. They are kept and not computed, with the same result.",
-        "Windows lie at the fixed points of the released code, which it takes where it finds no face; else it looks "
-        "for five points in the face of the apex frame.",
-        "Batches are sorted by class, as in the released code, which never shuffles: with 256 of some 436 clips, the "
-        "first batch holds little but negative ones. `--set shuffle=true` shuffles.",
-        "The default preset is a quarter as wide, to train on a CPU: not the published network.",
+        "The released code keeps, for each test subject, the epoch that is best on that subject. Here the last "
+        "epoch is used; leak.json of `mien experiment leaderboard` shows what this choice is worth.",
+        "The attention has no effect in the released network: every block contains a single token, over which the "
+        "softmax is 1. Its queries and keys, 22,195,200 weights, never change. They are kept but not computed, with "
+        "the same result.",
+        "Windows are at the fixed points that the released code uses if it finds no face; otherwise it detects five "
+        "points in the face of the apex frame.",
+        "Batches are sorted by class, as in the released code, which never shuffles: with batches of 256 out of "
+        "about 436 clips, the first batch contains almost only negative clips. `--set shuffle=true` shuffles.",
+        "The default preset is a quarter as wide, so that it can be trained on a CPU; it is not the published network.",
     ),
     recipes={"flow": lambda _: htnet_input("flow"), "frames": lambda _: htnet_input("frames")},
     parameters=HtnetParameters,

@@ -42,13 +42,13 @@ class ImageCnnParameters(Training):
     preset: PresetName = "cpu"
     backbone: Annotated[
         Literal["auto", "small", "vgg-face"],
-        Field(description="Network of a frame; auto takes vgg-face where weights are given, else the small one."),
+        Field(description="Network for a frame; auto uses vgg-face if weights are given, otherwise the small one."),
     ] = "auto"
     weights: Annotated[
         str,
         Field(
             max_length=4096,
-            description="Local file of weights to begin from; empty begins from scratch.",
+            description="Local file with initial weights; empty trains from scratch.",
             json_schema_extra={"expects": "a .safetensors file, or nothing"},
         ),
     ] = ""
@@ -58,7 +58,7 @@ class ImageCnnParameters(Training):
         Field(
             ge=1,
             le=10_000,
-            description="Frames of a clip, evenly spread, that are looked at.",
+            description="Number of evenly spaced frames of a clip that are used.",
             json_schema_extra=unit("frames"),
         ),
         FRAMES,
@@ -155,13 +155,14 @@ IMAGE_CNN = System(
     "DICTA 2017 (abstract), as Xia et al., IEEE TMM 2020, section IV ran it",
     summary="single frames and their votes; VGG-Face with a local weights file, else a SMALL network from scratch",
     departures=(
-        "Without `--set weights=FILE` this is a small residual network from scratch: another, weaker baseline than "
-        "VGG-Face fine-tuned. Each fold's log says which it was.",
-        "10 frames of a clip, evenly spread, instead of all (`--set frames=N`).",
-        "Where no class has half the frames, the class of most; among equals, the greatest mean "
-        "probability. The papers do not say.",
-        "Copies: mirror image, shifts, light. The first paper's synthetic images are not described in its abstract.",
-        "Learning rate, passes and weight decay are ours; the papers do not print them.",
+        "Without `--set weights=FILE`, this is a small residual network trained from scratch, a different and "
+        "weaker baseline than fine-tuned VGG-Face. The log of each fold says which network was used.",
+        "10 evenly spaced frames of a clip instead of all (`--set frames=N`).",
+        "If no class has half of the frames, the most frequent class is used, and in a tie the one with the highest "
+        "mean probability; the papers do not state a rule.",
+        "Augmentation: mirror image, shifts, brightness. The synthetic images of the first paper are not described "
+        "in its abstract.",
+        "Learning rate, epochs and weight decay are ours; the papers do not state them.",
     ),
     recipes={"frames": from_frames},
     parameters=ImageCnnParameters,

@@ -56,9 +56,9 @@ LBP_SIP = System(
     "section IV-B",
     summary="local binary patterns of the six points in which three planes meet, polynomial SVM",
     departures=(
-        "Only the size of the vector is known to us (20 values a block): four bits in space and two in time follow "
-        "from it. `--set joint=true` counts all six together.",
-        "P = 8 of STRCN's settings means nothing here: there are six points.",
+        "Only the size of the vector is known to us (20 values per block), from which four bits in space and two in "
+        "time follow. `--set joint=true` counts all six together.",
+        "STRCN's setting P = 8 has no meaning here, because there are six points.",
         "The paper's optional Wiener filter and pyramid are left out.",
         "The grid of blocks is that of LBP-TOP.",
         *SHARED_DEPARTURES,

@@ -38,7 +38,10 @@ class LbpTicsParameters(TextureClassifier, TopOptions, ColourFaces):
         Field(
             ge=2,
             le=10_000,
-            description="Frames a clip is brought to; all clips have one length, as they are described in `fit`.",
+            description=(
+                "Number of frames to which clips are resampled; all need the same length, as they are described in "
+                "`fit`."
+            ),
             json_schema_extra=unit("frames"),
         ),
         FRAMES,
@@ -92,12 +95,12 @@ LBP_TICS = System(
     "TMM 2020, section IV-B",
     summary="LBP-TOP of the channels of a colour space learned to be independent, polynomial SVM",
     departures=(
-        "The paper's optimiser over the colour mode of a tensor is not known to us: FastICA on the colours of 30,000 "
-        "pixels of the training clips stands for it.",
+        "The paper's optimiser over the colour mode of a tensor is not known to us; FastICA on the colours of "
+        "30,000 pixels of the training clips is used instead.",
         "The transform is learned from the training clips of each fold.",
-        "Blocks of LBP-TOP's grid instead of regions drawn around action units.",
-        "Clips are 150x122 and brought to 30 frames, so that one array holds them.",
-        "Needs colour: SAMM is grey and is refused, though STRCN prints a figure for it.",
+        "Blocks are those of LBP-TOP's grid instead of regions around action units.",
+        "Clips are 150x122 pixels and interpolated to 30 frames, so that one array can hold them.",
+        "The method needs colour: SAMM is greyscale and is refused, although STRCN reports a score for it.",
         SHARED_DEPARTURES[0],
         SHARED_DEPARTURES[2],
     ),

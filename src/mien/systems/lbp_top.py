@@ -58,7 +58,10 @@ LBP_TOP = System(
     title="LBP-TOP",
     paper="Zhao, Pietikainen, PAMI 2007; Pfister et al., ICCV 2011; settings of Xia et al., IEEE TMM 2020, IV-B",
     summary="local binary patterns on three orthogonal planes, polynomial SVM",
-    departures=("STRCN does not print its grid of blocks: 5x5x1, that of the CASME II baseline.", *SHARED_DEPARTURES),
+    departures=(
+        "STRCN does not state its grid of blocks; here it is 5x5x1, as in the CASME II baseline.",
+        *SHARED_DEPARTURES,
+    ),
     recipes={"frames": from_frames},
     parameters=LbpTopParameters,
     presets=PRESETS,

@@ -68,11 +68,11 @@ MDMO = System(
     "Transactions on Affective Computing 7(4), 2016",
     summary="mean flow along the main direction of 36 face regions, over all frames; linear SVM",
     departures=(
-        "The 36 regions are drawn anew from 68 landmarks; the paper draws them from 66.",
-        "Flow is DIS (Kroeger et al. 2016) and not Robust Local Optical Flow; `--set flow=` takes another.",
-        "Vectors shorter than a thousandth of a pixel have no direction and do not vote.",
-        "The machine is linear; its cost and the weight between lengths and angles come from inner folds by subject. "
-        "The paper gives the weight per database.",
+        "The 36 regions are redefined from 68 landmarks; the paper defines them from 66.",
+        "Flow is DIS (Kroeger et al. 2016) instead of Robust Local Optical Flow; `--set flow=` selects another method.",
+        "Vectors shorter than a thousandth of a pixel are ignored when the main direction is chosen.",
+        "The classifier is a linear SVM; its cost and the weight between lengths and angles are chosen on inner "
+        "folds by subject. The paper states the weight for each database.",
     ),
     recipes={"frames": from_frames},
     parameters=MdmoParameters,

@@ -40,7 +40,11 @@ class MicroExpTraining(Parameters):
 
     centre: Annotated[
         Literal["set", "onset"],
-        Field(description="What grey levels are taken from: the mean of the training clips, or a clip's first frame."),
+        Field(
+            description=(
+                "What is subtracted from grey levels: the mean of the training clips, or the first frame of each clip."
+            )
+        ),
     ] = "set"
     maps: Maps = 32
     dropout: Dropout = 0.5
@@ -53,15 +57,15 @@ class MicroExpTraining(Parameters):
 
 
 DEPARTURES = (
-    "The frames from onset to offset are interpolated to T; the authors take the first 18 files of a SMIC clip as a "
-    "folder happens to list them (`time=first` takes the first in order), and frames 72 to 167 of longer videos of "
-    "CAS(ME)^2, which are mostly macro-expressions. Clips shorter than the temporal kernel are refused unless "
-    "`stretch=true`.",
-    "The mean and the largest value by which grey levels are scaled come from the training clips; the authors take all "
+    "The frames from onset to offset are interpolated to T. The authors use the first 18 files of a SMIC clip in "
+    "the order of the folder listing (`time=first` uses the first ones in order), and frames 72 to 167 of longer "
+    "videos of CAS(ME)^2, which are mostly macro-expressions. Clips shorter than the temporal kernel are refused "
+    "unless `stretch=true`.",
+    "The mean and the largest value that scale the grey levels come from the training clips; the authors use all "
     "clips.",
-    "No pass is chosen on test clips: the last one counts.",
-    "`preset=small` is for trying: fewer frames, maps and taps, 32x32, momentum 0.9, and the first frame taken off "
-    "each clip (`centre=onset`).",
+    "No epoch is chosen on test clips: the last one counts.",
+    "`preset=small` is for quick tests: fewer frames and maps, a smaller kernel, 32x32, momentum 0.9, and the first "
+    "frame subtracted from each clip (`centre=onset`).",
 )
 
 

@@ -73,14 +73,14 @@ def _system(fusion: Literal["intermediate", "late"], table: str, summary: str) -
         paper=f"{PAPER}, {table}",
         summary=summary,
         departures=(
-            "Both crops stay where the median landmarks of the clip put them; the authors cut anew in each frame, so "
-            "that landmark jitter moves their picture: `per_frame=true`.",
+            "Both crops are fixed at the median landmarks of the clip. The authors crop each frame separately, so "
+            "that the crop jitters with the landmarks: `per_frame=true`.",
             "Landmarks are those of the face mesh at the 68 points of iBUG 300-W; the authors use dlib's.",
-            "The hidden layers are linear, as in the released code; the paper does not say.",
-            "The table's sizes behind the join (86,400) and of the late dropout (20x20x27) are slips for 172,800 and "
-            "10x10x27."
+            "The hidden layers are linear, as in the released code; the paper does not state this.",
+            "Two sizes in the paper's table are wrong: after the streams are joined (86,400 instead of 172,800), "
+            "and of the late dropout (20x20x27 instead of 10x10x27)."
             if fusion == "intermediate"
-            else "The table's dropout of 20x20x27 is a slip for 10x10x27.",
+            else "The dropout of 20x20x27 in the paper's table should be 10x10x27.",
             "Default preset: the 18 frames of SMIC. `preset=casme-sq` has the 96 of CAS(ME)^2.",
             *DEPARTURES,
         ),

@@ -72,8 +72,9 @@ MICROEXP_STCNN = System(
     paper=f"{PAPER}, Table I",
     summary="one 3-D convolution over 18 or 96 grey frames of the whole face, and a dense layer",
     departures=(
-        "The whole frame is shrunk to 64x64, as in the released code; `face=crop` or `face=lwm` cuts it out first.",
-        "Table I prints a dropout behind the last dense layer; the released code has none, nor have we.",
+        "The whole frame is reduced to 64x64, as in the released code; `face=crop` or `face=lwm` crops or aligns "
+        "the face first.",
+        "Table I has dropout after the last dense layer; the released code has none, and neither has this network.",
         "Default preset: the 18 frames of SMIC. `preset=casme-sq` has the 96 of CAS(ME)^2.",
         *DEPARTURES,
     ),

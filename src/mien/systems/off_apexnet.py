@@ -31,11 +31,13 @@ class OffApexnetParameters(FlowNetwork):
     preset: PresetName = "paper"
     form: Annotated[
         Literal["two-stream", "one-stream"],
-        Field(description="A stream each for u and v, as the paper; or one for both, as the benchmark MEB."),
+        Field(description="Separate streams for u and v, as in the paper, or one for both, as in the benchmark MEB."),
     ] = "two-stream"
     activation: Annotated[
         bool,
-        Field(description="ReLU after each convolution; the rebuild of the ECNU-Cross-Innovation-Lab has none."),
+        Field(
+            description="ReLU after each convolution; the reimplementation of the ECNU-Cross-Innovation-Lab has none."
+        ),
         OnlyIf(form="two-stream"),
     ] = True
     dropout: Dropout = 0.5
@@ -68,12 +70,13 @@ OFF_APEXNET = System(
     "Communication 74, 2019, 129-139 (abstract, and the table of STSTNet); layers as public rebuilds have them",
     summary="two streams of convolutions on horizontal and vertical flow",
     departures=(
-        "ReLU after each convolution is assumed; `--set activation=false` is a public rebuild without.",
-        "The paper counts 2.77 million weights and these layers have 2.66 million; the rest is not explained.",
-        "Each channel is stretched to 0..1 for each clip; the paper's range is not known.",
-        "How the paper chose its epoch is not known; here it is the last. In the benchmark MEB the best test epoch of "
-        "each subject is worth .14 of UF1 over the last.",
-        "SMIC's apex is found by D&C-RoIs in the paper; flow from frames takes the frame farthest from the onset.",
+        "ReLU after each convolution is assumed; `--set activation=false` removes it, as in a public reimplementation.",
+        "The paper states 2.77 million weights, but these layers have 2.66 million; the difference is not explained.",
+        "Each channel of a clip is scaled to 0..1; the paper's range is not known.",
+        "How the paper chose its epoch is not known; here it is the last. In the benchmark MEB, the best test epoch "
+        "of each subject raises UF1 by .14 over the last epoch.",
+        "The paper detects the apex of SMIC with D&C-RoIs; here flow from frames uses the frame that differs most "
+        "from the onset.",
     ),
     recipes={"flow": lambda _: ready_flow(stretched=True), "frames": lambda _: flow_at()},
     parameters=OffApexnetParameters,

@@ -48,11 +48,12 @@ OFF_TANET = System(
     departures=(
         "The released code tests every 20 epochs and prints the epoch with the best test UAR, one for all subjects. "
         "Here the last epoch is used.",
-        "The published figures are means of macro scores of single subjects, on another mix of clips (CASME, CASME II, "
-        "CAS(ME)^2): they cannot be compared with UF1 pooled over subjects.",
-        "Ready pictures have 28x28 levels 0..255: enlarged to 112x112, and (level - 128) / 128, since the released "
-        "code sees flow about zero.",
-        "The released code squares du/dy in its strain where dv/dy belongs; here the strain is that of other systems.",
+        "The published scores are means of macro scores of single subjects, on other clips (CASME, CASME II, "
+        "CAS(ME)^2), so they cannot be compared with a UF1 pooled over subjects.",
+        "Ready pictures of 28x28 with levels 0..255 are enlarged to 112x112 and centred as (level - 128) / 128, "
+        "because the released code uses flow centred at zero.",
+        "The strain in the released code contains du/dy squared where it should be dv/dy; here the strain is that "
+        "of the other systems.",
         "Flow from frames is computed on whole frames of 112x112; the released code crops faces first.",
     ),
     recipes={"flow": lambda _: centred_flow_at(112), "frames": lambda _: raw_flow_at(112)},

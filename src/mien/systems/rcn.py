@@ -30,7 +30,11 @@ class RcnParameters(FlowNetwork):
     preset: PresetName = "paper"
     variant: Annotated[
         Literal["a", "s", "w", "p", "c", "f"],
-        Field(description="Which parts: a attention, s dense sums, w wide stem; p, c and f were found by search."),
+        Field(
+            description=(
+                "Variant of the network: a attention, s dense sums, w wide stem; p, c and f were found by search."
+            )
+        ),
     ] = "a"
     maps: Annotated[int, Field(ge=4, le=4096, description="Feature maps: how wide the network is.")] = 64
     size: Annotated[
@@ -47,7 +51,7 @@ class RcnParameters(FlowNetwork):
     ] = 7
     third_branch: Annotated[
         bool,
-        Field(description="Use the third branch of the stem; the released code takes the second twice."),
+        Field(description="Use the third branch of the stem; the released code uses the second one twice."),
         OnlyIf(variant="f"),
     ] = True
     dropout: Dropout = 0.5
@@ -94,15 +98,16 @@ RCN = System(
     "micro-expression recognition, IEEE TIP 29, 2020, arXiv 2006.09674 (abstract), and the released code",
     summary="one shared recurrent convolution with parameter-free attention; 51,139 weights",
     departures=(
-        "P and F cannot be built from the released code (a wrong class is named); built here as it describes them.",
-        "F: the released code feeds the second branch of the stem twice, and the third is idle. Here the third is "
+        "P and F cannot be built from the released code, which refers to a wrong class; here they are built as it "
+        "describes them.",
+        "F: the released code uses the second branch of the stem twice, and never the third. Here the third is "
         "used; `--set third_branch=false` does as the code.",
-        "Layers that the released code declares and never uses (a second 3x3 convolution of S, P and C) are left out.",
-        "Attention divides by zero where a map is constant; such a map becomes 0 here.",
-        "A step schedule is created in the released code and never stepped: the rate is constant, here too.",
-        "Ready pictures have 28x28: taken as they are with 5x5 bins (`preset=pictures`, the default on them), or "
-        "enlarged to 60x60 (`preset=paper`).",
-        "The published figure is believed to be that of A; the released code prints none.",
+        "Layers that the released code declares but never uses (a second 3x3 convolution of S, P and C) are left out.",
+        "In the released code, the attention divides by zero if a map is constant; here such a map becomes 0.",
+        "The released code creates a step schedule but never calls it, so the learning rate is constant; here, too.",
+        "Ready pictures of 28x28 are used as they are with 5x5 bins (`preset=pictures`, their default), or enlarged "
+        "to 60x60 (`preset=paper`).",
+        "The published score is believed to be that of A; the released code states none.",
     ),
     recipes={"flow": _ready, "frames": lambda p: flow_at(p.size)},
     parameters=RcnParameters,

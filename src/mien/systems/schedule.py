@@ -31,7 +31,13 @@ def _require_decay(text: str) -> str:
 
 
 Epochs = Annotated[
-    int, Field(ge=1, le=1_000_000, description="Times that training sees every clip.", json_schema_extra=unit("epochs"))
+    int,
+    Field(
+        ge=1,
+        le=1_000_000,
+        description="Number of epochs: how often training sees each clip.",
+        json_schema_extra=unit("epochs"),
+    ),
 ]
 _BY_EPOCHS = OnlyIf(steps=0)
 EpochsOrSteps = Annotated[Epochs, _BY_EPOCHS]
@@ -40,8 +46,10 @@ Repeats = Annotated[
     Field(
         ge=1,
         le=1_000_000,
-        description="Times that an epoch shows each clip, or each of its copies; without copies, their number takes "
-        "the same steps as with them.",
+        description=(
+            "How often an epoch shows each clip, or each of its copies; without copies, their number gives the same "
+            "number of steps as with them."
+        ),
     ),
 ]
 Steps = Annotated[
@@ -89,7 +97,7 @@ Members = Annotated[
     int, Field(ge=1, le=1000, description="Networks trained from different seeds; their probabilities are averaged.")
 ]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], Field(description="Where networks run; auto takes CUDA where there is one.")
+    Literal["auto", "cpu", "cuda"], Field(description="Device of the networks; auto uses CUDA if it is available.")
 ]
 Mirror = Annotated[
     bool, Field(description="Train on mirror images too, and average each prediction with that of the mirror image.")
@@ -99,7 +107,7 @@ Shift = Annotated[
     Field(
         ge=0,
         le=256,
-        description="Training clips are moved at random by up to this much.",
+        description="Training clips are shifted at random by up to this much.",
         json_schema_extra=unit("pixels"),
     ),
 ]

@@ -79,7 +79,7 @@ class SmaStnParameters(Training):
         str,
         Field(
             max_length=4096,
-            description="Local file of the residual network's weights; empty begins from scratch.",
+            description="Local file with weights of the residual network; empty trains from scratch.",
             json_schema_extra={"expects": "a .safetensors file, or nothing"},
         ),
     ] = ""
@@ -97,7 +97,7 @@ class SmaStnParameters(Training):
     ] = 0.1
     margin: Annotated[
         float,
-        Field(ge=0, le=1e6, description="Distance beyond which the deviation loss leaves features alone."),
+        Field(ge=0, le=1e6, description="Distance beyond which the deviation loss is zero."),
         OnlyIf(de_loss=("centres", "neutral")),
     ] = 1.0
     epochs: EpochsOrSteps = 24
@@ -199,12 +199,13 @@ SMA_STN = System(
     summary="RECONSTRUCTION from an abstract: dynamic images of segments, attention over face and segments",
     departures=(
         "This is not the authors' system: only their abstract was available. Every number and equation is ours.",
-        "DSSI: which frames are taken is open. Three samplings: `local`, `local-global` (default), `interleaved`.",
-        "STMA: a non-local block with zero-initialised output, and a softmax over segments; where it stands and its "
-        "equations are open.",
-        "DE-Loss: its equation is open. `--set de_loss=` neutral (default), centres, draws, or none.",
-        "Defaults have every part that the abstract names; which form of each was chosen by cross-validation over the "
-        "subjects of drawn faces (docs/sma-stn.md; `studies/sma_stn_choices.py`).",
+        "DSSI: the abstract does not state which frames are used. Three samplings are available: `local`, "
+        "`local-global` (default), `interleaved`.",
+        "STMA: a non-local block with zero-initialised output, and a softmax over segments; the abstract states "
+        "neither its position nor its equations.",
+        "DE-Loss: its equation is not stated. `--set de_loss=` neutral (default), centres, draws, or none.",
+        "The defaults contain every part that the abstract names; the form of each was chosen by cross-validation "
+        "over the subjects of synthetic faces (docs/notebook/sma-stn.md; `studies/sma_stn_choices.py`).",
         "Trained from scratch unless `--set weights=FILE` gives a local file; the paper is said to pre-train on "
         "WIDER FACE.",
         "Default preset: 64x64 grey and a small residual network, so that a fold trains on a CPU. "

@@ -59,9 +59,9 @@ SSSNET = System(
     "settings of the authors' public benchmark code (MEB)",
     summary="two convolutions and two dense layers on flow and strain",
     departures=(
-        "The published run trains with a softmax in the network before cross-entropy; the default here is logits, as "
-        "is the default of the authors' class. `--set softmax_twice=true` follows the run.",
-        "Ready pictures have 28x28 and are enlarged to 64x64; `preset=pictures` takes them as they are, with a smaller "
+        "The published run applies a softmax in the network before the cross-entropy; the default here is logits, "
+        "as in the authors' class. `--set softmax_twice=true` follows the run.",
+        "Ready pictures of 28x28 are enlarged to 64x64; `preset=pictures` uses them as they are, with a smaller "
         "dense layer.",
         "Flow from frames is OpenCV's TV-L1; the authors use MATLAB's classic+nl-fast, and a strain without the cross "
         "term and with axes swapped.",

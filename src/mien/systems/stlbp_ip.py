@@ -58,9 +58,9 @@ STLBP_IP = System(
     paper="Huang, Wang, Zhao, Pietikainen, ICCV Workshops 2015; settings of Xia et al., IEEE TMM 2020, section IV-B",
     summary="local binary patterns of integral projections of difference frames, polynomial SVM",
     departures=(
-        "Projections are sums of signed differences, as in an independent implementation; `--set absolute=true` sums "
-        "their sizes.",
-        "The paper's grid of blocks is not known to us: 5x5.",
+        "Projections are sums of signed differences, as in an independent implementation; `--set absolute=true` "
+        "sums absolute values.",
+        "The paper's grid of blocks is not known to us; here it is 5x5.",
         "The radius of the motion patterns is STRCN's 3; the independent implementation has 1.",
         *SHARED_DEPARTURES,
     ),

@@ -22,39 +22,47 @@ PLACED = OnlyIf(medium="frames", face=("lwm", "crop"))
 PAPER_DEPARTURES = (
     "Landmarks come from a face mesh (68 of its points) instead of the eye detector [50] and the active shape model "
     "[28], which are not public.",
-    "The crop's top edge lies 0.6 eye distances above the eyes and its left edge 0.4 beside the left eye. As equation "
-    "1 is printed, level eyes put the top edge at the eyes.",
-    "The paper names no reference face and no number of neighbours for the alignment: a neutral face, 12 neighbours.",
-    "One LWM transform for the clip, from its first frame; the paper aligns frame by frame, which adds the landmarks' "
-    "jitter to the motion: `--set per_frame=true`.",
-    "The cut-offs [0.05, 0.4] Hz are read as the filter coefficients of the magnification's released code, where the "
-    "same digits stand; a band below 0.4 Hz holds no micro-expression. `--set hertz=true` reads them as hertz.",
-    "128 maps: the paper searches a grid and does not print the value; the released code has 512 (`--set maps=512`), "
-    "with 16 times the arithmetic and weights.",
+    "The top edge of the crop lies 0.6 eye distances above the eyes, and its left edge 0.4 beside the left eye. "
+    "With equation 1 as printed, the top edge would be at the height of the eyes.",
+    "The paper states neither the reference face nor the number of neighbours for the alignment; here a neutral "
+    "face and 12 neighbours are used.",
+    "One local weighted mean transform is used for the whole clip, from its first frame. The paper aligns each "
+    "frame, which adds the jitter of the landmarks to the motion: `--set per_frame=true`.",
+    "The cut-offs [0.05, 0.4] Hz are read as the filter coefficients in the released code of the magnification "
+    "method, which has the same numbers; a band below 0.4 Hz contains no micro-expression. `--set hertz=true` reads "
+    "them as hertz.",
+    "128 maps: the paper searches a grid and does not state the result; the released code has 512 (`--set "
+    "maps=512`), with 16 times the arithmetic and weights.",
     "The balanced loss (equations 9 and 10) is weighted cross-entropy of a clip's own class, scaled to a mean weight "
     "of 1; the paper leaves the scale open. `--set loss=printed` adds -log(1 - p_c) of the other classes, as the label "
     "vector of equation 9 reads.",
-    "The stop at a change below 1e-3 is one of the mean loss of an epoch; an epoch is one traversal of all copies, "
-    "after which the rate is multiplied by 0.8.",
-    "Frames of the copies are removed by a draw for each clip and copy, the first frame never; the released code "
+    "Training stops when the mean loss of an epoch changes by less than 1e-3; an epoch is one traversal of all "
+    "copies, after which the learning rate is multiplied by 0.8.",
+    "Frames of the copies are removed at random for each clip and copy, except the first one; the released code "
     "removes one frame.",
 )
 """What differs from the paper in the parts that STRCN-A and STRCN-G share, under `preset=paper`."""
 
 OneVariant = Annotated[
-    Variant, Field(description="Which reading of the network: Table I of the paper, or the released code.")
+    Variant, Field(description="Reading of the network: Table I of the paper, or the released code.")
 ]
 Layers = Annotated[
     int,
-    Field(ge=-1, le=4, description="Recurrent layers; -1 takes those of the variant: 4 in the paper, 3 in the code."),
+    Field(
+        ge=-1,
+        le=4,
+        description="Number of recurrent layers; -1 uses that of the variant: 4 in the paper, 3 in the code.",
+    ),
 ]
 Depth = Annotated[
     int,
     Field(
         ge=-1,
         le=4,
-        description="Layers behind the first convolution, plain 3x3 convolutions after the recurrent ones; -1 has only "
-        "recurrent layers.",
+        description=(
+            "Layers after the first convolution; those after the recurrent layers are plain 3x3 convolutions. -1: only "
+            "recurrent layers."
+        ),
     ),
 ]
 Tied = Annotated[

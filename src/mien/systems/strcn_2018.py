@@ -61,8 +61,8 @@ STRCN_2018 = System(
     "IPTA 2018 (abstract)",
     summary="recurrent convolutional network on grey frames, multiplied by temporal jittering; a reconstruction",
     departures=(
-        "A reconstruction: only the abstract is known, and scripts in the authors' later repository.",
-        "The network is the wiring of the authors' released code with STRCN-A's pools.",
+        "A reconstruction: only the abstract, and scripts in the authors' later repository, were available.",
+        "The network is that of the authors' released code with STRCN-A's pools.",
         "The mask is learned from the training clips of each fold.",
         "Default preset: 16 maps, 8 copies, so that a fold trains on a CPU. `preset=paper`: 96 copies, as the scripts "
         "make, and 128 maps.",

@@ -53,7 +53,7 @@ class MaskedNetwork(RecurrentNetwork, Training):
     size: Size = (64, 48)
     frames: Length = 30
     mask: Annotated[
-        float, Field(gt=0, le=1, description="Share of the pixels that are kept: those that move most.")
+        float, Field(gt=0, le=1, description="Fraction of the pixels that are kept: those that change most.")
     ] = 0.30
     mask_per_clip: Annotated[
         bool, Field(description="Divide the motion of each clip by its largest value before clips are averaged.")
@@ -74,7 +74,7 @@ class StrcnAParameters(MaskedNetwork):
 
     time: Annotated[
         Literal["linear", "tim"],
-        Field(description="How a clip is brought to its length: linear, or the temporal interpolation model."),
+        Field(description="Method by which a clip is resampled: linear, or the temporal interpolation model."),
         FRAMES,
     ] = "linear"
     alphas: Alphas = (8.0, 5.0, 11.0, 14.0)
@@ -153,11 +153,11 @@ STRCN_A = System(
     paper=PAPER,
     summary="recurrent convolutional network on the moving pixels of 30 magnified frames",
     departures=(
-        "The mask is learned from the training clips of each fold; the paper takes the entire data sets, test clips "
-        "included, for it.",
-        "Differences are summed over the 30 frames of the input, not over the clip's own, so long clips do not count "
-        "more.",
-        "Grey levels reach the network as -1..1.",
+        "The mask is learned from the training clips of each fold; the paper uses the entire data sets, including "
+        "test clips.",
+        "Differences are summed over the 30 frames of the input instead of all frames of the clip, so that long "
+        "clips do not have more weight.",
+        "Grey levels are scaled to -1..1.",
         *PAPER_DEPARTURES,
         "Default preset, so that a fold trains on a CPU: 16 maps, 8 copies, 10 epochs with a half cosine from 1e-2, "
         "and the limit on magnified detail of the magnification's code (`exaggeration=2`). `preset=paper` has 50 "

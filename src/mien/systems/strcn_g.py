@@ -69,7 +69,7 @@ class StrcnGParameters(RecurrentNetwork, Training):
     ] = "picture"
     variant: Annotated[
         Literal["paper", "authors-code", "both"],
-        Field(description="Which reading of the network: Table I of the paper, the released code, or one of each."),
+        Field(description="Reading of the network: Table I of the paper, the released code, or one of each."),
     ] = "paper"
     maps: Maps = 24
     epochs: EpochsOrSteps = 20
@@ -84,7 +84,7 @@ class StrcnGParameters(RecurrentNetwork, Training):
         Field(
             ge=0,
             le=256,
-            description="Side of a square that is hidden at a random place of each training clip; 0 hides none.",
+            description="Side of a square that is hidden at a random position of each training clip; 0 hides none.",
             json_schema_extra=unit("pixels"),
         ),
     ] = 0
@@ -93,7 +93,9 @@ class StrcnGParameters(RecurrentNetwork, Training):
         Field(
             ge=0,
             le=8,
-            description="Predictions are averaged over the clip moved by up to this much; 0 takes the clip alone.",
+            description=(
+                "Predictions are averaged over shifts of the clip by up to this much; 0 uses only the clip itself."
+            ),
             json_schema_extra=unit("pixels"),
         ),
     ] = 0
@@ -101,7 +103,7 @@ class StrcnGParameters(RecurrentNetwork, Training):
         str,
         Field(
             max_length=4096,
-            description="Weights to train on from: a checkpoint of this system, shipped, or empty for none.",
+            description="Weights to start training from: a checkpoint of this system, shipped, or empty for none.",
             json_schema_extra={"expects": "a file that `mien train` wrote, shipped, or nothing"},
         ),
     ] = ""
@@ -236,24 +238,24 @@ STRCN_G = System(
     summary="recurrent convolutional network on optical flow from onset to apex",
     departures=(
         *PAPER_DEPARTURES,
-        "Flow by Classic+NL-fast as the authors' released code calls it (`classic_nl_published`), on grey pictures; "
-        "the text says a Lorentzian penalty: `--set flow=classic_l`.",
-        "The apex is searched in the whole clip, as equation 5 has it; the released code searches from 20 to 70 %.",
+        "Flow is Classic+NL-fast, as in the authors' released code (`classic_nl_published`), on grey pictures; the "
+        "text describes a Lorentzian penalty: `--set flow=classic_l`.",
+        "The apex is searched in the whole clip, according to equation 5; the released code searches from 20 to 70 %.",
         "`preset=cpu`, the default on frames: after the paper's steps flow is reduced to 75x61 (the pools shrink with "
         "it, `fit_pools`), 6 copies, 16 maps, 12 epochs with a half cosine from 1e-2.",
         "`preset=pictures`, the default on ready flow pictures: 28x28 with optical strain as a third channel, the form "
         "in which the composite is handed around. On frames it takes no step of the paper's pipeline: flow of the "
         "frames as they are.",
-        "`preset=pictures`: pictures are taken about zero motion and to unit root mean square (`centre_and_scale`): "
-        "their stretching to 0..255 hid both.",
+        "`preset=pictures`: pictures are centred at zero motion and scaled to unit root mean square "
+        "(`centre_and_scale`), because their scaling to 0..255 hides both.",
         "`preset=pictures`: 24 maps, 20 epochs with a half cosine from 3e-2, weight decay 5e-3: chosen on inner splits "
         "by subject (docs/methods/strcn-g.md). The paper's 1e-3 times 0.8 belongs to epochs over 50 copies of each "
         "clip.",
         "`preset=pictures`: the mirror image is the only copy; ready pictures cannot be magnified or lose frames. "
         "Predictions average a clip and its mirror image.",
-        "`preset=committee`: one network of each reading of the paper (Table I and the released code), trained with "
-        "motion made stronger or weaker by chance and a hidden square; answers are averaged over both networks and "
-        "over shifts by a pixel.",
+        "`preset=committee`: one network for each reading of the paper (Table I and the released code), trained "
+        "with randomly scaled motion and a hidden square; predictions are averaged over both networks and over "
+        "shifts by a pixel.",
     ),
     recipes={"flow": lambda _: CENTRED_FLOW_PICTURE, "frames": from_frames},
     parameters=StrcnGParameters,

@@ -39,9 +39,10 @@ STSTNET = System(
     "IEEE FG 2019, sections III-IV; settings of the authors' PyTorch file",
     summary="three shallow convolution streams on 28x28 flow and strain; the cheapest strong network",
     departures=(
-        "Batches follow the clip table unshuffled, as in the authors' PyTorch file; `--set shuffle=true` shuffles.",
-        "Flow from frames uses OpenCV's TV-L1 on the frames as given; the authors crop faces first and spot SMIC's "
-        "apex with D&C-RoIs, where we take the frame that differs most from the onset.",
+        "Batches follow the order of the clips without shuffling, as in the authors' PyTorch file; `--set "
+        "shuffle=true` shuffles.",
+        "Flow from frames is OpenCV's TV-L1 on the frames as given. The authors crop faces first and detect the "
+        "apex of SMIC with D&C-RoIs; here it is the frame that differs most from the onset.",
     ),
     recipes={"flow": lambda _: FLOW_PICTURE, "frames": lambda _: flow_from_frames("tvl1")},
     parameters=StstnetParameters,

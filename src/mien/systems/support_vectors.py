@@ -15,15 +15,17 @@ Costs = Annotated[
     Field(
         min_length=1,
         max_length=1000,
-        description="Costs C of the machine to try; one is chosen on inner folds by subject.",
+        description="Values of the cost C to try; one is chosen on inner folds by subject.",
     ),
 ]
 InnerFolds = Annotated[int, Field(ge=2, le=1000, description="Inner folds by subject on which settings are chosen.")]
-InnerRepeats = Annotated[int, Field(ge=1, le=1000, description="Times that subjects are dealt into inner folds anew.")]
+InnerRepeats = Annotated[
+    int, Field(ge=1, le=1000, description="Number of random partitions of the subjects into inner folds.")
+]
 Gamma = Annotated[float, Field(gt=0, le=1e9, description="Factor on a.b in the polynomial kernel.")]
 KernelShift = Annotated[float, Field(ge=0, le=1e9, description="Constant in the polynomial kernel.")]
 Degree = Annotated[int, Field(ge=1, le=20, description="Exponent of the polynomial kernel.")]
-Balanced = Annotated[bool, Field(description="Weight classes by the inverse of their frequency.")]
+Balanced = Annotated[bool, Field(description="Weight classes by their inverse frequency.")]
 
 
 class SupportVectors(Parameters):

@@ -34,10 +34,10 @@ KernelName = Annotated[
 POLYNOMIAL = OnlyIf(classifier=Not("forest"), kernel="poly")
 
 SHARED_DEPARTURES = (
-    "The paper prints neither C nor class weights: C is chosen on inner folds by subject, classes are weighted by the "
-    "inverse of their frequency.",
-    "The paper does not say which frames are described: all from onset to offset, not interpolated; "
-    "`--set frames=10` brings clips to ten frames by temporal interpolation, as much of the field does.",
+    "The paper states neither C nor class weights. Here C is chosen on inner folds by subject, and classes are "
+    "weighted by their inverse frequency.",
+    "The paper does not state which frames are used. Here these are all frames from onset to offset, without "
+    "interpolation; `--set frames=10` interpolates clips to ten frames, as many papers do.",
     "Faces are aligned but not magnified; `--set alpha=8` magnifies as STRCN does.",
 )
 
