@@ -307,3 +307,14 @@ def test_the_same_table_on_ray(films: Path, answered: Path, tmp_path: Path) -> N
             pytest.skip("the machine is too busy for Ray's processes to find each other")
         answer_all(films, tmp_path / "answers", executor=cluster)
     assert tables(tmp_path / "answers") == tables(answered)
+
+
+def test_a_film_taken_for_a_list_is_refused_with_an_advice_that_does_not_overwrite_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.export.film_list.LONGEST_LIST", 1000)
+    for name, content in (("binary.mp4", b"\xff\xfe\x00" * 9), ("long.txt", b"a.mp4\n" * 1000), ("empty.txt", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MienError) as caught:
+            films_of([f"@{tmp_path / name}"])
+        assert name not in caught.value.fix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -25,6 +26,12 @@ FILMS: Final = frozenset(
 """Endings by which films are found in a folder without pictures."""
 
 _PATTERN: Final = re.compile(r"[*?\[]")
+
+
+LONGEST_LIST: Final = 64 << 20
+"""Most bytes of a list of videos: about a million of them."""
+
+LIST_FIX: Final = "`ls films/*.mp4 > films.txt`, then `@films.txt`."
 
 
 def films_of(sources: Sequence[str | Path]) -> list[Path]:
@@ -68,13 +75,19 @@ def films_of(sources: Sequence[str | Path]) -> list[Path]:
 
 def _listed(path: Path) -> list[tuple[str, Path | None]]:
     """Return the entries of a list, each with the folder of the list."""
+    # What is there may be somebody's film, and is not to be written over.
+    fix = f"`ls films/*.mp4 > {shlex.quote(str(path))}`." if not at_home(path).exists() else LIST_FIX
     try:
-        text = at_home(path).read_text(encoding="utf-8-sig")
+        with at_home(path).open("rb") as file:
+            content = file.read(LONGEST_LIST + 1)
+        if len(content) > LONGEST_LIST:
+            raise OSError(errno.EFBIG, f"it is longer than {LONGEST_LIST >> 20} MiB")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MienError(
             f"The list {str(path)!r} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8 text'}).",
             "a text file with a video in each line.",
-            f"`ls films/*.mp4 > {shlex.quote(str(path))}`.",
+            fix,
         ) from None
     lines = [line.strip().strip('"') for line in text.splitlines()]
     entries: list[tuple[str, Path | None]] = [
@@ -84,7 +97,7 @@ def _listed(path: Path) -> list[tuple[str, Path | None]]:
         raise MienError(
             f"The list {str(path)!r} names no video.",
             "a video in each line.",
-            f"`ls films/*.mp4 > {shlex.quote(str(path))}`.",
+            LIST_FIX,
         )
     return entries
 
