@@ -153,6 +153,11 @@ def test_invalid_interval_is_refused(short: Path, namer: Namer, onset: int, apex
     assert "--interval" in caught.value.fix
 
 
+def test_a_tuple_in_place_of_an_interval_is_an_error(short: Path, namer: Namer) -> None:
+    with pytest.raises(MienError, match="a tuple"):
+        recognise(short, namer, (60, 78, 95))  # type: ignore[arg-type]
+
+
 def test_low_frame_rate_prevents_a_class(short: Path, namer: Namer) -> None:
     answer = recognise(short, namer, fps=30)
     assert "frame_rate" in {reason.about for reason in answer.reasons}

@@ -197,6 +197,12 @@ def _span(film: Video, interval: Interval | None, rate: float) -> tuple[int, int
     """Return the first frame to read, and the frame at which to stop (None reads to the end)."""
     if interval is None:
         return 0, None
+    if type(interval) is not Interval:  # a tuple, most often
+        raise MienError(
+            f"The interval is {interval!r}, a {type(interval).__name__}.",
+            "a `mien.types.Interval` of onset, apex (or None) and offset.",
+            "`from mien.types import Interval`, then `interval=Interval(10, 20, 30)`.",
+        )
     n = film.n_frames
     apex_out = interval.apex is not None and not interval.onset < interval.apex <= interval.offset
     outside = n is not None and interval.offset >= n
