@@ -245,6 +245,11 @@ def test_weighted_median_agrees_with_sorting_the_values() -> None:
         assert got[row] == pytest.approx(expected, abs=2e-4 * np.ptp(values[row]))
 
 
+def test_the_median_of_other_devices_is_that_of_the_processor() -> None:
+    flow = torch.randn(2, 3, 21, 18)
+    assert torch.equal(median.median_of_windows(flow.flatten(0, 1)).view_as(flow), median.plain_median(flow))
+
+
 def test_sample_is_cubic_with_five_point_derivatives() -> None:
     y, x = np.mgrid[0:20, 0:24].astype(np.float64)
     cubic = 0.01 * x**3 - 0.2 * x * x + x * y - 0.015 * y**3 + 3 * y

@@ -17,8 +17,13 @@ def plain_median(flow: Tensor) -> Tensor:
     if flow.device.type == "cpu":
         done = np.stack([cv2.medianBlur(picture, 5) for picture in flat.numpy()])
         return torch.from_numpy(done).view(flow.shape)
-    windows = F.unfold(F.pad(flat[:, None], (2, 2, 2, 2), "replicate"), 5)
-    return windows.median(1).values.view(flow.shape)
+    return median_of_windows(flat).view(flow.shape)
+
+
+def median_of_windows(pictures: Tensor) -> Tensor:
+    """Median of 5x5 of pictures (N, H, W), borders continued, without OpenCV: on any device."""
+    windows = F.unfold(F.pad(pictures[:, None], (2, 2, 2, 2), "replicate"), 5)
+    return windows.median(1).values.view(pictures.shape)
 
 
 _HALF, _SIGMA_PLACE, _SIGMA_COLOUR = 7, 7.0, 7.0
