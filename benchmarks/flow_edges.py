@@ -1,6 +1,6 @@
 """Which flow method to take when: sharp edges of motion, fine and weak texture, noise and light, beside smooth faces.
 
-python benchmarks/flow_edges.py [--seeds 3] [--out benchmarks/results/flow_edges.md]
+python benchmarks/flow_edges.py [--seeds 3] [--first 0] [--out benchmarks/results/flow_edges.md]
 
 Sharp: four patches in front of a background, each with a texture and a turn and shift of its own, so that the motion
 jumps by up to six pixels from one pixel to the next, as where one thing moves in front of another. Smooth: the drawn
@@ -126,13 +126,14 @@ def changed(first: Floats, second: Floats, how: str, seed: int) -> tuple[NDArray
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first scene of each kind")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     errors: dict[tuple[str, str, str], list[float]] = {}
     edges: dict[str, list[float]] = {}
     spent: dict[str, list[float]] = {}
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         for world, pair in (("sharp", sharp_pair(seed)), ("smooth", smooth_pair(seed))):
             *frames, flow, valid = pair
             jump = np.hypot(*(np.linalg.norm(d, axis=-1) for d in np.gradient(flow, axis=(0, 1)))) > 0.5
