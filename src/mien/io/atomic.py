@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,9 @@ UNFINISHED = ".part"
 
 LOCK: Final = ".lock"
 """Lock file in the folder of a run: there while a process works on the run, or after it was killed."""
+
+_YOUNG: Final = 10.0
+"""Seconds for which an unfinished file without a lock is left alone: its writer may be about to lock it."""
 
 _OPEN_FILES: Final = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd|/dev/fd")
 """Folders of the files that a process has open; `/dev/stdout` is a link into one."""
@@ -61,10 +65,8 @@ def replaced(path: Path) -> Iterator[Path]:
     target, stream = _target(Path(path))
     folder = Path(tempfile.gettempdir()) if stream else target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    # Names may be 255 bytes long: what is added must not make one too long.
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:50]}-", suffix=UNFINISHED)
-    os.close(handle)
-    temporary = Path(name)
+    begun, name = tempfile.mkstemp(dir=folder, prefix=_prefix(target), suffix=UNFINISHED)
+    handle, temporary = _kept_open(begun), Path(name)
     try:
         yield temporary
         if stream:
@@ -85,6 +87,42 @@ def replaced(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _prefix(target: Path) -> str:
+    # Names may be 255 bytes long: what is added must not make one too long.
+    return f".{target.name[:50]}-"
+
+
+def _kept_open(handle: int) -> int | None:
+    """Lock an open file for as long as it is written, so that nobody takes it for a dead process's; None: closed."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        os.close(handle)
+        return None
+    return handle
+
+
+def _sweep_dead(target: Path) -> None:
+    """Delete what processes left that were killed while they wrote this file."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            if not (path.name.startswith(_prefix(target)) and path.name.endswith(UNFINISHED)):
+                continue
+            with suppress(OSError), path.open("rb") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - path.stat().st_mtime > _YOUNG:
+                    path.unlink()
 
 
 def _target(path: Path) -> tuple[Path, bool]:
@@ -157,6 +195,7 @@ def require_writable_file(path: str | Path, fix: str) -> None:
         target, stream = _target(path)
         if not stream:
             _try_folder(target.parent)
+            _sweep_dead(target)
     except IsADirectoryError:
         raise MienError(f"{str(path)!r} is a folder.", "a file to write.", fix) from None
     except NotADirectoryError as error:
