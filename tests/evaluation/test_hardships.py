@@ -103,7 +103,7 @@ def test_films_that_are_taken_away_stop_the_run_and_it_resumes(
     data = open_specs([f"casme_sq={films}"])
     monkeypatch.setattr(spotting, "_watched", pulled)
     try:
-        with pytest.raises(MienError, match="is gone") as caught:
+        with pytest.raises(MienError, match="no longer exists") as caught:
             spot_benchmark(data, "flow-peaks", out, jobs=1)
     finally:
         away.rename(films)
@@ -129,7 +129,7 @@ def test_pictures_that_are_taken_away_stop_the_run_and_it_resumes(
 
     data = open_specs([f"flow_images={pictures}"])
     monkeypatch.setattr(Processes, "inputs", pulled)
-    with pytest.raises(MienError, match="is gone"):
+    with pytest.raises(MienError, match="no longer exists"):
         benchmark(data, "flow-svm", out, jobs=1)
     assert not (out / "failed.json").exists()
     monkeypatch.undo()

@@ -240,7 +240,7 @@ def test_page_of_a_deleted_video_has_no_pictures_and_says_so(answer: Answer, tmp
     text = write_page(gone, tmp_path / "a.html").read_text()
     assert "No pictures" in text
     assert "data:image" not in text
-    with pytest.raises(MienError, match="not there"):
+    with pytest.raises(MienError, match="no longer exists"):
         WRITERS["mp4"](gone, tmp_path / "a.mp4", print)
 
 
