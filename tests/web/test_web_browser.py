@@ -199,6 +199,17 @@ def test_video_is_sent_answered_browsed_and_downloaded(user: User, folder: Path)
     until(lambda: user.run("return document.activeElement.id") == other)
     assert user.run("return document.querySelectorAll('.chosen').length") == 1
 
+    # On a phone all of the timeline is seen, and on a tablet the drawing of the face does not fill the screen.
+    for width in (390, 800):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        user.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        hidden = (
+            "return [...document.querySelectorAll('#body .scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
+        )
+        assert user.run(hidden) == 0
+        assert user.run("return Math.max(...[...document.querySelectorAll('.face')].map((e) => e.clientWidth))") <= 360
+    user.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
     until(lambda: "All files are ready" in user.one("files-note").text)
     user.run(
         "document.querySelector('.chosen').classList.remove('chosen'); document.activeElement.blur(); scrollTo(0, 0)"
