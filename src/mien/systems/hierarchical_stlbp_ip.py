@@ -8,7 +8,7 @@ Descriptor STLBP-IP over 1x1, 2x2, 4x4 and 8x8 blocks: 85 groups (`mien.descript
 Classifier group sparse learning with a kernel for each group (`mien.classifiers.group_sparse`); `--set classifier=mkl`
            or `svm` for LBP-TOP's.
 
-A reconstruction: the paper's formulation is known to us at second hand (docs/hierarchical-stlbp-ip.md).
+A reconstruction: the paper's formulation is known to us at second hand (docs/methods/hierarchical-stlbp-ip.md).
 """
 
 from __future__ import annotations
