@@ -17,6 +17,7 @@ import numpy as np
 from mien.errors import MienError
 from mien.face.landmarks import SMALLEST_FACE
 from mien.io.video import ENOUGH_FPS, Frame, Video, open_video, to_uint8
+from mien.preprocessing.threads import one_thread
 from mien.recognition.cuts import Candidate, eyes_at
 from mien.recognition.naming import Namer, name_interval, open_namer, read_units
 from mien.recognition.people import People, Person, single_torch_thread
@@ -146,7 +147,7 @@ def recognise(
         )
     start, stop = _span(film, interval, rate)
     tell = progress or (lambda stage, share: None)
-    with single_torch_thread():
+    with one_thread():
         seen = _look(film, rate, start, stop, None if interval else chosen, settings, chosen, device, tell)
     if seen.n_frames == 0:
         raise MienError(
@@ -167,7 +168,7 @@ def recognise(
         number, candidate = job
         return _event(film, candidate, number, kept[number - 1], seen, namer, units, rate, anyway)
 
-    with single_torch_thread(), ThreadPoolExecutor(2) as pool:
+    with single_torch_thread(), one_thread(len(jobs) > 1), ThreadPoolExecutor(2) as pool:
         for done, ((number, _), event) in enumerate(zip(jobs, pool.map(answered, jobs), strict=True), 1):
             if event is not None:
                 by_person[number].append(event)

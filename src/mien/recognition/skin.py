@@ -41,6 +41,9 @@ _LEVEL: Final = math.radians(3)
 _FOLLOWED: Final = 4.0
 """Pixels of motion that the flow methods follow reliably; faces that move farther are scaled down for the flow."""
 
+_WORTH: Final = 0.85
+"""Factor below which a face is scaled down for the flow; above it, the flow for the classes serves."""
+
 _LEAST_EYES: Final = 24.0
 """Pixels between the eyes below which a face is not scaled down any further."""
 
@@ -151,7 +154,7 @@ def skin_motion(face: FacePair, pair: Picture, method: str) -> SkinMotion:
         pair, points = _upright(face, head, iod)
     iod = math.dist(*_eyes(points))
     share = _smaller(pair, iod)
-    if share < 1:
+    if share < _WORTH:
         size = max(SMALLEST, round(share * pair.shape[2])), max(SMALLEST, round(share * pair.shape[1]))
         small = [np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_AREA)) for each in pair]
         points, iod = points * (size[1] / pair.shape[1]), iod * size[1] / pair.shape[1]
