@@ -1,16 +1,18 @@
 """How fast `mien recognise` is, part by part, and whether its memory grows with the length of the video.
 
-python benchmarks/recognise.py [--seconds 30] [--long 300] [--out FILE]
+python benchmarks/recognise.py [--seconds 30] [--long 300] [--beside FOLDER [--turns 3]] [--out FILE]
 
 Films are 640x480 at 100 frames per second, H.264, a drawn face with micro-expressions. Each run is a process of its
 own, so that its peak memory is its own. Beside the time that passed stands the processor time, which other programs on
-the machine do not lengthen.
+the machine do not lengthen. `--beside` names the `src` folder of another checkout, with which this one takes turns on
+the short film.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import av
 import cv2
 import numpy as np
 from machine import commit, machine, peak_mib
+from measure import ratio
 from numpy.typing import NDArray
 
 FPS = 100
@@ -98,12 +101,26 @@ def one(path: Path, weights: Path, what: str) -> None:
     print(time.perf_counter() - began, time.process_time() - worked, frames, events, peak_mib())
 
 
-def measured(path: Path, weights: Path, what: str) -> tuple[float, float, int, int, float]:
-    """The same in another process."""
+def measured(path: Path, weights: Path, what: str, source: Path | None = None) -> tuple[float, float, int, int, float]:
+    """The same in another process, with the package in another folder if one is given."""
     words = [sys.executable, __file__, "--one", str(path), str(weights), what]
-    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    surroundings = dict(os.environ, PYTHONPATH=str(source)) if source else None
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, env=surroundings)
     took, worked, frames, events, memory = ran.stdout.split()
     return float(took), float(worked), int(frames), int(events), float(memory)
+
+
+def compared(path: Path, weights: Path, source: Path, turns: int) -> str:
+    """How much longer another checkout takes for the same film, in turn."""
+    own, other = zip(
+        *((measured(path, weights, "recognise"), measured(path, weights, "recognise", source)) for _ in range(turns)),
+        strict=True,
+    )
+    passed, worked = (ratio([[run[column] for run in runs] for runs in (own, other)]) for column in (0, 1))
+    found = " and ".join(str(runs[0][3]) for runs in (own, other))
+    return (
+        f"\nThe checkout beside it takes {passed} times as long, {worked} times the processor time; intervals: {found}."
+    )
 
 
 def chance(path: Path) -> Path:
@@ -127,6 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--long", type=int, default=300)
+    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", nargs=3)
     given = parser.parse_args()
@@ -147,6 +166,7 @@ def main() -> None:
             ("recognise", given.seconds, measured(short, weights, "recognise")),
             ("recognise", given.long, measured(long, weights, "recognise")),
         ]
+        beside = [compared(short, weights, given.beside.resolve(), given.turns)] if given.beside else []
     lines = [
         "# From a video to an answer: speed and memory",
         "",
@@ -164,7 +184,11 @@ def main() -> None:
             f"{events} | {memory:.0f} |"
         )
     growth = rows[3][2][4] / rows[2][2][4] - 1
-    lines += ["", f"Memory of the {given.long} s film against that of the {given.seconds} s film: {growth:+.1%}."]
+    lines += [
+        "",
+        f"Memory of the {given.long} s film against that of the {given.seconds} s film: {growth:+.1%}.",
+        *beside,
+    ]
     text = "\n".join(lines) + "\n"
     print(text)
     if given.out:
