@@ -80,6 +80,9 @@ def test_table_has_a_row_per_interval(answer: Answer, tmp_path: Path) -> None:
     assert [int(row["apex_frame"]) for row in rows] == [50, 90]
     assert float(rows[0]["p_negative"]) == 0.2
     assert float(rows[0]["length_s"]) == pytest.approx(0.23)
+    assert {row["interval_source"] for row in rows} == {
+        "annotated" if event.given else "detected" for event in answer.events
+    }
     assert rows[1]["abstained"] == "macro"
     assert rows[1]["p_negative"] == ""
 

@@ -66,8 +66,8 @@ def event_rows(answers: Sequence[Answer], films: Sequence[str] | None = None) ->
     columns = (
         *((Column("film", "text"),) if films is not None else ()), Column("video", "text"),
         Column("person", "whole"), Column("kind", "text"), *(Column(f"{m}_frame", "whole") for m in moments),
-        *(Column(f"{m}_s", "number", 4) for m in moments), Column("length_s", "number", 4), Column("interval", "text"),
-        Column("score", "number", 3), *_unit_columns(units), Column("class", "text"),
+        *(Column(f"{m}_s", "number", 4) for m in moments), Column("length_s", "number", 4),
+        Column("interval_source", "text"), Column("score", "number", 3), *_unit_columns(units), Column("class", "text"),
         *(Column(f"p_{name}", "number", 4) for name in classes), Column("abstained", "text"), Column("why", "text"),
         Column("notes", "text"),
     )  # fmt: skip
@@ -80,7 +80,7 @@ def event_rows(answers: Sequence[Answer], films: Sequence[str] | None = None) ->
                 yield (
                     *((films[place],) if films is not None else ()), answer.video.name, event.person, event.kind,
                     *(m.index for m in times), *(m.seconds for m in times), event.seconds,
-                    "given" if event.given else "found", event.score,
+                    "annotated" if event.given else "detected", event.score,
                     *(cell for unit in units for cell in _unit_cells(answered.get(unit))), event.said or None,
                     *(event.probabilities.get(name) for name in classes),
                     " ".join(reason.about for reason in event.abstained) or None,
