@@ -50,8 +50,8 @@ _SHORTEST: Final = 0.5
 _TWICE: Final = 45.0
 """Looks per second of which half are enough while a face is still."""
 
-_AHEAD: Final = 32
-"""Looks at faces that may wait for their motion to be followed."""
+_AHEAD: Final = 8
+"""Looks at faces that may wait for their motion to be followed; each may hold a whole frame."""
 
 _MOST_GAPS: Final = 200
 
