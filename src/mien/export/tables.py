@@ -17,8 +17,9 @@ def write_csv(answer: Answer, out: Path, per_frame: bool = False) -> Path:
     the interval was annotated or detected, and the score of the spotter. For each action unit `AU01` ...: its
     probability (`AU01`, as py-feat names it), whether it is present (`AU01_c`, as OpenFace names it), the person's
     side that moved (`AU01_side`) and how far the skin moved, in percent of the distance between the eyes
-    (`AU01_strength`; not OpenFace's `AU01_r`, an intensity from 0 to 5). Then the class, one column `p_CLASS` for the probability of each
-    class, why no class is named, and notes. A text that a spreadsheet would take for a formula gets an apostrophe.
+    (`AU01_strength`; not OpenFace's `AU01_r`, an intensity from 0 to 5). Then the class, one column `p_CLASS` for
+    the probability of each class, why no class is named, and notes. A text that a spreadsheet would take for a formula
+    gets an apostrophe.
 
     Args:
         answer: The answer.
