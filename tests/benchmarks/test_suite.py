@@ -188,7 +188,7 @@ def test_counts_by_hand_are_those_of_torch() -> None:
 
 def test_the_model_predicts_recorded_runs() -> None:
     found = cost_model.checks()
-    assert len(found) >= 3
+    assert len(found) >= 2
     for check in found:
         assert 1 / cost_model.FACTOR < check.ratio < cost_model.FACTOR, check.what
 
