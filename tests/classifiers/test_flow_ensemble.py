@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from mien.classifiers.flow_ensemble import CLASSES, FlowEnsemble, centred
 from mien.errors import MienError
 from mien.preprocessing import CENTRED_FLOW_PICTURE, FLOW_PICTURE
 from mien.recognition.naming import open_namer
+from mien.recognition.units import open_units
 from mien.recognition.wording import trained_on
 from mien.synthesis.flow_pictures import FlowCorpus, flow_corpus
+from mien.synthesis.timeline import read_table
 from mien.systems import SYSTEMS
 from mien.systems.trained import load_checkpoint
 
@@ -77,6 +80,21 @@ def test_a_class_without_clips_and_training_clips_of_one_class(corpus: FlowCorpu
     assert (made.fit(x, np.arange(8) % 2, PEOPLE * 8).predict_proba(x)[:, 2:] < 1e-3).all()
     assert (made.fit(x, np.ones(8, np.int64), PEOPLE * 8).predict_proba(x)[:, 1] > 0.99).all()
     assert made.predict_proba(x[:0]).shape == (0, 4)
+
+
+def test_the_default_shares_are_those_of_the_coded_clips() -> None:
+    counts = np.zeros(3)
+    for emotion, row in read_table("coded_units").items():
+        if emotion != "others":
+            counts[{"happiness": 1, "surprise": 2}.get(emotion, 0)] += sum(n for _, n in row["shown"])
+    assert tuple(np.round(counts / counts.sum(), 1)) == built().shares
+
+
+@pytest.mark.parametrize("opened", [open_namer, open_units])
+def test_a_name_that_is_nearly_a_packaged_one_is_suggested(opened: Callable[[str], object]) -> None:
+    with pytest.raises(MienError, match="There is no file 'shipped-ensembl'") as caught:
+        opened("shipped-ensembl")
+    assert caught.value.fix == "`shipped-ensemble`."
 
 
 def test_pictures_of_another_shape_are_refused() -> None:

@@ -703,7 +703,7 @@ def test_serve_refuses_taken_ports_and_missing_files(tmp_path: Path) -> None:
         for words, found in (
             (["--port", str(taken.getsockname()[1])], "cannot be used"),
             (["--runs", str(tmp_path / "none")], "There is no folder"),
-            (["--weights", str(tmp_path / "none"), "--port", "0"], "There are no weights"),
+            (["--weights", str(tmp_path / "none"), "--port", "0"], "There is no file"),
         ):
             result = CliRunner().invoke(command, ["serve", *words])
             assert isinstance(result.exception, MienError)

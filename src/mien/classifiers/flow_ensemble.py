@@ -24,9 +24,8 @@ from mien.classifiers.base import Classifier, Clips, Progress
 from mien.classifiers.flow_kernels import FlowKernels, log_softmax
 from mien.errors import MienError
 from mien.preprocessing import steps
-from mien.preprocessing.base import Context
+from mien.preprocessing.base import NOWHERE
 from mien.preprocessing.inputs import as_array
-from mien.types import Clip
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +33,6 @@ CLASSES: Final = ("negative", "positive", "surprise")
 """What the machines know, in their order."""
 
 _TINY = 1e-9
-_NOWHERE: Final = Context(Clip("video", "-", "face", None, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class FlowEnsemble(Classifier):
         from sklearn.linear_model import LogisticRegression  # slow to load, and needed for training only
 
         self.known = self.n_classes == len(CLASSES) and self.class_names in ((), CLASSES)
-        y, answers = np.asarray(y), self._members.units.remembered(_pictures(x))
+        y, answers = np.asarray(y), self.members().units.remembered(_pictures(x))
         # A class without any clip: no slope, and an offset far below.
         self.slopes = np.zeros((self.n_classes, answers.shape[1]))
         self.offsets = np.full(self.n_classes, np.log(_TINY))
@@ -117,19 +115,15 @@ class FlowEnsemble(Classifier):
         return self
 
     @property
-    def _members(self) -> Members:
-        return self.members()
-
-    @property
     def network(self) -> Classifier:
         """The network among the machines, whose answers can be explained by saliency."""
-        return self._members.network
+        return self.members().network
 
     def predict_proba(self, x: Clips) -> NDArray[np.float32]:
         """Compute class probabilities (N, C) of flow pictures (N, 3, H, W)."""
         assert self.slopes is not None, "fit first"
         assert self.offsets is not None
-        pictures, members = _pictures(x), self._members
+        pictures, members = _pictures(x), self.members()
         if not len(pictures):
             return np.empty((0, self.n_classes), np.float32)
         by_units = log_softmax(members.units.answers(pictures) @ self.slopes.T + self.offsets)
@@ -149,7 +143,7 @@ class FlowEnsemble(Classifier):
     def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """See `Classifier.load_arrays`."""
         slopes, offsets = (np.asarray(arrays[name], np.float64) for name in ("slopes", "offsets"))
-        expected = self.n_classes, self._members.units.n_classes
+        expected = self.n_classes, self.members().units.n_classes
         if slopes.shape != expected or offsets.shape != expected[:1] or not np.isfinite([*slopes.T, offsets]).all():
             raise ValueError(f"slopes of shape {slopes.shape}, offsets of shape {offsets.shape}")
         self.slopes, self.offsets, self.known = slopes, offsets, bool(arrays["known"].item())
@@ -157,7 +151,7 @@ class FlowEnsemble(Classifier):
 
 def centred(pictures: NDArray[Any]) -> NDArray[np.float32]:
     """Return flow pictures (N, 3, H, W) about zero motion; see `mien.preprocessing.steps.centre_and_scale`."""
-    return np.stack([steps.centre_and_scale(each, _NOWHERE) for each in pictures])
+    return np.stack([steps.centre_and_scale(each, NOWHERE) for each in pictures])
 
 
 def _pictures(x: Clips) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,10 @@ class Context:
         """Record the apex that is used, given as a row of the array."""
         if self.interval is not None and self.rows is not None:
             self.interval = replace(self.interval, apex=frame_no(self.clip, self.rows[row]))
+
+
+NOWHERE: Final = Context(Clip("none", "-", "-", None, ""))
+"""For steps on an array that is no clip's: they read nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,12 +124,6 @@ def open_namer(weights: str | Path | None) -> Namer:
             "a .safetensors file that `mien train` wrote.",
             "`mien train casme2=/data/CASMEII --system strcn-g --out w.safetensors`, then `--weights w.safetensors`.",
         )
-    if not path.is_file():
-        raise MienError(
-            f"There are no weights at {str(path)!r}.",
-            "a .safetensors file that `mien train` wrote.",
-            f"`ls {path.parent}` to see which files are there.",
-        )
     classifier, card = load_checkpoint(path)
     if card.task != CLASSES:
         raise MienError(

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from mien.face.crop import Box, crop_box, crop_frame
 from mien.face.landmarks import FaceTrack
 from mien.motion.flow import SMALLEST, optical_flow
-from mien.preprocessing.base import Context, Recipe
+from mien.preprocessing.base import NOWHERE, Recipe
 from mien.preprocessing.steps import as_grey
-from mien.types import Clip
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -50,7 +49,6 @@ _LEAST_EYES: Final = 24.0
 _UPRIGHT_EYES: Final = 96.0
 """Pixels between the eyes in pictures that are cropped anew."""
 
-_NOWHERE: Final = Context(Clip("video", "-", "face", None, ""))
 _GRID: Final = 4
 _ROUNDS: Final = 6
 
@@ -114,7 +112,7 @@ def run_on_pair(recipe: Recipe, face: FacePair, flow: FlowOfPair) -> NDArray[Any
         if step.name == "flow_of_pair":
             array = flow(array, str(step.parameters["method"]))
         else:
-            array = step.function(array, _NOWHERE, **step.parameters)
+            array = step.function(array, NOWHERE, **step.parameters)
     return array
 
 

@@ -108,10 +108,6 @@ def open_units(weights: str | Path | None = None, all_units: bool = False) -> Un
     """
     path = SHIPPED_UNITS if weights is None else checkpoint_file(str(weights))
     train = "`mien train NAME=FOLDER --system flow-kernels --labels au12 --out units.safetensors`."
-    if not path.is_file():
-        raise MienError(
-            f"There are no weights at {str(path)!r}.", "a .safetensors file with weights for action units.", train
-        )
     classifier, card = packaged("shipped-units") if weights is None else load_checkpoint(path)
     if card.task != UNITS:
         raise MienError(

@@ -16,21 +16,19 @@ from mien.datasets.labels import label_map
 from mien.errors import MienError
 from mien.motion.flow import METHODS, optical_flow
 from mien.preprocessing import steps
-from mien.preprocessing.base import Context
+from mien.preprocessing.base import NOWHERE
 from mien.preprocessing.threads import in_processes
 from mien.synthesis.acting import Manner, draw_micro
 from mien.synthesis.fields import Floats
 from mien.synthesis.picture_variation import draw_picture_crop, varied
 from mien.synthesis.rig import motion, rig
 from mien.synthesis.shape import draw_points
-from mien.types import Clip
 
 MEGC2019: Final = label_map("megc2019").classes
 """The three classes of the MEGC 2019 composite, in the order of its labels."""
 
 _BASE_RATES: Final = {"negative": 250, "positive": 109, "surprise": 83}
 _EXACT_WIDTH = 64
-_NOWHERE: Final = Context(Clip("synthetic", "", "", None, ""))
 _CHUNK = 32
 
 TRUE_MOTION: Final = ("exact", "head", "mixed")
@@ -67,8 +65,8 @@ class FlowCorpus:
         made = []
         for channels in self.channels:
             # The published pictures are stored with 8 bits.
-            picture = np.rint(steps.scale_each_channel(channels, _NOWHERE))
-            made.append(steps.centre_and_scale(picture, _NOWHERE) if centred else picture)
+            picture = np.rint(steps.scale_each_channel(channels, NOWHERE))
+            made.append(steps.centre_and_scale(picture, NOWHERE) if centred else picture)
         return np.stack(made).astype(np.float32) if made else np.empty_like(self.channels)
 
 
@@ -169,7 +167,7 @@ def _chunk(
 
 
 def _channels(flow: Floats, size: int) -> Floats:
-    return np.ascontiguousarray(steps.flow_and_strain(flow, _NOWHERE, size=size), np.float32)
+    return np.ascontiguousarray(steps.flow_and_strain(flow, NOWHERE, size=size), np.float32)
 
 
 def _exact(
