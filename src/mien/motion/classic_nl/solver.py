@@ -28,22 +28,30 @@ class _Grid:
         self.inverse = torch.cat([v * inverse, u * inverse])
         self.inverse_cross = -self.cross * inverse
 
+        # Memory that is taken anew for each of thousands of products costs more than the products.
+        self.product, self.inverted, self.left, self.found = (torch.empty_like(diagonal) for _ in range(4))
+
     def times(self, x: Tensor) -> Tensor:
-        """The matrix times x, flat (2 B H W)."""
-        y = self.diagonal * x
-        half = len(x) // 2
-        y[:half].addcmul_(self.cross, x[half:])
-        y[half:].addcmul_(self.cross, x[:half])
-        w = self.width
-        y[1:].addcmul_(self.right[:-1], x[:-1], value=-1)
-        y[:-1].addcmul_(self.right[:-1], x[1:], value=-1)
-        y[w:].addcmul_(self.down[:-w], x[:-w], value=-1)
-        y[:-w].addcmul_(self.down[:-w], x[w:], value=-1)
+        """The matrix times x, flat (2 B H W); valid until the next call."""
+        return self._with_neighbours(torch.mul(self.diagonal, x, out=self.product), x, 1)
+
+    def rest(self, r: Tensor, x: Tensor) -> Tensor:
+        """r less the matrix times x; valid until the next call."""
+        return self._with_neighbours(torch.addcmul(r, self.diagonal, x, value=-1, out=self.left), x, -1)
+
+    def _with_neighbours(self, y: Tensor, x: Tensor, sign: int) -> Tensor:
+        half, w = len(x) // 2, self.width
+        y[:half].addcmul_(self.cross, x[half:], value=sign)
+        y[half:].addcmul_(self.cross, x[:half], value=sign)
+        y[1:].addcmul_(self.right[:-1], x[:-1], value=-sign)
+        y[:-1].addcmul_(self.right[:-1], x[1:], value=-sign)
+        y[w:].addcmul_(self.down[:-w], x[:-w], value=-sign)
+        y[:-w].addcmul_(self.down[:-w], x[w:], value=-sign)
         return y
 
     def jacobi(self, r: Tensor) -> Tensor:
-        """r with the 2x2 block of each pixel inverted."""
-        z = self.inverse * r
+        """r with the 2x2 block of each pixel inverted; valid until the next call."""
+        z = torch.mul(self.inverse, r, out=self.inverted)
         half = len(r) // 2
         z[:half].addcmul_(self.inverse_cross, r[half:])
         z[half:].addcmul_(self.inverse_cross, r[:half])
@@ -74,14 +82,16 @@ _DAMPING = 0.7
 def _cycle(grids: list[_Grid], r: Tensor) -> Tensor:
     """One V-cycle from zero: a symmetric, rough inverse of the matrix."""
     grid = grids[0]
-    x = grid.jacobi(r).mul_(_DAMPING)
+    x = torch.mul(grid.jacobi(r), _DAMPING, out=grid.found)
     if len(grids) > 1:
-        rest = (r - grid.times(x)).view(grid.shape)
+        rest = grid.rest(r, x).view(grid.shape)
         below = _cycle(grids[1:], _sum_of_fours(rest).reshape(-1)).view(grids[1].shape)
-        height, width = grid.shape[-2:]
-        spread = below.repeat_interleave(2, -1)[..., :width].repeat_interleave(2, -2)[..., :height, :]
-        x += spread.reshape(-1)
-    return x.add_(grid.jacobi(r - grid.times(x)), alpha=_DAMPING)
+        fine = x.view(grid.shape)
+        for i in range(2):
+            for j in range(2):
+                part = fine[..., i::2, j::2]
+                part += below[..., : part.shape[-2], : part.shape[-1]]
+    return x.add_(grid.jacobi(grid.rest(r, x)), alpha=_DAMPING)
 
 
 def solve(
@@ -110,12 +120,12 @@ def solve(
         data, right, down = _coarser(data, right, down)
         grids.append(_Grid(data, right, down))
 
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        products: Tensor = torch.linalg.vecdot(a.view(2, side.shape[1], -1), b.view(2, side.shape[1], -1))
-        return products.sum(0)
+    def by_pair(flat: Tensor) -> Tensor:
+        return flat.view(2, side.shape[1], -1)
 
-    def each(scalar: Tensor) -> Tensor:
-        return scalar.view(1, -1, 1).expand(2, -1, side[0, 0].numel()).reshape(-1)
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        products: Tensor = torch.linalg.vecdot(by_pair(a), by_pair(b))
+        return products.sum(0)[:, None]
 
     r = side.reshape(-1).clone()
     x = torch.zeros_like(r)
@@ -129,10 +139,10 @@ def solve(
             break
         product = grids[0].times(direction)
         # Pairs that are done stay as they are: a pair's flow does not depend on its company.
-        alpha = each(torch.where(open_, rz / dot(direction, product).clamp_min(1e-30), 0))
-        x.addcmul_(alpha, direction)
-        r.addcmul_(alpha, product, value=-1)
+        alpha = torch.where(open_, rz / dot(direction, product).clamp_min(1e-30), 0)
+        by_pair(x).addcmul_(alpha, by_pair(direction))
+        by_pair(r).addcmul_(alpha, by_pair(product), value=-1)
         z = _cycle(grids, r) if multigrid else grids[0].jacobi(r)
         last, rz = rz, dot(r, z)
-        direction = torch.addcmul(z, each(rz / last.clamp_min(1e-30)), direction)
+        by_pair(direction).mul_(rz / last.clamp_min(1e-30)).add_(by_pair(z))
     return x.view(side.shape)
