@@ -1,18 +1,21 @@
 """Preparing a database for STRCN end to end, against the plain chain of OpenCV calls that one would write.
 
-python benchmarks/prepare.py [--subjects 2] [--clips 3] [--width 320] [--turns 3] [--out benchmarks/results/prepare.md]
+python benchmarks/prepare.py [--subjects 2] [--clips 1] [--width 320] [--turns 3] [--out benchmarks/results/prepare.md]
 
 A synthetic database is written and prepared as `mien prepare` does it: files read, landmarks, crop, magnification, flow
 or frames, `.npy` written. The plain chain reads the same files by `cv2.imread`, finds the landmarks in the first frame
 with the same network, cuts out the rectangle of equation 1 by slicing and `cv2.resize`, magnifies frame by frame with
 OpenCV's pyramid steps, once for each factor, and makes the same copies: flow by OpenCV's TV-L1 for each, or frames
 interpolated by NumPy. Both chains prepare each clip in turn, on one thread; seconds are of the processor. Then both
-prepare the whole database in two processes.
+prepare the whole database in two processes. Presets: `cpu`, the default on frames, with 6 or 8 copies of a clip, and
+`paper` with the 50 of the paper, for which one clip is prepared once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import statistics
 import tempfile
 import time
@@ -32,18 +35,17 @@ from mien.face.crop import crop_box
 from mien.face.detect import detect_faces
 from mien.face.landmarks import ibug68
 from mien.face.mesh import find_mesh, square_of_face, square_of_points
-from mien.preprocessing.base import Recipe
 from mien.preprocessing.prepare import clips_of, prepare, prepare_clip
 from mien.synthesis.corpus import synthesise
 from mien.systems import system
+from mien.systems.strcn_a import StrcnAParameters
+from mien.systems.strcn_g import StrcnGParameters
 from mien.types import Clip
 
 HEIGHT, WIDTH = 300, 245
-SHARES = (1.0, 0.8)
-ALPHAS_G = (8.0, 5.0, 11.0)
-ALPHAS_A = (8.0, 5.0, 11.0, 14.0)
 
 Bytes = NDArray[np.uint8]
+Chain = Callable[[Clip, Any], NDArray[Any]]
 
 
 def faces(clip: Clip) -> Bytes:
@@ -71,29 +73,29 @@ def kept(length: int, share: float, rng: np.random.Generator) -> NDArray[np.int6
     return np.sort(np.append(others, 0))
 
 
-def plain_g(clip: Clip) -> NDArray[Any]:
-    """(6, 2, 75, 61): flow from onset to apex of each copy; the apex is where the frame differs most from the first."""
+def plain_g(clip: Clip, p: StrcnGParameters) -> NDArray[Any]:
+    """(K, 2, H, W): flow from onset to apex of each copy; the apex is where the frame differs most from the first."""
     clear, rng, copies = faces(clip), np.random.default_rng(0), []
-    for alpha in ALPHAS_G:
+    for alpha in p.alphas:
         magnified = opencv_magnify(clear, alpha)
         grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in magnified])
-        for share in SHARES:
+        for share in p.shares:
             some = grey[kept(len(grey), share, rng)]
             apex = int(np.argmax([(frame.astype(np.float32) - some[0]).std() for frame in some]))
             flow = cv2.optflow.DualTVL1OpticalFlow_create().calc(some[0], some[max(1, apex)], None)
-            copies.append(cv2.resize(flow, (61, 75), interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
+            copies.append(cv2.resize(flow, p.size[::-1], interpolation=cv2.INTER_AREA).transpose(2, 0, 1))
     return np.stack(copies)
 
 
-def plain_a(clip: Clip) -> NDArray[Any]:
-    """(8, 30, 64, 48, 3): thirty frames of each copy, interpolated over time."""
+def plain_a(clip: Clip, p: StrcnAParameters) -> NDArray[Any]:
+    """(K, 30, 64, 48, 3): thirty frames of each copy, interpolated over time."""
     clear, rng, copies = faces(clip), np.random.default_rng(0), []
-    for alpha in ALPHAS_A:
+    for alpha in p.alphas:
         magnified = opencv_magnify(clear, alpha)
-        small = np.stack([cv2.resize(frame, (48, 64), interpolation=cv2.INTER_AREA) for frame in magnified])
-        for share in SHARES:
+        small = np.stack([cv2.resize(frame, p.size[::-1], interpolation=cv2.INTER_AREA) for frame in magnified])
+        for share in p.shares:
             some = small[kept(len(small), share, rng)].astype(np.float32)
-            place = np.linspace(0, len(some) - 1, 30)
+            place = np.linspace(0, len(some) - 1, p.frames)
             below = np.minimum(place.astype(int), len(some) - 2)
             part = (place - below)[:, None, None, None]
             copies.append(np.round((1 - part) * some[below] + part * some[below + 1]).astype(np.uint8))
@@ -107,75 +109,76 @@ def one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def plain_file(chain: Callable[[Clip], NDArray[Any]], clip: Clip, out: Path) -> tuple[int, ...]:
+def plain_file(chain: Chain, clip: Clip, parameters: Any, out: Path) -> tuple[int, ...]:
     one_thread()
-    array = chain(clip)
+    array = chain(clip, parameters)
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / f"{clip.subject}-{clip.name}.npy", array)
     return array.shape
 
 
-def recipe(name: str, **changed: str) -> Recipe:
-    chosen = system(name)
-    return chosen.recipe("frames", chosen.with_parameters(changed).model_dump())
+WAYS: dict[str, tuple[str, dict[str, str], Chain]] = {
+    "STRCN-G, its own flow (classic_nl_published)": ("strcn-g", {}, plain_g),
+    "STRCN-G, flow by TV-L1 as in the plain chain": ("strcn-g", {"flow": "tvl1"}, plain_g),
+    "STRCN-A": ("strcn-a", {}, plain_a),
+}
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--subjects", type=int, default=2)
-    parser.add_argument("--clips", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=1, help="of each subject")
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
-    ways: dict[str, tuple[Recipe, Callable[[Clip], NDArray[Any]]]] = {
-        "STRCN-G, flow by TV-L1 as in the plain chain": (recipe("strcn-g", preset="cpu", flow="tvl1"), plain_g),
-        "STRCN-G, its own flow (classic_nl_published)": (recipe("strcn-g", preset="cpu"), plain_g),
-        "STRCN-A": (recipe("strcn-a", preset="cpu"), plain_a),
-    }
     lines = [
         "# Preparing a database for STRCN",
         "",
         "Seconds of a processor for each clip, both chains in turn, one thread; then seconds that pass for the whole "
         f"database in two processes, started anew. Medians, least to most. {stamp()}",
         "",
-        "| recipe | mien, CPU s | plain, CPU s | times | mien, two processes, s | plain, two processes, s | times |",
-        "|---|---|---|---|---|---|---|",
+        "| recipe | preset | copies | mien, CPU s | plain, CPU s | times | mien, two processes, s | "
+        "plain, two processes, s | times |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(None):
             synthesise("casme2", Path(folder) / "db", subjects=given.subjects, clips=given.clips, width=given.width)
         clips = clips_of(f"casme2={folder}/db")
-        for name, (made, chain) in ways.items():
+        for (name, (of, changed, chain)), preset in itertools.product(WAYS.items(), ("cpu", "paper")):
+            chosen = system(of)
+            parameters = chosen.with_parameters({"preset": preset, **changed})
+            made = chosen.recipe("frames", parameters.model_dump())
+            whole = preset == "cpu" or of == "strcn-a"
+            prepare_clip(clips[0], made, Path(folder) / "ours", None, True) if whole else None  # imports, networks
             taken: list[list[float]] = [[], []]
-            for turn in range(given.turns + 1):
-                for clip in clips if turn else clips[:1]:
-                    for place in (0, 1):
-                        began = time.process_time()
-                        if place:
-                            shape = plain_file(chain, clip, Path(folder) / "plain")
-                        else:
-                            outcome = prepare_clip(clip, made, Path(folder) / "ours", None, True)
-                        if turn:
-                            taken[place].append(time.process_time() - began)
-                    assert outcome.shape == shape, (outcome, shape)
+            for clip in clips * given.turns if whole else clips[:1]:
+                began = time.process_time()
+                outcome = prepare_clip(clip, made, Path(folder) / "ours", None, True)
+                taken[0].append(time.process_time() - began)
+                began = time.process_time()
+                shape = plain_file(chain, clip, parameters, Path(folder) / "plain")
+                taken[1].append(time.process_time() - began)
+                assert outcome.shape == shape, (outcome, shape)
             passed: list[list[float]] = [[], []]
-            for turn in range(given.turns):
+            for turn in range(given.turns if whole else 0):
                 began = time.perf_counter()
-                prepare(clips, made, out=Path(folder) / f"{name[:7]}-{turn}-{len(lines)}", jobs=2)
+                prepare(clips, made, out=Path(folder) / f"{of}-{turn}-{len(lines)}", jobs=2)
                 passed[0].append(time.perf_counter() - began)
                 began = time.perf_counter()
                 with ProcessPoolExecutor(2) as pool:
-                    list(pool.map(plain_file, [chain] * len(clips), clips, [Path(folder) / "plain"] * len(clips)))
+                    plain = functools.partial(plain_file, chain, parameters=parameters, out=Path(folder) / "plain")
+                    list(pool.map(plain, clips))
                 passed[1].append(time.perf_counter() - began)
-            lines.append(f"| {name} | {shown(taken)} | {shown(passed)} |")
+            lines.append(f"| {name} | {preset} | {shape[0]} | {shown(taken)} | {shown(passed)} |")
             print(lines[-1], flush=True)
     frames = [clip.interval.offset - clip.interval.onset + 1 for clip in clips if clip.interval]
     lines += [
         "",
-        f"{len(clips)} clips of {min(frames)} to {max(frames)} frames, {given.width} pixels wide. The same in both: "
-        "files, frames, the network for landmarks, factors, shares of the frames, size and number of copies. Not the "
-        "same: mien searches landmarks in eight frames and more, to report where the face is lost, and warps the face "
-        "to a reference; the plain chain does neither. mien computes the flow of a pair of frames once, however many "
+        f"{len(clips)} clips of {min(frames)} to {max(frames)} frames, {given.width} pixels wide; of STRCN-G under "
+        "`paper` the first clip, once. The same in both: files, frames, the network for landmarks, factors, shares of "
+        "the frames, size and number of copies. Not the same: mien searches landmarks in eight frames and more, to "
+        "report where the face is lost, and warps the face to a reference; the plain chain does neither. mien computes the flow of a pair of frames once, however many "
         "copies share it, and all factors in one pass. With TV-L1, the same OpenCV call on 300x245 pixels takes most "
         "of the time in both chains: there, no chain is faster than copies per different pair. Of STRCN-A, reading "
         "files and reducing every magnified frame are the same OpenCV calls in both.",
@@ -184,7 +187,9 @@ def main() -> None:
 
 
 def shown(times: list[list[float]]) -> str:
-    """Cells: ours, plain, how many times longer the plain chain takes."""
+    """Cells: ours, plain, how many times longer the plain chain takes; empty if it was not timed."""
+    if not times[0]:
+        return " | | "
     cells = [f"{statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f})" for each in times]
     return " | ".join([*cells, f"{statistics.median(b / a for a, b in zip(*times, strict=True)):.2f}"])
 

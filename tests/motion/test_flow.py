@@ -247,6 +247,38 @@ def test_weighted_median_agrees_with_sorting_the_values() -> None:
         assert got[row] == pytest.approx(expected, abs=2e-4 * np.ptp(values[row]))
 
 
+@pytest.mark.parametrize("n_colours", [1, 3])
+def test_medians_at_edges_agree_between_sorting_halving_and_a_plain_loop(n_colours: int) -> None:
+    rng = np.random.default_rng(0)
+    flow = rng.normal(size=(2, 2, 24, 20)).astype(np.float32)
+    flow[0, 0, :, 9:] += 6
+    flow[:, 1] *= 40  # each picture of the batch has a range of its own
+    visible = rng.uniform(1e-6, 1, (2, 24, 20)).astype(np.float32) ** 3
+    guide = rng.uniform(0, 40, (2, n_colours, 24, 20)).astype(np.float32)
+    chosen = rng.random((2, 24, 20)) < 0.3
+    given = [torch.from_numpy(part) for part in (flow, visible, guide, chosen)]
+    sorted_, halved = (
+        way(*given, at_once=50).numpy() for way in (median.medians_by_sorting, median.medians_by_halving)
+    )
+    out = np.arange(-7, 8)
+    for n, (b, y, x) in enumerate(zip(*chosen.nonzero(), strict=True)):
+        rows, columns = (y + out)[:, None], x + out
+        inside = (rows >= 0) & (rows < 24) & (columns >= 0) & (columns < 20)
+        at = (np.clip(rows, 0, 23), np.clip(columns, 0, 19))
+        unlike = ((guide[b, :, at[0], at[1]] - guide[b, :, y, x]) ** 2).mean(-1)
+        near = np.exp(-(out[:, None] ** 2 + out**2) / (2 * 7**2) - unlike / (2 * 7**2))
+        weights = (near * np.where(inside, visible[b][at], 0)).ravel().astype(np.float64)
+        for component in range(2):
+            values = flow[component, b][at].ravel()
+            order = values.argsort()
+            share = weights[order].cumsum() / weights.sum()
+            # Where the halves nearly balance, the next value is as good.
+            low, high = values[order][np.searchsorted(share, [0.5 - 1e-3, 0.5 + 1e-3])]
+            slack = 1e-3 * np.ptp(flow[component, b])
+            assert low - slack <= sorted_[component, n] <= high + slack
+            assert low - slack <= halved[component, n] <= high + slack
+
+
 def test_the_median_of_other_devices_is_that_of_the_processor() -> None:
     flow = torch.randn(2, 3, 21, 18)
     assert torch.equal(median.median_of_windows(flow.flatten(0, 1)).view_as(flow), median.plain_median(flow))

@@ -26,7 +26,9 @@ TERMINATED: Final = 128 + signal.SIGTERM
 _RESUMED: Final = frozenset({"benchmark", "experiment", "prepare", "synthesise", "train"})
 """Commands that resume where they stopped; `recognise` does with --out."""
 
-_CATALOGUES: Final = frozenset({"systems", "protocols", "spotters", "experiments", "datasets", "recipes", "descriptors"})
+_CATALOGUES: Final = frozenset(
+    {"systems", "protocols", "spotters", "experiments", "datasets", "recipes", "descriptors"}
+)
 """Commands that list what there is: they import NumPy and compute nothing."""
 
 _FAULTS: Final = frozenset(

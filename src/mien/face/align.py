@@ -119,7 +119,7 @@ class LocalWeightedMean:
         return (_with_ones(places) @ self.affine + moved).reshape(np.shape(points))
 
     def on_grid(self, x: NDArray[Any], y: NDArray[Any]) -> Points:
-        """Map the points of a grid, as `evaluate` does, several times as fast.
+        """Map the points of a grid, as `evaluate` does but for rounding (1e-5 pixels), many times as fast.
 
         Args:
             x: (W,) its columns, ascending.
@@ -132,18 +132,26 @@ class LocalWeightedMean:
             (np.asarray(x, np.float64) - self.origin[0]) / self.unit,
             (np.asarray(y, np.float64) - self.origin[1]) / self.unit,
         )
-        total, moved = np.zeros((len(down), len(across))), np.zeros((2, len(down), len(across)))
+        total = np.zeros((len(down), len(across)), np.float32)
+        moved = np.zeros((2, *total.shape), np.float32)
         for centre, radius, polynomial in zip(self.centres, self.radii, self.polynomials, strict=True):
             columns = slice(*np.searchsorted(across, (centre[0] - radius, centre[0] + radius)))
             rows = slice(*np.searchsorted(down, (centre[1] - radius, centre[1] + radius)))
-            u, v = (across[columns] - centre[0]) / radius, ((down[rows] - centre[1]) / radius)[:, None]
-            squared = np.minimum(u * u + v * v, 1)  # at 1 the weight is 0
-            weight = 1 + squared * (2 * np.sqrt(squared) - 3)
+            u = ((across[columns] - centre[0]) / radius).astype(np.float32)
+            v = ((down[rows] - centre[1]) / radius).astype(np.float32)[:, None]
+            squared = u * u + v * v
+            np.minimum(squared, 1, out=squared)  # at 1 the weight is 0
+            weight = np.sqrt(squared)
+            weight *= 2
+            weight -= 3
+            weight *= squared
+            weight += 1
             total[rows, columns] += weight
+            powers_u, powers_v = np.stack([np.ones_like(u), u, u * u]), np.hstack([np.ones_like(v), v, v * v])
             for axis, (a, b, c, d, e, f) in enumerate(polynomial.T.tolist()):
-                value = (b + e * v) * u + d * (u * u)
-                value += a + (c + f * v) * v
-                moved[axis, rows, columns] += weight * value
+                value = powers_v @ np.array([[a, b, d], [c, e, 0], [f, 0, 0]], np.float32) @ powers_u
+                value *= weight
+                moved[axis, rows, columns] += value
         share = np.minimum(total, 1)
         moved *= np.where(total < 1, share * (3 - 2 * share), 1 / np.maximum(total, 1))
         found = across[:, None] * self.affine[0] + down[:, None, None] * self.affine[1] + self.affine[2]

@@ -76,7 +76,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
 }
 """Settings of `mien.motion.classic_nl.classic_nl` by name: ours, that of STRCN's code, and that of STRCN's text."""
 
-REVISIONS: dict[str, int] = {"classic_nl": 3}
+REVISIONS: dict[str, int] = {"classic_nl": 4, "classic_nl_published": 1, "classic_l": 1}
 """How often the result of a method has changed; prepared inputs of an earlier revision are not used again."""
 
 METHODS: tuple[str, ...] = (*CLASSIC, *_BY_PAIR)
