@@ -36,6 +36,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/python tools/house.py
 
+# Each of the two processes takes one core; threads of the libraries that wait for a core cost a tenth.
+test test-slow: export OMP_NUM_THREADS := 1
+test test-slow: export OPENBLAS_NUM_THREADS := 1
+
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 

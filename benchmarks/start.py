@@ -20,6 +20,7 @@ from machine import stamp
 from measure import arguments, publish, ratio
 
 import mien
+from mien.synthesis.flow_images import write_flow_images
 
 COMMAND = "from mien.cli.main import main; main()"
 WAYS: dict[str, tuple[str, ...]] = {
@@ -30,16 +31,22 @@ WAYS: dict[str, tuple[str, ...]] = {
     "mien systems": ("-c", COMMAND, "systems"),
     "mien datasets": ("-c", COMMAND, "datasets"),
     "mien recognise --help": ("-c", COMMAND, "recognise", "--help"),
+    "mien benchmark, strcn-g, 12 pictures": (
+        *("-c", COMMAND, "benchmark", "flow_images={pictures}", "--system", "strcn-g"),
+        *("--set", "epochs=1", "--jobs", "1", "--out", "{out}"),
+    ),
 }
 
 
-def cpu_seconds(words: tuple[str, ...], source: Path, compiled: Path) -> float:
+def cpu_seconds(words: tuple[str, ...], source: Path, compiled: Path, pictures: Path) -> float:
     """Seconds of CPU of one process."""
     surroundings = dict(os.environ, PYTHONPATH=str(source), PYTHONPYCACHEPREFIX=str(compiled))
     surroundings.pop("PYTHONDONTWRITEBYTECODE", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], env=surroundings, stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as out:
+        filled = [word.replace("{pictures}", str(pictures)).replace("{out}", f"{out}/run") for word in words]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *filled], env=surroundings, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
@@ -51,10 +58,12 @@ def main() -> None:
     sources = [Path(mien.__file__).resolve().parents[1], *([given.beside.resolve()] if given.beside else [])]
     taken: dict[str, list[list[float]]] = {name: [[] for _ in sources] for name in WAYS}
     with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures"
+        write_flow_images(pictures, subjects=4, clips_per_subject=3)
         for turn in range(given.turns + 1):
             for name, words in WAYS.items():
                 for number, source in enumerate(sources):
-                    seconds = cpu_seconds(words, source, Path(folder) / str(number))
+                    seconds = cpu_seconds(words, source, Path(folder) / str(number), pictures)
                     if turn:  # the first compiles
                         taken[name][number].append(seconds)
     head = "| what | CPU s, median | least to most |"

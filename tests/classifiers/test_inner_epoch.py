@@ -8,9 +8,9 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from mien.classifiers.inner_epoch import InnerEpoch, looked_at
+from mien.classifiers.inner_folds import inner_folds
 from mien.classifiers.net import NetClassifier
 from mien.classifiers.schedule import Schedule
-from mien.classifiers.svm import inner_folds
 
 SCHEDULE = Schedule(epochs=12, batch_size=8, optimiser="adam", lr=3e-2)
 

@@ -3,7 +3,8 @@ import pytest
 from sklearn.svm import SVC
 
 from mien.classifiers import svm as module
-from mien.classifiers.svm import Mirror, RbfSvm, _winner, few_clips, mirror_flow
+from mien.classifiers.inner_folds import few_clips
+from mien.classifiers.svm import Mirror, RbfSvm, _winner, mirror_flow
 
 
 def clips(n: int = 60, signal: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:

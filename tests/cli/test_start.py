@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from mien.cli.commands import GROUPS
+from mien.synthesis.flow_images import write_flow_images
 
 CODE = """
 import contextlib, io, json, sys
@@ -54,6 +56,16 @@ def test_opening_weights_loads_no_compiler_and_no_scipy() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["strcn-g", "ststnet"])
+def test_a_benchmark_of_a_network_loads_no_compiler_and_no_other_classifiers(name: str, tmp_path: Path) -> None:
+    write_flow_images(tmp_path / "flow", subjects=4, clips_per_subject=3)
+    words = (f"flow_images={tmp_path / 'flow'}", "--system", name, "--jobs", "1", "--out", str(tmp_path / "run"))
+    modules = loaded("benchmark", *words, "--set", "epochs=1")
+    assert len(list((tmp_path / "run").rglob("*.csv"))) >= 4  # a fold each
+    assert "torch" in modules
+    assert not modules & {"torch._dynamo", "sympy", "scipy", "sklearn", "pandas", "matplotlib"}
 
 
 def test_every_command_is_listed_with_the_first_paragraph_of_its_own_help() -> None:

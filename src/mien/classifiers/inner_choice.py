@@ -13,8 +13,9 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator
 
 from mien.classifiers.base import Classifier, Clips, Progress
+from mien.classifiers.inner_folds import inner_folds
 from mien.classifiers.inner_score import macro_f1
-from mien.classifiers.svm import Floats, inner_folds, sharpness
+from mien.classifiers.svm import Floats, sharpness
 from mien.preprocessing.inputs import as_array
 
 Setting = tuple[Any, ...]

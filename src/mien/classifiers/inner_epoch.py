@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mien.classifiers.base import Clips, Progress
+from mien.classifiers.inner_folds import inner_folds
 from mien.classifiers.inner_score import macro_f1
 from mien.classifiers.net import NetClassifier
-from mien.classifiers.svm import inner_folds
 from mien.preprocessing.inputs import as_inputs
 
 CHOICE_SEED = 0

@@ -151,19 +151,29 @@ def estimate_run(plan: Plan, out: Path, jobs: int | None = None) -> Estimate:
     return estimate(plan, todo, jobs)
 
 
-def measure(plan: Plan) -> Costs:
-    """Prepare one clip and train a few steps, or a small fold, and return what each takes."""
+def measure(plan: Plan, trained: dict[Any, tuple[float, float, float, int]] | None = None) -> Costs:
+    """Prepare one clip and train a few steps, or a small fold, and return what each takes.
+
+    Args:
+        plan: The run.
+        trained: What training took in earlier calls. It is not measured again for the same system, with the same
+            parameters, number of classes and shape of the input; the databases may differ.
+    """
     clip = sorted((s.clip for s in plan.samples), key=lambda c: len(c.frames))[len(plan.samples) // 2]
     recipe = plan.system.recipe(clip.medium, plan.parameters)
     copies = recipe.shape[0] or 1 if recipe.axes.startswith("K") else 1
     with one_thread(), _peak() as prepared:
         array, seconds = _prepare(plan, clip, copies)
     one = array[0] if recipe.axes.startswith("K") else array
-    classifier = plan.build()
-    with one_thread(), _peak() as trained:
-        step, fit, once = _train(classifier, np.asarray(one, np.float32), copies, len(plan.classes))
+    trained = {} if trained is None else trained
+    key = (plan.system.name, plan.parameters.model_dump_json(), len(plan.classes), one.shape, copies)
+    if key not in trained:
+        with one_thread(), _peak() as rise:
+            times = _train(plan.build(), np.asarray(one, np.float32), copies, len(plan.classes))
+        trained[key] = (*times, rise[0])
+    step, fit, once, most = trained[key]
     size = 4 * one.size * copies
-    return Costs(seconds, _cached(plan, recipe), step, fit, max(prepared[0], trained[0]), size, once)
+    return Costs(seconds, _cached(plan, recipe), step, fit, max(prepared[0], most), size, once)
 
 
 def _prepare(plan: Plan, clip: Clip, copies: int) -> tuple[NDArray[Any], float]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.errors import MienError, unknown_name
 from mien.registry import Registry
@@ -203,6 +202,8 @@ def kfold_subject(samples: Sequence[Sample], k: int = 5, seed: int = 0) -> list[
         group[indices] = place
     labels = np.array([s.label for s in samples])
     if np.bincount(labels)[np.unique(labels)].max() >= k:
+        from sklearn.model_selection import StratifiedGroupKFold
+
         with warnings.catch_warnings():
             # Classes with fewer clips than folds are reported by `lacking_classes`.
             warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)

@@ -28,6 +28,8 @@ def estimate_cells(
 ) -> list[Estimated]:
     """Estimate each cell; cells that differ only in their protocol are measured once, and prepared once.
 
+    Training is measured once for all databases whose inputs have the same shape.
+
     Args:
         planned: The cells.
         seeds: Training seeds.
@@ -35,6 +37,7 @@ def estimate_cells(
         budget: Seconds after which no further cell is measured; those are left out.
     """
     known: dict[str, Costs | str] = {}
+    trained: dict[Any, tuple[float, float, float, int]] = {}
     found: list[Estimated] = []
     prepared: set[str] = set()
     started = time.monotonic()
@@ -49,7 +52,7 @@ def estimate_cells(
             if time.monotonic() - started > budget:
                 continue
             try:
-                known[key] = measure(each.plan)
+                known[key] = measure(each.plan, trained)
             except MienError as error:  # the clip that was tried; the run goes on without such clips
                 known[key] = error.found
         costs = known.get(key)
