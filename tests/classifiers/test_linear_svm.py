@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
+from mien.classifiers.inner_folds import inner_folds
 from mien.classifiers.linear_svm import LinearSvm, weigh_halves
-from mien.classifiers.svm import inner_folds
 
 Staged = tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
 from mien.classifiers.inner_choice import InnerChoice
-from mien.classifiers.svm import inner_folds
+from mien.classifiers.inner_folds import inner_folds
 from mien.classifiers.texture_svm import KERNELS, Forest, KernelSvm, MultipleKernels, kernel_table
 from mien.descriptors import lbp_sip
 from mien.errors import MienError

@@ -256,7 +256,7 @@ def test_medians_at_edges_agree_between_sorting_halving_and_a_plain_loop(n_colou
     visible = rng.uniform(1e-6, 1, (2, 24, 20)).astype(np.float32) ** 3
     guide = rng.uniform(0, 40, (2, n_colours, 24, 20)).astype(np.float32)
     chosen = rng.random((2, 24, 20)) < 0.3
-    given = [torch.from_numpy(part) for part in (flow, visible, guide, chosen)]
+    given = (torch.from_numpy(flow), torch.from_numpy(visible), torch.from_numpy(guide), torch.from_numpy(chosen))
     sorted_, halved = (
         way(*given, at_once=50).numpy() for way in (median.medians_by_sorting, median.medians_by_halving)
     )

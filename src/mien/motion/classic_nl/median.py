@@ -51,7 +51,7 @@ def smoothed_at_edges(flow: Tensor, first: Tensor, second: Tensor, guide: Tensor
 def _at_place() -> NDArray[np.float32]:
     """(225,): what a neighbour weighs by its distance."""
     away = np.arange(-_HALF, _HALF + 1, dtype=np.float32) ** 2
-    return np.exp(-(away[:, None] + away).ravel() / (2 * _SIGMA_PLACE**2))
+    return np.asarray(np.exp(-(away[:, None] + away).ravel() / (2 * _SIGMA_PLACE**2)), np.float32)
 
 
 def medians_by_sorting(flow: Tensor, visible: Tensor, guide: Tensor, chosen: Tensor, at_once: int = 512) -> Tensor:
