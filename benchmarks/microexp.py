@@ -72,7 +72,7 @@ class Plain(nn.Module):
 def networks(name: str, preset: str) -> tuple[MicroExpSTCNN | MicroExpFuseNet, Plain, tuple[int, ...]]:
     """Ours, plain, and the shape of a clip."""
     p = SYSTEMS[name].with_parameters({"preset": preset})
-    settings = {k: p[k] for k in ("kernel", "maps", "dense", "dropout", "centre")}
+    settings = {k: getattr(p, k) for k in ("kernel", "maps", "dense", "dropout", "centre")}
     shape = (p.frames, *p.size)
     ours: MicroExpSTCNN | MicroExpFuseNet
     if name == "microexp-stcnn":
@@ -178,7 +178,7 @@ def main() -> None:
     for name in NETWORKS:
         for preset in PRESETS[:1] if given.quick else PRESETS:
             ours, plain, shape = networks(name, preset)
-            momentum = SYSTEMS[name].with_parameters({"preset": preset})["momentum"]
+            momentum = SYSTEMS[name].with_parameters({"preset": preset}).momentum
             x, y = torch.rand(BATCH, *shape), torch.randint(0, 3, (BATCH,))
             cells = []
             for training in (True, False):

@@ -36,7 +36,7 @@ def of_strcn(case: tuple[object, ...]) -> Callable[[bool, bool], Made]:
 def of_microexp(name: str, preset: str) -> Callable[[bool, bool], Made]:
     def make(mine: bool, training: bool) -> Made:
         ours, plain, shape = microexp.networks(name, preset)
-        momentum = SYSTEMS[name].with_parameters({"preset": preset})["momentum"]
+        momentum = SYSTEMS[name].with_parameters({"preset": preset}).momentum
         x, y = torch.rand(microexp.BATCH, *shape), torch.randint(0, 3, (microexp.BATCH,))
         return microexp.step(ours if mine else plain, x, y, momentum, training), len(x)
 
