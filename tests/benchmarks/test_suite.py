@@ -228,3 +228,13 @@ def test_people_read_hours_and_bytes() -> None:
         "180 TB",
         "4 PB",
     ]
+
+
+@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("name", ["STRCN-G, 28x28x3, M 24", "microexp-stcnn, small", "sma-stn, small"])
+def test_networks_of_the_benchmarks_take_a_step_and_predict(name: str, mine: bool) -> None:
+    cases = module("whole_machine").CASES
+    for training in (True, False):
+        step, samples = cases[name](mine, training)
+        step()
+        assert samples > 0
