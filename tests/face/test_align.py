@@ -191,6 +191,17 @@ def test_align_averages_areas_when_the_face_gets_smaller() -> None:
     assert seen[:, :, 1:] == pytest.approx(127.5, abs=1)  # the first column has the border repeated
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.5, 2.3])
+def test_align_treats_each_colour_by_itself(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 90, 80, 3), dtype=np.uint8)
+    points = rng.uniform(10, 70, (20, 2))
+    to_frame = fit_lwm(points / scale, points + rng.normal(size=points.shape))
+    warped = align(frames, to_frame, size=(33, 24))
+    alone = [align(frames[..., channel], to_frame, size=(33, 24)) for channel in range(3)]
+    np.testing.assert_array_equal(warped, np.stack(alone, axis=-1))
+
+
 def test_aligned_landmarks_are_those_of_the_reference_face(woman: np.ndarray) -> None:
     clip = [woman] * 3
     aligned = list(align_clip(clip, track_face(clip)))
