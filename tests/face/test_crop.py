@@ -75,6 +75,14 @@ def test_crop_of_grey_and_16_bit_frames() -> None:
     assert seen.dtype == np.uint16
 
 
+def test_crop_treats_each_colour_by_itself() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 90, 80, 3), dtype=np.uint8)
+    box = Box(-3.2, 10.7, 60.1, 71.3, angle=0.1)
+    cropped = crop(frames, box, size=(33, 24))
+    alone = [crop(frames[..., channel], box, size=(33, 24)) for channel in range(3)]
+    np.testing.assert_array_equal(cropped, np.stack(alone, axis=-1))
+
+
 def test_coinciding_eyes_raise_mien_error() -> None:
     for eyes in (np.full((2, 2), 3.0), np.full((2, 2), np.nan)):
         with pytest.raises(MienError, match="Eyes"):

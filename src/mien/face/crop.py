@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,14 +140,25 @@ def crop_frame(frame: Array, box: Box, size: tuple[int, int]) -> Array:
     check_type(frame)
     height, width = size
     fine = height * oversampling(box.height / height), width * oversampling(box.width / width)
-    sampled = cv2.warpAffine(
-        frame,
-        box.matrix(*fine),
-        (fine[1], fine[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return reduce(np.asarray(sampled), size)
+
+    def sample(picture: Array) -> Array:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        placed = cv2.warpAffine(picture, box.matrix(*fine), fine[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(placed)
+
+    return sampled(frame, sample, fine, size)
+
+
+def sampled(frame: Array, sample: Callable[[Array], Array], fine: tuple[int, int], size: tuple[int, int]) -> Array:
+    """Sample a frame at fine[0] x fine[1] places by an OpenCV call, and reduce the result to `size`.
+
+    With a fourth channel, OpenCV samples 8-bit colours in half the time or less, and to the same values. Adding the
+    channel costs more than that where there is about one sample for each pixel of the result.
+    """
+    if fine == size or frame.dtype != np.uint8 or frame.shape[2:] != (3,):
+        return reduce(sample(frame), size)
+    reduced = reduce(sample(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA))), size)
+    return np.asarray(cv2.cvtColor(reduced, cv2.COLOR_RGBA2RGB))
 
 
 def check_type(frame: Array) -> None:
