@@ -1,12 +1,12 @@
 """Preparing a database for STRCN end to end, against the plain chain of OpenCV calls that one would write.
 
-python benchmarks/prepare.py [--subjects 2] [--clips 1] [--width 320] [--turns 3] [--out benchmarks/results/prepare.md]
+python benchmarks/prepare.py [--subjects 2] [--clips 1] [--widths 320 640] [--turns 3] [--out benchmarks/results/prepare.md]
 
 A synthetic database is written and prepared as `mien prepare` does it: files read, landmarks, crop, magnification, flow
 or frames, `.npy` written. The plain chain reads the same files by `cv2.imread`, finds the landmarks in the first frame
 with the same network, cuts out the rectangle of equation 1 by slicing and `cv2.resize`, magnifies frame by frame with
 OpenCV's pyramid steps, once for each factor, and makes the same copies: flow by OpenCV's TV-L1 for each, or frames
-interpolated by NumPy. Both chains prepare each clip in turn, on one thread; seconds are of the processor. Then both
+interpolated by NumPy. STRCN-A is also prepared from frames of the second width. Both chains prepare each clip in turn, on one thread; seconds are of the processor. Then both
 prepare the whole database in two processes. Presets: `cpu`, the default on frames, with 6 or 8 copies of a clip, and
 `paper` with the 50 of the paper, for which one clip is prepared once.
 """
@@ -128,7 +128,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--subjects", type=int, default=2)
     parser.add_argument("--clips", type=int, default=1, help="of each subject")
-    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--widths", type=int, nargs=2, default=(320, 640), help="of frames; the second for STRCN-A")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
     lines = [
@@ -143,9 +143,13 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(None):
-            synthesise("casme2", Path(folder) / "db", subjects=given.subjects, clips=given.clips, width=given.width)
-        clips = clips_of(f"casme2={folder}/db")
-        for (name, (of, changed, chain)), preset in itertools.product(WAYS.items(), ("cpu", "paper")):
+            for width in given.widths:
+                out = Path(folder) / str(width)
+                synthesise("casme2", out, subjects=given.subjects, clips=given.clips, width=width)
+        narrow, wide = (clips_of(f"casme2={folder}/{width}") for width in given.widths)
+        ways = [(name, narrow, *way) for name, way in WAYS.items()]
+        ways.append((f"STRCN-A, frames {given.widths[1]} wide", wide, *WAYS["STRCN-A"]))
+        for (name, clips, of, changed, chain), preset in itertools.product(ways, ("cpu", "paper")):
             chosen = system(of)
             parameters = chosen.with_parameters({"preset": preset, **changed})
             made = chosen.recipe("frames", parameters.model_dump())
@@ -172,10 +176,10 @@ def main() -> None:
                 passed[1].append(time.perf_counter() - began)
             lines.append(f"| {name} | {preset} | {shape[0]} | {shown(taken)} | {shown(passed)} |")
             print(lines[-1], flush=True)
-    frames = [clip.interval.offset - clip.interval.onset + 1 for clip in clips if clip.interval]
+    frames = [clip.interval.offset - clip.interval.onset + 1 for clip in [*narrow, *wide] if clip.interval]
     lines += [
         "",
-        f"{len(clips)} clips of {min(frames)} to {max(frames)} frames, {given.width} pixels wide; of STRCN-G under "
+        f"{len(narrow)} clips of {min(frames)} to {max(frames)} frames, {given.widths[0]} pixels wide; of STRCN-G under "
         "`paper` the first clip, once. The same in both: files, frames, the network for landmarks, factors, shares of "
         "the frames, size and number of copies. Not the same: mien searches landmarks in eight frames and more, to "
         "report where the face is lost, and warps the face to a reference; the plain chain does neither. mien computes "
