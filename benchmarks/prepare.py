@@ -1,14 +1,15 @@
 """Preparing a database for STRCN end to end, against the plain chain of OpenCV calls that one would write.
 
-python benchmarks/prepare.py [--subjects 2] [--clips 1] [--widths 320 640] [--turns 3] [--out benchmarks/results/prepare.md]
+python benchmarks/prepare.py [--subjects 2] [--clips 1] [--widths 320 640] [--turns 5] [--out FILE]
 
 A synthetic database is written and prepared as `mien prepare` does it: files read, landmarks, crop, magnification, flow
 or frames, `.npy` written. The plain chain reads the same files by `cv2.imread`, finds the landmarks in the first frame
 with the same network, cuts out the rectangle of equation 1 by slicing and `cv2.resize`, magnifies frame by frame with
 OpenCV's pyramid steps, once for each factor, and makes the same copies: flow by OpenCV's TV-L1 for each, or frames
-interpolated by NumPy. STRCN-A is also prepared from frames of the second width. Both chains prepare each clip in turn, on one thread; seconds are of the processor. Then both
-prepare the whole database in two processes. Presets: `cpu`, the default on frames, with 6 or 8 copies of a clip, and
-`paper` with the 50 of the paper, for which one clip is prepared once.
+interpolated by NumPy. STRCN-A is also prepared from frames of the second width. Both chains prepare each clip in turn,
+on one thread; seconds are of the processor. Then both prepare the whole database in two processes. Presets: `cpu`, the
+default on frames, with 6 or 8 copies of a clip, and `paper` with the 50 of the paper, for which one clip is prepared
+once by STRCN-G.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=2)
     parser.add_argument("--clips", type=int, default=1, help="of each subject")
     parser.add_argument("--widths", type=int, nargs=2, default=(320, 640), help="of frames; the second for STRCN-A")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=5)
     given = parser.parse_args()
     lines = [
         "# Preparing a database for STRCN",
@@ -179,10 +180,11 @@ def main() -> None:
     frames = [clip.interval.offset - clip.interval.onset + 1 for clip in [*narrow, *wide] if clip.interval]
     lines += [
         "",
-        f"{len(narrow)} clips of {min(frames)} to {max(frames)} frames, {given.widths[0]} pixels wide; of STRCN-G under "
-        "`paper` the first clip, once. The same in both: files, frames, the network for landmarks, factors, shares of "
-        "the frames, size and number of copies. Not the same: mien searches landmarks in eight frames and more, to "
-        "report where the face is lost, and warps the face to a reference; the plain chain does neither. mien computes "
+        f"{len(narrow)} clips of {min(frames)} to {max(frames)} frames, {given.widths[0]} pixels wide if nothing else "
+        "is said; of STRCN-G under `paper` the first clip, once. The same in both: files, frames, the network for "
+        "landmarks, factors, shares of the frames, size and number of copies. Not the same: mien searches landmarks in "
+        "eight frames and more, to report where the face is lost, and warps the face to a reference; the plain chain "
+        "does neither. mien computes "
         "the flow of a pair of frames once, however many copies share it, and all factors in one pass. With TV-L1, the "
         "same OpenCV call on 300x245 pixels takes most of the time in both chains: there, no chain is faster than "
         "copies per different pair. Of STRCN-A, reading files and reducing every magnified frame are the same OpenCV "
