@@ -165,9 +165,9 @@ def test_flow_of_pictures_in_0_to_1_is_not_refused() -> None:
 
 def test_every_public_function_on_pictures_is_here() -> None:
     tested = {name.split(",")[0].split(" per")[0] for name in (*SAME, *OWN_UNIT)}
-    # Functions whose arrays are no pictures (flow, weights, points), and those that yield frame by frame what
-    # `align` and `crop` return.
-    others = {"align_clip", "crop_clip", "check_type", "reduce", "square_of_face", "square_of_points"}
+    # Functions whose arrays are no pictures (flow, weights, points), those that yield frame by frame what `align` and
+    # `crop` return, and the steps of these two.
+    others = {"align_clip", "crop_clip", "check_type", "reduce", "sampled", "square_of_face", "square_of_points"}
     for module in (apex, clip_flow, dssi, flow, heat_map, interpolate, levels, magnify, rank_pooling, align, crop,
                    detect, mesh, landmarks, lbp, gradients, integral_projection, colour_space):  # fmt: skip
         for name, function in vars(module).items():
