@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.face.crop import DELTAS, check_type, oversampling, sampled
+from mien.face.crop import DELTAS, oversampling, sampled
 
 if TYPE_CHECKING:
     from mien.face.landmarks import FaceTrack
@@ -255,7 +255,6 @@ class _Warp:
         self.places = np.ascontiguousarray(transform.on_grid(x, y), np.float32)
 
     def __call__(self, frame: Array) -> Array:
-        check_type(frame)
         return sampled(frame, self._look_up, self.places.shape[:2], self.size)
 
     def _look_up(self, frame: Array) -> Array:

@@ -137,7 +137,6 @@ def crop_frame(frame: Array, box: Box, size: tuple[int, int]) -> Array:
         >>> crop_frame(np.zeros((90, 90, 3), np.uint8), Box(10, 10, 40, 60), size=(30, 20)).shape
         (30, 20, 3)
     """
-    check_type(frame)
     height, width = size
     fine = height * oversampling(box.height / height), width * oversampling(box.width / width)
 
@@ -150,11 +149,24 @@ def crop_frame(frame: Array, box: Box, size: tuple[int, int]) -> Array:
 
 
 def sampled(frame: Array, sample: Callable[[Array], Array], fine: tuple[int, int], size: tuple[int, int]) -> Array:
-    """Sample a frame at fine[0] x fine[1] places by an OpenCV call, and reduce the result to `size`.
+    """Sample a frame by an OpenCV call, and reduce the result.
 
-    With a fourth channel, OpenCV samples 8-bit colours in half the time or less, and to the same values. Adding the
-    channel costs more than that where there is about one sample for each pixel of the result.
+    With a fourth channel, OpenCV samples 8-bit colours up to twice as fast, and to the same values. Where one sample is
+    taken for each pixel of the result, adding the channel costs as much as it saves.
+
+    Args:
+        frame: (H, W) or (H, W, C), of any scale.
+        sample: Returns its samples as a picture of height and width `fine`, with the channels that it is given.
+        fine: Height and width of the samples, multiples of `size`.
+        size: Height and width of the result.
+
+    Returns:
+        (height, width) or (height, width, C), of the type and scale of the frame.
+
+    Raises:
+        MienError: As `check_type`.
     """
+    check_type(frame)
     if fine == size or frame.dtype != np.uint8 or frame.shape[2:] != (3,):
         return reduce(sample(frame), size)
     reduced = reduce(sample(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA))), size)
